@@ -1,0 +1,1 @@
+"""Calls out: bus, store and other outside systems, one file each."""

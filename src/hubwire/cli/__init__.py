@@ -1,0 +1,1 @@
+"""The commands. They talk to a running server over its control socket."""

@@ -1,0 +1,1 @@
+"""Sockets in: the listeners, the WebSocket protocol of one client, and the front that decides between them."""

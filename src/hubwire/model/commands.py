@@ -1,0 +1,168 @@
+"""
+What operators and nodes say to one another: targets, commands (nobody answers) and queries (somebody answers).
+"""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from hubwire.model.messages import DataMessage
+from hubwire.model.names import HubKey
+
+__all__ = [
+    "AddToGroups",
+    "Answer",
+    "Close",
+    "Command",
+    "Exists",
+    "ListMembers",
+    "Member",
+    "Permission",
+    "PermissionRule",
+    "Query",
+    "RemoveFromGroups",
+    "Send",
+    "Target",
+    "TargetKind",
+    "to_connection",
+    "to_group",
+    "to_hub",
+    "to_user",
+]
+
+TargetKind: TypeAlias = Literal["hub", "group", "user", "connection"]
+Permission: TypeAlias = Literal["joinLeaveGroup", "sendToGroup"]
+
+
+class Target(NamedTuple):
+    """
+    Whom something is for, and at the same time the topic by which nodes hear of it.
+
+    Attributes:
+        name: group name, user id or connection id, case-sensitive; empty for a whole hub.
+    """
+
+    kind: TargetKind
+    hub: HubKey
+    name: str
+
+
+def to_hub(hub: HubKey) -> Target:
+    """Every connection of a hub."""
+    return Target("hub", hub, "")
+
+
+def to_group(hub: HubKey, group: str) -> Target:
+    """The members of a group."""
+    return Target("group", hub, group)
+
+
+def to_user(hub: HubKey, user_id: str) -> Target:
+    """Every connection of a user."""
+    return Target("user", hub, user_id)
+
+
+def to_connection(hub: HubKey, connection_id: str) -> Target:
+    """One connection."""
+    return Target("connection", hub, connection_id)
+
+
+class Send(Struct, frozen=True):
+    """
+    Deliver `message` to `target`.
+
+    Attributes:
+        excluded: ids of connections that must not receive it.
+        filter: an OData expression, already known to be valid, that receivers must satisfy; None for all.
+        ttl_s: 0 to 300 whole seconds that it may wait for a receiver; 0 is for ever.
+    """
+
+    target: Target
+    message: DataMessage
+    excluded: tuple[str, ...] = ()
+    filter: str | None = None
+    ttl_s: int = 0
+
+
+Command: TypeAlias = Send
+
+
+class Exists(Struct, frozen=True):
+    """How many connections does `target` have? Those that wait for their recovery count. Answer: `count`."""
+
+    target: Target
+
+
+class ListMembers(Struct, frozen=True):
+    """
+    The connections of `target` in ascending order of connection id. Answer: `members`, `count` of them.
+
+    Attributes:
+        after: only ids that sort after this one; empty for the beginning.
+        limit: at most so many, 1 or more.
+    """
+
+    target: Target
+    after: str
+    limit: int
+
+
+class AddToGroups(Struct, frozen=True):
+    """
+    Make the connections of `target` that satisfy `filter` members of all `groups`. Answer: `count` of connections.
+
+    When the answer arrives, the membership holds: what is sent to the group afterwards reaches them.
+    """
+
+    target: Target
+    groups: tuple[str, ...]
+    filter: str | None = None
+
+
+class RemoveFromGroups(Struct, frozen=True):
+    """The opposite of `AddToGroups`; `groups` of None means all that each connection is in."""
+
+    target: Target
+    groups: tuple[str, ...] | None
+    filter: str | None = None
+
+
+class Close(Struct, frozen=True):
+    """Close the connections of `target`, those that wait for their recovery included. Answer: `count`."""
+
+    target: Target
+    excluded: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class PermissionRule(Struct, frozen=True):
+    """
+    Ask for, add or remove a permission of one connection (`target` is a connection) for one literal group.
+
+    Answer: `count` is 0 for an unknown connection, else 1; `allowed` says what holds afterwards; `limit_reached` that
+    a rule more would be over the limit, and nothing was changed.
+    """
+
+    action: Literal["check", "grant", "revoke"]
+    target: Target
+    permission: Permission
+    group: str
+
+
+Query: TypeAlias = Exists | ListMembers | AddToGroups | RemoveFromGroups | Close | PermissionRule
+
+
+class Member(Struct, frozen=True, gc=False):
+    """One connection in a list."""
+
+    connection_id: str
+    user_id: str | None = None
+
+
+class Answer(Struct, frozen=True):
+    """One node's answer to a query. Which fields count is said by the query."""
+
+    count: int = 0
+    members: tuple[Member, ...] = ()
+    allowed: bool = False
+    limit_reached: bool = False

@@ -1,0 +1,55 @@
+"""
+The settings of a hub, in the shape of the hub resource of Azure Resource Manager, and the keys of its resource.
+"""
+
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+__all__ = ["DEFAULT_RESOURCE", "AccessKeys", "HubSettings", "KeyKind", "default_settings"]
+
+DEFAULT_RESOURCE: Final = "default"
+"""Name of the one resource that is there from the first start and answers for every host."""
+
+KeyKind = Literal["primary", "secondary"]
+
+
+class AccessKeys(Struct, frozen=True):
+    """
+    The two keys of a resource; either proves a caller, the primary one signs what the server issues.
+
+    Each is text of at least 32 bytes without `;`; its UTF-8 bytes are the HMAC key (never base64-decoded).
+    """
+
+    primary: str
+    secondary: str
+
+    def __repr__(self) -> str:
+        return "AccessKeys(…)"
+
+
+class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):
+    """
+    `properties` of a hub resource. A hub without a resource of its own has the defaults.
+
+    Attributes:
+        anonymous_connect_policy: may clients connect without a token.
+        web_socket_keep_alive_interval_in_seconds: 1 to 120 whole seconds between pings to a silent client.
+        event_handlers, event_listeners: kept in their wire shape; nothing can put any here before event
+            handlers are there.
+
+    Source: Microsoft.SignalRService/webPubSub/hubs, stable api-version 2024-03-01.
+    """
+
+    anonymous_connect_policy: Literal["allow", "deny"] = "deny"
+    web_socket_keep_alive_interval_in_seconds: int = 20
+    event_handlers: tuple[dict[str, Any], ...] = ()
+    event_listeners: tuple[dict[str, Any], ...] = ()
+
+
+_DEFAULTS: Final = HubSettings()
+
+
+def default_settings() -> HubSettings:
+    """What holds for a hub that nobody configured."""
+    return _DEFAULTS

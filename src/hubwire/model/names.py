@@ -1,0 +1,65 @@
+"""
+Names of hubs, groups, events and users, and the metadata of messages: what is legal.
+
+Sources: the data plane's REST definition of 2024-12-01 (hub and group patterns) and the behaviour of the service's
+own emulator (event names, metadata limits).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = [
+    "HubKey",
+    "is_event_name",
+    "is_group_name",
+    "is_hub_name",
+    "metadata_fault",
+]
+
+_HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
+_EVENT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
+_METADATA_KEY = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
+_METADATA_VALUE = re.compile(r"[\x00-\x7f]{0,1024}")
+_METADATA_TOTAL = 8192
+_GROUP_LENGTH = 1024
+
+
+class HubKey(NamedTuple):
+    """Which hub: the resource that owns it, and the hub's name in lower case (hub names compare without case)."""
+
+    resource: str
+    hub: str
+
+
+def is_hub_name(name: str) -> bool:
+    """1 to 128 characters, a letter first. Callers lower-case the name before they look anything up."""
+    return _HUB.fullmatch(name) is not None
+
+
+def is_group_name(name: str) -> bool:
+    """1 to 1024 characters of any script, case-sensitive, not only white space."""
+    return 0 < len(name) <= _GROUP_LENGTH and not name.isspace()
+
+
+def is_event_name(name: str) -> bool:
+    """1 to 128 characters: letters, digits, `_`, `.` and `-`, a letter first."""
+    return _EVENT.fullmatch(name) is not None
+
+
+def metadata_fault(metadata: Mapping[str, str]) -> str | None:
+    """
+    What is wrong with the metadata of a message, or None.
+
+    Keys are HTTP tokens of at most 256 characters; values ASCII of at most 1024; all together at most 8192 bytes.
+    """
+    total = 0
+    for key, value in metadata.items():
+        if _METADATA_KEY.fullmatch(key) is None:
+            return "metadata key is not an HTTP token of 1 to 256 characters"
+        if _METADATA_VALUE.fullmatch(value) is None:
+            return "metadata value is not ASCII of at most 1024 characters"
+        total += len(key) + len(value)
+    if total > _METADATA_TOTAL:
+        return f"metadata is larger than {_METADATA_TOTAL} bytes"
+    return None

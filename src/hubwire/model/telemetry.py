@@ -1,0 +1,88 @@
+"""
+Counters of one node, and the names under which connections end. Pure: rendered by `rest.metrics`.
+
+Source of the close categories: the service's metrics reference and its troubleshooting page.
+"""
+
+from enum import StrEnum
+
+__all__ = ["CloseCategory", "Telemetry"]
+
+
+class CloseCategory(StrEnum):
+    """Why a connection ended. The values are those of the service's ConnectionCloseCategory dimension."""
+
+    NORMAL = "Normal"
+    THROTTLED = "Throttled"
+    SEND_EVENT_FAILED = "SendEventFailed"
+    EVENT_HANDLER_NOT_FOUND = "EventHandlerNotFound"
+    SLOW_CLIENT = "SlowClient"
+    SERVICE_TRANSIENT_ERROR = "ServiceTransientError"
+    BAD_REQUEST = "BadRequest"
+    SERVICE_RELOAD = "ServiceReload"
+    UNAUTHORIZED = "Unauthorized"
+    CLOSED_BY_APP_SERVER = "ClosedByAppServer"
+    PING_TIMEOUT = "PingTimeout"
+
+
+class Telemetry:
+    """
+    Plain integers, added to by the hot path and read by whoever renders them.
+
+    Attributes:
+        connections: open now, those waiting for their recovery included.
+        retained: of these, without a socket and waiting for their recovery.
+        connection_quota: how many may be open.
+        inbound_bytes, outbound_bytes: of clients' sockets (payload and frame heads) and of REST bodies.
+        inbound_messages: publishes and events taken, from clients and REST.
+        outbound_messages: data messages handed to clients' connections.
+        queued_bytes: waiting in front of clients that read too slowly (shared bytes count once for each).
+    """
+
+    __slots__ = (
+        "ack_errors",
+        "closed",
+        "connection_quota",
+        "connections",
+        "inbound_bytes",
+        "inbound_messages",
+        "opened",
+        "outbound_bytes",
+        "outbound_messages",
+        "queued_bytes",
+        "recoveries",
+        "recoveries_refused",
+        "refused",
+        "requests",
+        "retained",
+    )
+
+    def __init__(self, connection_quota: int) -> None:
+        self.connection_quota = connection_quota
+        self.connections = 0
+        self.retained = 0
+        self.opened = 0
+        self.closed: dict[CloseCategory, int] = dict.fromkeys(CloseCategory, 0)
+        self.refused: dict[int, int] = {}
+        self.requests: dict[tuple[str, int], int] = {}
+        self.ack_errors: dict[str, int] = {}
+        self.recoveries = 0
+        self.recoveries_refused = 0
+        self.inbound_bytes = 0
+        self.outbound_bytes = 0
+        self.inbound_messages = 0
+        self.outbound_messages = 0
+        self.queued_bytes = 0
+
+    def count_refused(self, status: int) -> None:
+        """An upgrade request was answered with this status instead of 101."""
+        self.refused[status] = self.refused.get(status, 0) + 1
+
+    def count_request(self, operation: str, status: int) -> None:
+        """A REST operation was answered."""
+        key = (operation, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+
+    def count_ack_error(self, name: str) -> None:
+        """A request with an ack id failed under this name."""
+        self.ack_errors[name] = self.ack_errors.get(name, 0) + 1

@@ -1,0 +1,120 @@
+"""
+The contract between protocols and the rest of the house. `hub` and `gateway` know this file and no concrete protocol.
+
+A `Codec` is stateless and shared by all clients of a subprotocol, so it is the key of "encode once". A `Session` is the
+state machine of one client and outlives its socket.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage
+
+__all__ = ["Batch", "Codec", "Session"]
+
+
+class Codec(Protocol):
+    """Bytes to values and back for one subprotocol. One object for all its clients."""
+
+    def direct(self, message: DirectMessage) -> bytes:
+        """One whole frame; empty when clients of this codec are never told such a thing (simple ones)."""
+
+    def prepare(self, message: DataMessage) -> bytes:
+        """
+        The part of a frame that all receivers share: the whole frame where nothing differs between them, else what
+        the codec's own `fill` needs to add each receiver's number.
+        """
+
+    def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:
+        """
+        For codecs that number: a function from a receiver's first number to the joined frames of `parts`.
+        None for codecs whose frames are the same for all.
+        """
+
+
+class Batch:
+    """
+    What one segment became for one codec: prepared parts, joined once for everybody.
+
+    Attributes:
+        parts: one for each message, in order; at least one.
+        expires_at: seconds on the monotonic clock, for all of them; None for never.
+        size_bytes: of all parts; the measure that queue limits use.
+        joined: all frames as one object that every receiver of a plain codec is given.
+        numbered: frames with numbers from a first one on; only for codecs that number.
+    """
+
+    __slots__ = ("_codec", "_joined", "_numbered", "expires_at", "parts", "size_bytes")
+
+    def __init__(self, codec: Codec, parts: Sequence[bytes], expires_at: float | None) -> None:
+        self._codec = codec
+        self._joined: bytes | None = None
+        self._numbered: Callable[[int], bytes] | None = None
+        self.parts = parts
+        self.expires_at = expires_at
+        self.size_bytes = sum(map(len, parts))
+
+    @property
+    def joined(self) -> bytes:
+        joined = self._joined
+        if joined is None:
+            joined = self._joined = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        return joined
+
+    def numbered(self, first: int) -> bytes:
+        numbered = self._numbered
+        if numbered is None:
+            numbered = self._codec.fill(self.parts)
+            assert numbered is not None, "only a codec that numbers asks for numbers"
+            self._numbered = numbered
+        return numbered(first)
+
+    def without(self, holes: Sequence[int]) -> "Batch | None":
+        """The same without the messages at these positions (ascending); None when nothing is left."""
+        gaps = frozenset(holes)
+        left = [part for position, part in enumerate(self.parts) if position not in gaps]
+        return Batch(self._codec, left, self.expires_at) if left else None
+
+
+class Session(Protocol):
+    """The state machine of one client. Knows no clock: the time comes as an argument, in monotonic seconds."""
+
+    @property
+    def codec(self) -> Codec:
+        """The key of "encode once"."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Name that was negotiated; None for simple clients."""
+
+    @property
+    def recoverable(self) -> bool:
+        """May a new socket take over after the old one dropped."""
+
+    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
+        """
+        One message of the client to none, one or several requests. `str` came in a text frame.
+
+        Raises:
+            ProtocolViolation: not in the language of this subprotocol.
+        """
+
+    def outgoing(self) -> Sequence[bytes]:
+        """Frames that the protocol itself must say now. Ask after each `receive`."""
+
+    def deliver(self, batch: Batch, now: float) -> bytes:
+        """
+        Number and remember what a batch brings, once for each connection and segment.
+
+        Returns:
+            the frames to write if there is a socket; the same object for everybody where nothing differs.
+
+        Raises:
+            QueueOverflow: too much is unacknowledged. The session is of no more use.
+        """
+
+    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:
+        """After a recovery: what was not acknowledged, in order, as (frames, how many, expires at)."""
+
+    def held(self) -> tuple[int, int]:
+        """Messages and bytes that wait for an acknowledgement."""

@@ -1,0 +1,1 @@
+"""The desired state: the resource tree and the settings of hubs."""

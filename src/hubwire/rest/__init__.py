@@ -1,0 +1,1 @@
+"""Everything that can be called over HTTP, as tables of operations."""
