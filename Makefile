@@ -1,0 +1,94 @@
+# One verb for each thing one does here. Every verb sets up what it needs, once: the stamps live inside the folders
+# they speak of, so that removing a folder removes its stamp.
+#
+#   make serve ARGS="--port 8080"     a server, on a machine that has only Python
+#   make test                         what continuous integration runs: style, types, tests
+#   make tests ARGS="tests/hub -x"    some of the tests
+
+PYTHON ?= python3
+NPM ?= npm
+
+VENV := .venv
+BIN := $(VENV)/bin
+JS := tests/acceptance/js
+SOURCES := src tests $(wildcard bench)
+
+RUNTIME := $(VENV)/.hubwire-runtime
+DEV := $(VENV)/.hubwire-dev
+NODE := $(JS)/node_modules/.hubwire-npm
+
+.PHONY: help serve setup test style types tests coverage format wheel lock clean
+
+help:
+	@echo 'make serve [ARGS=...]   set up what is needed and run the server'
+	@echo 'make test               style, types and tests, as continuous integration runs them'
+	@echo 'make setup              everything that the other verbs need, while there is a network'
+	@echo 'make style types tests  one of the three alone; ARGS=... goes to pytest'
+	@echo 'make coverage           the tests, with the lines and branches that they miss'
+	@echo 'make format             put the sources into the one form that style accepts'
+	@echo 'make wheel              the package, in dist/'
+	@echo 'make lock               choose the newest versions of all dependencies again'
+	@echo 'make clean              remove all that these verbs made'
+
+serve: $(RUNTIME)
+	@exec $(BIN)/hubwire serve $(ARGS)
+
+setup: $(DEV) $(NODE)
+
+test: style types tests
+
+style: $(DEV)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(DEV)
+	$(BIN)/mypy
+
+tests: $(DEV) $(NODE)
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(DEV) $(NODE)
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+format: $(DEV)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+wheel: $(DEV)
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+# The build back end is locked too, and used without isolation: nothing that is not in a lock file is installed.
+$(RUNTIME): requirements/build.txt requirements/runtime.txt pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet -r requirements/build.txt -r requirements/runtime.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUNTIME)
+	$(BIN)/pip install --quiet -r requirements/dev.txt
+	@touch $@
+
+$(NODE): $(JS)/package.json $(JS)/package-lock.json
+	@command -v $(NPM) >/dev/null || { echo 'Node.js 20 or newer with npm is needed for the acceptance tests'; exit 1; }
+	cd $(JS) && $(NPM) ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+# `--universal`: one file for all systems and Python versions that we support.
+LOCK_VENV := .build/lock
+COMPILE := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock:
+	$(PYTHON) -m venv $(LOCK_VENV)
+	$(LOCK_VENV)/bin/pip install --quiet uv
+	$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
+	$(COMPILE) pyproject.toml --group dev -c requirements/runtime.txt -c requirements/build.txt -o requirements/dev.txt
+	cd $(JS) && $(NPM) install --package-lock-only --no-fund --no-audit --loglevel=error
+
+clean:
+	rm -rf $(VENV) .build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis $(JS)/node_modules
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
