@@ -1,0 +1,121 @@
+"""
+JSON Web Tokens, signed with HMAC-SHA256: sign claims, and verify a token to the claims it carries. Pure: the time comes
+in as an argument.
+
+The signature is PyJWT's business (it compares in constant time). What the claims must be is decided here, since the
+service's rules are not the library's: `exp` is required, `iat` is not looked at, `aud` is judged by the caller.
+
+Sources: RFC 7519; Web PubSub's client specification, 2.1; behaviour of the service's SDKs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import jwt
+import msgspec
+
+from hubwire.model.errors import Unauthorized
+
+__all__ = ["MAX_TOKEN_BYTES", "MIN_KEY_BYTES", "Verified", "sign", "verify"]
+
+MAX_TOKEN_BYTES: Final = 16 * 1024
+"""A longer token is refused unread."""
+
+MIN_KEY_BYTES: Final = 32
+"""RFC 7518, 3.2: an HMAC key is at least as long as its hash."""
+
+_ALGORITHM: Final = "HS256"
+# PyJWT warns about short keys unless it is told to refuse them. We never get that far: see `_check`.
+_JWS: Final = jwt.PyJWS(options={"enforce_minimum_key_length": True})
+
+
+class Verified(NamedTuple):
+    """
+    Attributes:
+        claims: all of the token's claims, as they came.
+        key: position of the candidate key that signed it.
+    """
+
+    claims: dict[str, Any]
+    key: int
+
+
+def sign(claims: Mapping[str, object], key: bytes) -> str:
+    """
+    A token that carries `claims`.
+
+    Args:
+        claims: whatever JSON can hold.
+        key: at least `MIN_KEY_BYTES`.
+    """
+    _check(key)
+    return _JWS.encode(msgspec.json.encode(claims), key, algorithm=_ALGORITHM)
+
+
+def verify(token: str, keys: Sequence[bytes], now: float, leeway_s: float) -> Verified:
+    """
+    Accept a token that one of `keys` signed and whose time has come and is not over.
+
+    Args:
+        keys: candidates, each at least `MIN_KEY_BYTES`; tried in order.
+        now: seconds since 1970.
+        leeway_s: how far the signer's clock may be off, in either direction.
+
+    Raises:
+        Unauthorized: it proves nothing. The message names the rule, never a part of the token.
+    """
+    if len(token) > MAX_TOKEN_BYTES:
+        raise Unauthorized("token is too long")
+    if not token.isascii():
+        raise Unauthorized("token is malformed")
+    payload, key = _payload(token, keys)
+    claims = _claims(payload)
+    _check_times(claims, now, leeway_s)
+    if not isinstance(claims.get("sub", ""), str):
+        raise Unauthorized("claim sub is not a string")
+    return Verified(claims, key)
+
+
+def _check(key: bytes) -> None:
+    # The keys are the service's own, so a short one is our mistake and not the caller's.
+    assert len(key) >= MIN_KEY_BYTES, "an HMAC key is too short"
+
+
+def _payload(token: str, keys: Sequence[bytes]) -> tuple[bytes, int]:
+    for position, key in enumerate(keys):
+        _check(key)
+        try:
+            return _JWS.decode(token, key, algorithms=[_ALGORITHM]), position
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.InvalidAlgorithmError as error:
+            raise Unauthorized("token is not signed with HS256") from error
+        except (jwt.PyJWTError, RecursionError) as error:
+            raise Unauthorized("token is malformed") from error
+    raise Unauthorized("token is signed with another key")
+
+
+def _claims(payload: bytes) -> dict[str, Any]:
+    # Stricter than the library's JSON on purpose: NaN, Infinity and half a surrogate pair would pass it, only to fail
+    # far from here, when the claim is compared or sent on.
+    try:
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Unauthorized("token's claims are not a JSON object") from error
+
+
+def _check_times(claims: Mapping[str, object], now: float, leeway_s: float) -> None:
+    if "exp" not in claims:
+        raise Unauthorized("token has no claim exp")
+    if _seconds(claims, "exp") <= now - leeway_s:
+        raise Unauthorized("token has expired")
+    if "nbf" in claims and _seconds(claims, "nbf") > now + leeway_s:
+        raise Unauthorized("token is not valid yet")
+
+
+def _seconds(claims: Mapping[str, object], name: str) -> int | float:
+    # An integer may be larger than any float, so nothing is converted; what `_claims` let through is finite.
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unauthorized(f"claim {name} is not a number")
+    return value

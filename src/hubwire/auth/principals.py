@@ -1,0 +1,287 @@
+"""
+Who is calling: access-key tokens of clients and of REST callers to claims and principals, and the tokens that the
+service itself issues.
+
+A token names the URL it is for (`aud`), and that is its scope: a client's token is for one hub's endpoint, a REST
+token for one path. How two such URLs are compared stands in `_Audience`.
+
+Sources: Web PubSub's client protocol page and data-plane reference; the URLs and tokens that the official SDKs make.
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import parse_qs, unquote_to_bytes
+
+from msgspec import Struct
+
+from hubwire.auth import jwt
+from hubwire.model.errors import BadRequest, StartFailed, Unauthorized
+from hubwire.model.hubs import AccessKeys
+from hubwire.model.names import HubKey, is_group_name
+from hubwire.model.ports import KeyDirectory
+
+__all__ = ["ClientClaims", "Principal", "Principals"]
+
+_NAME_IDENTIFIER: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
+_GROUPS: Final = "webpubsub.group"
+_RECOVERY_S: Final = 7 * 24 * 3600
+_KEY_NAMES: Final = ("primary", "secondary")
+
+_URL = re.compile(r"(?:https?|wss?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.IGNORECASE | re.DOTALL)
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@\[\]/?#]+)(?::([0-9]{0,5}))?")
+# Not told apart, since schemes are not: TLS may end in front of us.
+_DEFAULT_PORTS: Final = frozenset({"", "80", "443"})
+
+
+class ClientClaims(Struct, frozen=True):
+    """
+    What a client's token says about it.
+
+    Attributes:
+        user_id: None for an anonymous client.
+        roles: initial permissions as they came; unknown ones grant nothing.
+        groups: legal names, each once; joined at connect without any permission.
+        claims: all of the token, `user_id` and the like included, for whoever decides on the connection.
+    """
+
+    user_id: str | None
+    roles: tuple[str, ...]
+    groups: tuple[str, ...]
+    claims: dict[str, Any]
+
+
+class Principal(Struct, frozen=True):
+    """
+    A caller of an operation.
+
+    Attributes:
+        kind: "accessKey" proved to hold a key of the resource; "operator" came by the control socket.
+        name: for the log; of an access key "primary" or "secondary".
+    """
+
+    kind: Literal["accessKey", "operator"]
+    name: str
+
+
+class Principals:
+    """
+    Args:
+        public_endpoints: URLs under which this server is reached besides the request's own host.
+        leeway_s: 0 to 300, how far a caller's clock may be off.
+        clock: seconds since 1970.
+
+    Raises:
+        StartFailed: a public endpoint is no http, https, ws or wss URL.
+    """
+
+    def __init__(
+        self,
+        keys: KeyDirectory,
+        public_endpoints: Sequence[str],
+        leeway_s: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = keys
+        self._leeway_s = leeway_s
+        self._clock = clock
+        self._public = frozenset(map(_public_authority, public_endpoints))
+
+    def client(self, token: str, hub: HubKey, path: str, host: str) -> ClientClaims:
+        """
+        What the token of a connecting client says, once it is proved.
+
+        An audience fits if its path is `path`, in any letter case. The older form of the client endpoint has an older
+        form of audience, `/client/?hub={hub}`; it names the same endpoint, so it fits where `/client/hubs/{hub}` does.
+        Without its hub it would be good for every hub, so then it fits nowhere.
+
+        Args:
+            path: canonical path of the endpoint, such as "/client/hubs/chat", whichever form the client used.
+            host: authority that the request was sent to.
+
+        Raises:
+            Unauthorized: bad signature, audience or time, or a claim of the wrong type.
+            BadRequest: a good token that names an illegal group.
+        """
+        claims = self._verify(token, hub.resource).claims
+        wanted = _lower(_segments(path))
+        legacy = wanted == [b"client", b"hubs", hub.hub.encode()]
+        authorities = self._authorities(host)
+        if not any(
+            audience.authority in authorities
+            and (_lower(audience.segments) == wanted or (legacy and _is_legacy(audience, hub.hub)))
+            for audience in _audiences(claims)
+        ):
+            raise Unauthorized("token is for another audience")
+        return ClientClaims(_user_id(claims), _texts(claims, "role"), _groups(claims), claims)
+
+    def rest(self, authorization: str | None, resource: str, host: str, raw_path: str) -> Principal:
+        """
+        Who sends a REST request.
+
+        Args:
+            authorization: value of the header, None if there is none.
+            host: authority that the request was sent to.
+            raw_path: its path, still percent-encoded.
+
+        Raises:
+            Unauthorized: nobody whom we know, or a token for another path.
+        """
+        scheme, _, token = (authorization or "").strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("no bearer token")
+        verified = self._verify(token.strip(), resource)
+        # Letter case counts here, unlike at the client endpoints: users and groups are case-sensitive.
+        wanted = _segments(raw_path)
+        authorities = self._authorities(host)
+        if not any(
+            audience.authority in authorities and audience.segments == wanted
+            for audience in _audiences(verified.claims)
+        ):
+            raise Unauthorized("token is for another audience")
+        return Principal("accessKey", _KEY_NAMES[verified.key])
+
+    def issue_client_token(
+        self,
+        resource: str,
+        audience: str,
+        user_id: str | None,
+        roles: Sequence[str],
+        groups: Sequence[str],
+        minutes: int,
+    ) -> str:
+        """
+        A token with which a client may connect, signed with the primary key of `resource`.
+
+        Args:
+            audience: URL of the client endpoint.
+            groups: names that are known to be legal.
+            minutes: 1 or more, from now.
+
+        Raises:
+            BadRequest: the token would be longer than we accept ourselves.
+        """
+        now = int(self._clock())
+        claims: dict[str, object] = {"aud": audience, "nbf": now, "iat": now, "exp": now + minutes * 60}
+        if user_id:
+            claims["sub"] = user_id
+        if roles:
+            claims["role"] = list(roles)
+        if groups:
+            claims[_GROUPS] = list(groups)
+        token = jwt.sign(claims, _secrets(self._keys.access_keys(resource))[0])
+        if len(token) > jwt.MAX_TOKEN_BYTES:
+            raise BadRequest(f"The token would be longer than {jwt.MAX_TOKEN_BYTES} bytes.")
+        return token
+
+    def issue_recovery_token(self, connection_id: str) -> str:
+        """What a reliable client shows to get its dropped connection back; good for a week."""
+        now = int(self._clock())
+        return jwt.sign({"aud": connection_id, "iat": now, "exp": now + _RECOVERY_S}, self._keys.recovery_key())
+
+    def verify_recovery_token(self, token: str, connection_id: str) -> bool:
+        """Did we issue this, for this connection, less than a week ago."""
+        try:
+            verified = jwt.verify(token, (self._keys.recovery_key(),), self._clock(), self._leeway_s)
+        except Unauthorized:
+            return False
+        return bool(verified.claims.get("aud") == connection_id)
+
+    def _verify(self, token: str, resource: str) -> jwt.Verified:
+        return jwt.verify(token, _secrets(self._keys.access_keys(resource)), self._clock(), self._leeway_s)
+
+    def _authorities(self, host: str) -> frozenset[str]:
+        own = _authority(host)
+        return self._public if own is None else self._public | {own}
+
+
+def _secrets(keys: AccessKeys) -> tuple[bytes, bytes]:
+    return keys.primary.encode(), keys.secondary.encode()
+
+
+class _Audience(NamedTuple):
+    """
+    A URL as far as it counts.
+
+    Attributes:
+        authority: host in lower case, and the port unless it is 80 or 443; a missing port is as good as these.
+        segments: of the path, each percent-decoded once, so that an encoded slash is no separator; empty ones, and so
+            a doubled or trailing slash, are left out. Bytes, since what is no UTF-8 must not fall together.
+        query: still encoded; only the older form of client endpoint looks at it.
+    """
+
+    authority: str
+    segments: list[bytes]
+    query: str
+
+
+def _audiences(claims: dict[str, Any]) -> list[_Audience]:
+    """Those of the token's audiences that are URLs of our kind; any others are not for us."""
+    value = claims.get("aud")
+    texts = value if isinstance(value, list) else [value]
+    return [audience for text in texts if isinstance(text, str) and (audience := _audience(text)) is not None]
+
+
+def _audience(url: str) -> _Audience | None:
+    match = _URL.fullmatch(url)
+    if match is None:
+        return None
+    authority = _authority(match[1])
+    return None if authority is None else _Audience(authority, _segments(match[2]), match[3] or "")
+
+
+def _authority(text: str) -> str | None:
+    match = _AUTHORITY.fullmatch(text.lower())
+    if match is None:
+        return None
+    port = (match[2] or "").lstrip("0")
+    return match[1] if port in _DEFAULT_PORTS else f"{match[1]}:{port}"
+
+
+def _public_authority(endpoint: str) -> str:
+    audience = _audience(endpoint)
+    if audience is None:
+        raise StartFailed(f"public endpoint {endpoint!r} is not a URL such as https://hub.example.com")
+    return audience.authority
+
+
+def _segments(raw_path: str) -> list[bytes]:
+    # Undecodable bytes of a request line may have become lone surrogates on their way here.
+    encoded = (part.encode("utf-8", "surrogatepass") for part in raw_path.split("/") if part)
+    return [unquote_to_bytes(part) for part in encoded]
+
+
+def _lower(segments: list[bytes]) -> list[bytes]:
+    return [segment.lower() for segment in segments]
+
+
+def _is_legacy(audience: _Audience, hub: str) -> bool:
+    if _lower(audience.segments) != [b"client"]:
+        return False
+    named = parse_qs(audience.query, keep_blank_values=True).get("hub", [])
+    return len(named) == 1 and named[0].lower() == hub
+
+
+def _user_id(claims: dict[str, Any]) -> str | None:
+    """The `sub` claim, or the long name that .NET gives it; an empty one names nobody."""
+    value = claims.get("sub") or claims.get(_NAME_IDENTIFIER)
+    if value is not None and not isinstance(value, str):
+        raise Unauthorized("the user id is not a string")
+    return value or None
+
+
+def _groups(claims: dict[str, Any]) -> tuple[str, ...]:
+    groups = _texts(claims, _GROUPS)
+    if not all(map(is_group_name, groups)):
+        raise BadRequest(f"Claim {_GROUPS} names an invalid group.", target=_GROUPS)
+    return groups
+
+
+def _texts(claims: dict[str, Any], name: str) -> tuple[str, ...]:
+    """A claim that is a string or an array of strings; each once, in order."""
+    value = claims.get(name, [])
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise Unauthorized(f"claim {name} is neither a string nor an array of strings")
+    return tuple(dict.fromkeys(texts))

@@ -1,0 +1,504 @@
+from collections.abc import Sequence
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from azure.messaging.webpubsubservice import WebPubSubServiceClient
+
+from hubwire.auth import jwt
+from hubwire.auth.principals import ClientClaims, Principal, Principals
+from hubwire.model.errors import BadRequest, NotFound, StartFailed, Unauthorized
+from hubwire.model.hubs import AccessKeys
+from hubwire.model.names import HubKey
+
+KEYS = AccessKeys("primary-key-of-at-least-32-bytes-é", "secondary-key-of-at-least-32-bytes")
+OTHER_KEYS = AccessKeys("a" * 32, "b" * 32)
+NOW = 1_700_000_000.0
+HUB = HubKey("default", "chat")
+CLIENT_PATH = "/client/hubs/chat"
+HOST = "localhost:8080"
+
+
+class Keys:
+    """Two resources and a recovery key."""
+
+    def __init__(self) -> None:
+        self.resources = {"default": KEYS, "other": OTHER_KEYS}
+
+    def access_keys(self, resource: str) -> AccessKeys:
+        if resource not in self.resources:
+            raise NotFound
+        return self.resources[resource]
+
+    def recovery_key(self) -> bytes:
+        return b"r" * 32
+
+
+class Clock:
+    """Stands still unless it is told to go."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def principals(*public_endpoints: str, keys: Keys | None = None, clock: Clock | None = None) -> Principals:
+    return Principals(keys or Keys(), public_endpoints, 60, clock or Clock())
+
+
+def token(aud: object, key: str = KEYS.primary, **claims: object) -> str:
+    return jwt.sign({"aud": aud, "exp": NOW + 60, **claims}, key.encode())
+
+
+def client(text: str, host: str = HOST, *public_endpoints: str) -> ClientClaims:
+    return principals(*public_endpoints).client(text, HUB, CLIENT_PATH, host)
+
+
+def client_with(**claims: object) -> ClientClaims:
+    return client(jwt.sign({"aud": f"http://{HOST}{CLIENT_PATH}", "exp": NOW + 60, **claims}, KEYS.primary.encode()))
+
+
+def rest(audience: object, path: str, host: str = HOST, *public_endpoints: str) -> Principal:
+    return principals(*public_endpoints).rest(f"Bearer {token(audience)}", "default", host, path)
+
+
+def is_accepted(audience: object, host: str, public_endpoints: Sequence[str] = ()) -> bool:
+    try:
+        client(token(audience), host, *public_endpoints)
+    except Unauthorized as error:
+        if error.message != "token is for another audience":
+            raise
+        return False
+    return True
+
+
+# Audiences of clients
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "http://localhost:8080/client/hubs/chat",
+        "https://localhost:8080/client/hubs/chat",
+        "ws://localhost:8080/client/hubs/chat",
+        "wss://localhost:8080/client/hubs/chat",
+        "HTTP://LocalHost:8080/Client/Hubs/CHAT",
+        "http://localhost:8080//client/hubs/chat",
+        "http://localhost:8080/client/hubs/chat/",
+        "http://localhost:8080/client/hubs/chat?x=1&y",
+        "http://localhost:8080/client/hubs/chat#there",
+        "http://localhost:8080/client/hubs/%63hat",
+        "http://localhost:08080/client/hubs/chat",
+        "http://localhost:8080/client/?hub=chat",
+        "http://localhost:8080/client?x=1&hub=Chat",
+        "http://localhost:8080/client?hub=ch%61t",
+        ["http://localhost:8080/client/hubs/chat"],
+        ["urn:something", 7, None, "http://localhost:8080/client/hubs/chat", "http://elsewhere/"],
+    ],
+)
+def test_audience_that_names_the_endpoint_is_accepted_however_it_is_spelled(audience: object) -> None:
+    assert is_accepted(audience, HOST)
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "http://localhost:8080/client/hubs/chat2",
+        "http://localhost:8080/client/hubs/cha",
+        "http://localhost:8080/client/hubs",
+        "http://localhost:8080/client/hubs/chat/more",
+        "http://localhost:8080/x/client/hubs/chat",
+        "http://localhost:8080/clients/mqtt/hubs/chat",
+        "http://localhost:8080/client/hubs/%2563hat",
+        "http://localhost:8080/client%2Fhubs%2Fchat",
+        "http://localhost:8080/client/../client/hubs/chat",
+        "http://localhost:8080/",
+        "http://localhost:8080",
+        "http://localhost:8080/client",
+        "http://localhost:8080/client/?hub=",
+        "http://localhost:8080/client/?hub=other",
+        "http://localhost:8080/client/?hub=chat&hub=other",
+        "http://localhost:8080/clients/mqtt?hub=chat",
+        "http://localhost:8081/client/hubs/chat",
+        "http://localhost/client/hubs/chat",
+        "http://example.com:8080/client/hubs/chat",
+        "http://user@localhost:8080/client/hubs/chat",
+        "http://localhost:8080.example.com/client/hubs/chat",
+        "localhost:8080/client/hubs/chat",
+        "//localhost:8080/client/hubs/chat",
+        "ftp://localhost:8080/client/hubs/chat",
+        "http:/client/hubs/chat",
+        "http:///client/hubs/chat",
+        "http://[::1/client/hubs/chat",
+        "http://]/client/hubs/chat",
+        "http://localhost:99999999/client/hubs/chat",
+        "http://localhost:x/client/hubs/chat",
+        "\x00",
+        "",
+        [],
+        [[]],
+        {},
+        None,
+        7,
+        True,
+    ],
+)
+def test_any_other_audience_is_refused(audience: object) -> None:
+    assert not is_accepted(audience, HOST)
+
+
+def test_token_without_audience_is_refused() -> None:
+    with pytest.raises(Unauthorized):
+        client(jwt.sign({"exp": NOW + 60}, KEYS.primary.encode()))
+
+
+@pytest.mark.parametrize(
+    ("audience", "host"),
+    [
+        ("http://example.com/client/hubs/chat", "example.com"),
+        ("http://example.com:80/client/hubs/chat", "example.com"),
+        ("http://example.com/client/hubs/chat", "example.com:80"),
+        ("https://example.com/client/hubs/chat", "example.com:443"),
+        ("https://example.com:443/client/hubs/chat", "example.com"),
+        ("https://example.com/client/hubs/chat", "example.com:80"),
+        ("wss://example.com:/client/hubs/chat", "EXAMPLE.com"),
+        ("http://[::1]:8080/client/hubs/chat", "[::1]:8080"),
+        ("http://[FE80::1]/client/hubs/chat", "[fe80::1]:80"),
+        ("http://127.0.0.1:8080/client/hubs/chat", "127.0.0.1:8080"),
+        ("http://my_host-1.example:8080/client/hubs/chat", "my_host-1.example:8080"),
+    ],
+)
+def test_default_ports_and_letter_case_of_hosts_do_not_count(audience: str, host: str) -> None:
+    assert is_accepted(audience, host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        ":",
+        ":8080",
+        "[",
+        "[]",
+        "[::1",
+        "::1",
+        "[::1]8080",
+        "a b",
+        "a@b",
+        "a:b",
+        "localhost:8080:8080",
+        "\udcff",
+    ],
+)
+def test_odd_host_matches_nothing(host: str) -> None:
+    """Not even an audience with the same oddity."""
+    same = f"http://{host}/client/hubs/chat".encode(errors="replace").decode()
+
+    assert not is_accepted("http://localhost:8080/client/hubs/chat", host)
+    assert not is_accepted(same, host)
+
+
+def test_public_endpoints_are_accepted_beside_the_host() -> None:
+    """A proxy in front has a name of its own; the client's URL and its token name the proxy."""
+    public = ("https://Hub.example.com", "http://[2001:db8::1]:9000/")
+
+    assert is_accepted("wss://hub.example.com/client/hubs/chat", "10.0.0.7:8080", public)
+    assert is_accepted("http://[2001:DB8::1]:9000/client/hubs/chat", "10.0.0.7:8080", public)
+    assert is_accepted("http://10.0.0.7:8080/client/hubs/chat", "10.0.0.7:8080", public)
+    assert is_accepted("wss://hub.example.com/client/hubs/chat", "no host:at all", public)
+    assert not is_accepted("wss://www.example.com/client/hubs/chat", "10.0.0.7:8080", public)
+
+
+@pytest.mark.parametrize("endpoint", ["hub.example.com", "ftp://hub.example.com", "https://", "https://[::1", ""])
+def test_public_endpoint_that_is_no_url_stops_the_start(endpoint: str) -> None:
+    with pytest.raises(StartFailed, match="public endpoint"):
+        principals(endpoint)
+
+
+# Signatures and times of clients
+
+
+def test_both_keys_prove_a_client() -> None:
+    for key in (KEYS.primary, KEYS.secondary):
+        assert client(token("http://localhost:8080/client/hubs/chat", key, sub="alice")).user_id == "alice"
+
+
+def test_keys_of_another_resource_prove_nothing() -> None:
+    with pytest.raises(Unauthorized):
+        client(token("http://localhost:8080/client/hubs/chat", OTHER_KEYS.primary))
+
+
+def test_replaced_key_proves_nothing_any_more() -> None:
+    keys = Keys()
+    who = principals(keys=keys)
+    old = token("http://localhost:8080/client/hubs/chat")
+    assert who.client(old, HUB, CLIENT_PATH, HOST).user_id is None
+
+    keys.resources["default"] = AccessKeys("c" * 32, KEYS.secondary)
+
+    with pytest.raises(Unauthorized):
+        who.client(old, HUB, CLIENT_PATH, HOST)
+
+
+def test_token_ends_after_its_expiry_and_the_leeway() -> None:
+    clock = Clock()
+    who = principals(clock=clock)
+    text = token("http://localhost:8080/client/hubs/chat")
+
+    clock.now = NOW + 119
+    assert who.client(text, HUB, CLIENT_PATH, HOST).user_id is None
+    clock.now = NOW + 120
+    with pytest.raises(Unauthorized):
+        who.client(text, HUB, CLIENT_PATH, HOST)
+
+
+# Claims of clients
+
+
+def test_client_without_claims_is_anonymous_and_may_nothing() -> None:
+    claims = client_with()
+
+    assert (claims.user_id, claims.roles, claims.groups) == (None, (), ())
+
+
+def test_claims_are_read_and_all_of_them_kept() -> None:
+    claims = client_with(
+        sub="alice",
+        role=["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup.a", "whatever"],
+        group="custom",
+        color={"r": 1},
+        **{"webpubsub.group": ["g1", "g2"]},
+    )
+
+    assert claims.user_id == "alice"
+    assert claims.roles == ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup.a", "whatever")
+    assert claims.groups == ("g1", "g2")
+    assert claims.claims == {
+        "aud": "http://localhost:8080/client/hubs/chat",
+        "exp": NOW + 60,
+        "sub": "alice",
+        "role": ["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup.a", "whatever"],
+        "group": "custom",
+        "color": {"r": 1},
+        "webpubsub.group": ["g1", "g2"],
+    }
+
+
+def test_single_role_and_group_may_be_plain_strings() -> None:
+    claims = client_with(role="webpubsub.sendToGroup", **{"webpubsub.group": "g"})
+
+    assert claims.roles == ("webpubsub.sendToGroup",)
+    assert claims.groups == ("g",)
+
+
+def test_repeated_roles_and_groups_count_once() -> None:
+    claims = client_with(role=["b", "a", "b"], **{"webpubsub.group": ["g", "h", "g"]})
+
+    assert (claims.roles, claims.groups) == (("b", "a"), ("g", "h"))
+
+
+def test_long_claim_name_of_dotnet_is_an_alias_of_the_subject() -> None:
+    name_identifier = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
+
+    assert client_with(**{name_identifier: "alice"}).user_id == "alice"
+    assert client_with(**{name_identifier: "alice", "sub": "bob"}).user_id == "bob"
+    with pytest.raises(Unauthorized):
+        client_with(**{name_identifier: ["alice"]})
+
+
+def test_empty_user_id_is_none() -> None:
+    assert client_with(sub="").user_id is None
+
+
+@pytest.mark.parametrize("value", [7, None, True, {"a": "b"}, ["a", 7], [["a"]], [None]])
+@pytest.mark.parametrize("claim", ["role", "webpubsub.group"])
+def test_roles_and_groups_of_another_type_are_refused(claim: str, value: object) -> None:
+    with pytest.raises(Unauthorized, match=claim):
+        client_with(**{claim: value})
+
+
+@pytest.mark.parametrize("group", ["", " ", "\t\n", "x" * 1025])
+def test_illegal_group_name_is_a_bad_request(group: str) -> None:
+    """The caller proved who it is, so it is told what is wrong."""
+    for value in (group, ["good", group]):
+        with pytest.raises(BadRequest) as refused:
+            client_with(**{"webpubsub.group": value})
+        assert refused.value.target == "webpubsub.group"
+
+
+def test_illegal_group_name_of_a_stranger_is_not_explained() -> None:
+    with pytest.raises(Unauthorized):
+        client(token("http://localhost:8080/client/hubs/chat", "z" * 32, **{"webpubsub.group": ""}))
+
+
+def test_group_claim_without_prefix_joins_nothing() -> None:
+    assert client_with(group=["g"]).groups == ()
+
+
+def test_token_of_the_official_sdk_is_accepted() -> None:
+    """It writes the endpoint in lower case and the hub as typed."""
+    sdk = WebPubSubServiceClient.from_connection_string(
+        f"Endpoint=http://LOCALHOST:8080;AccessKey={KEYS.primary};Version=1.0;", "Chat"
+    )
+    url = sdk.get_client_access_token(user_id="alice", roles=["webpubsub.sendToGroup"], groups=["g"])["url"]
+    text = parse_qs(urlsplit(url).query)["access_token"][0]
+
+    claims = Principals(Keys(), (), 60).client(text, HUB, CLIENT_PATH, HOST)
+
+    assert (claims.user_id, claims.roles, claims.groups) == ("alice", ("webpubsub.sendToGroup",), ("g",))
+
+
+# REST
+
+
+@pytest.mark.parametrize(
+    ("audience", "path"),
+    [
+        ("http://localhost:8080/api/hubs/chat/:send", "/api/hubs/chat/:send"),
+        ("http://LOCALHOST:8080/api/hubs/chat/:send?api-version=2024-12-01", "/api/hubs/chat/:send"),
+        ("https://localhost:8080/api/hubs/chat/:send/#x", "/api/hubs/chat/:send"),
+        ("http://localhost:8080/api/hubs/chat/%3Asend", "/api/hubs/chat/:send"),
+        ("http://localhost:8080/api/hubs/chat/:send", "/api/hubs/chat/%3asend"),
+        ("http://localhost:8080//api/hubs/chat/:send", "/api/hubs/chat//:send/"),
+        ("http://localhost:8080/api/hubs/chat/users/tenant%2Falice", "/api/hubs/chat/users/tenant%2falice"),
+        ("http://localhost:8080/api/hubs/chat/users/%7Ealice%20b", "/api/hubs/chat/users/~alice%20b"),
+        ("http://localhost:8080/api/hubs/chat/users/älice", "/api/hubs/chat/users/%C3%A4lice"),
+        ("http://localhost:8080/api/hubs/chat/users/100%", "/api/hubs/chat/users/100%"),
+        ("http://localhost:8080/api/hubs/chat/users/a+b", "/api/hubs/chat/users/a+b"),
+    ],
+)
+def test_rest_token_is_good_for_its_own_path_however_it_is_spelled(audience: str, path: str) -> None:
+    assert rest(audience, path) == Principal("accessKey", "primary")
+
+
+@pytest.mark.parametrize(
+    ("audience", "path"),
+    [
+        ("http://localhost:8080/api/hubs/chat/:send", "/api/hubs/other/:send"),
+        ("http://localhost:8080/api/hubs/chat/:send", "/api/hubs/chat/:closeConnections"),
+        ("http://localhost:8080/api/hubs/chat", "/api/hubs/chat/:send"),
+        ("http://localhost:8080/api/hubs/chat/:send", "/api/hubs/chat"),
+        ("http://localhost:8080/", "/api/hubs/chat/:send"),
+        ("http://localhost:8080/api/hubs/chat/groups/G/:send", "/api/hubs/chat/groups/g/:send"),
+        ("http://localhost:8080/api/hubs/chat/users/tenant%2Falice", "/api/hubs/chat/users/tenant/alice"),
+        ("http://localhost:8080/api/hubs/chat/users/%252F", "/api/hubs/chat/users/%2F"),
+        ("http://localhost:8080/api/hubs/chat/users/%FE", "/api/hubs/chat/users/%FF"),
+        ("http://localhost:8080/api/hubs/chat/users/a+b", "/api/hubs/chat/users/a%20b"),
+        ("http://localhost:8080/api/hubs/chat/groups/../:send", "/api/hubs/chat/:send"),
+        ("http://localhost:8080/api/hubs/chat/groups/%2e%2e/:send", "/api/hubs/chat/:send"),
+        ("http://localhost:8081/api/hubs/chat/:send", "/api/hubs/chat/:send"),
+        ("http://localhost:8080/client/hubs/chat", "/api/hubs/chat/:send"),
+        ("http://localhost:8080/client/hubs/chat", "/api/hubs/chat"),
+    ],
+)
+def test_rest_token_is_good_for_no_other_path(audience: str, path: str) -> None:
+    with pytest.raises(Unauthorized):
+        rest(audience, path)
+
+
+def test_rest_token_is_no_client_token() -> None:
+    with pytest.raises(Unauthorized):
+        client(token("http://localhost:8080/api/hubs/chat/:send"))
+
+
+def test_undecodable_request_path_is_refused_and_not_a_fault() -> None:
+    with pytest.raises(Unauthorized):
+        rest("http://localhost:8080/api/hubs/chat", "/api/hubs/\udcff")
+
+
+def test_rest_caller_behind_a_proxy_signs_for_the_public_name() -> None:
+    url = "https://hub.example.com/api/hubs/chat/:send"
+
+    assert rest(url, "/api/hubs/chat/:send", HOST, "https://hub.example.com").kind == "accessKey"
+    with pytest.raises(Unauthorized):
+        rest(url, "/api/hubs/chat/:send", HOST, "https://www.example.com")
+
+
+def test_principal_says_which_key_it_proved() -> None:
+    text = token("http://localhost:8080/api/hubs/chat", KEYS.secondary)
+
+    assert principals().rest(f"bEARER   {text} ", "default", HOST, "/api/hubs/chat").name == "secondary"
+
+
+@pytest.mark.parametrize("header", [None, "", " ", "Bearer", "Bearer ", "Basic dTpw", "Bearer x.y.z", "Bearer a b c"])
+def test_missing_or_odd_authorization_is_refused(header: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        principals().rest(header, "default", HOST, "/api/hubs/chat")
+
+
+def test_token_without_its_scheme_is_refused() -> None:
+    with pytest.raises(Unauthorized):
+        principals().rest(token("http://localhost:8080/api/hubs/chat"), "default", HOST, "/api/hubs/chat")
+
+
+# Tokens that the service issues
+
+
+def test_issued_client_token_opens_the_endpoint() -> None:
+    who = principals()
+    audience = "http://localhost:8080/client/hubs/chat"
+    text = who.issue_client_token("default", audience, "alice", ["webpubsub.sendToGroup"], ["g1", "g2"], 5)
+
+    assert who.client(text, HUB, CLIENT_PATH, HOST).claims == {
+        "aud": audience,
+        "nbf": NOW,
+        "iat": NOW,
+        "exp": NOW + 300,
+        "sub": "alice",
+        "role": ["webpubsub.sendToGroup"],
+        "webpubsub.group": ["g1", "g2"],
+    }
+
+
+def test_issued_client_token_without_wishes_is_anonymous() -> None:
+    who = principals()
+    text = who.issue_client_token("default", "http://localhost:8080/client/hubs/chat", None, [], [], 1)
+
+    assert who.client(text, HUB, CLIENT_PATH, HOST).claims.keys() == {"aud", "nbf", "iat", "exp"}
+
+
+def test_issued_client_token_is_signed_with_the_primary_key_of_its_resource() -> None:
+    text = principals().issue_client_token("other", "http://localhost:8080/client/hubs/chat", None, [], [], 1)
+
+    assert jwt.verify(text, (OTHER_KEYS.primary.encode(),), NOW, 0)
+
+
+def test_token_that_nobody_could_use_is_not_issued() -> None:
+    with pytest.raises(BadRequest, match="16384 bytes"):
+        principals().issue_client_token("default", "http://h/client/hubs/chat", None, ["r" * 20_000], [], 1)
+
+
+def test_recovery_token_is_for_one_connection() -> None:
+    who = principals()
+    text = who.issue_recovery_token("c1")
+
+    assert who.verify_recovery_token(text, "c1")
+    assert not who.verify_recovery_token(text, "c2")
+    assert not who.verify_recovery_token(text, "")
+
+
+def test_recovery_token_is_good_for_a_week() -> None:
+    clock = Clock()
+    who = principals(clock=clock)
+    text = who.issue_recovery_token("c1")
+
+    clock.now = NOW + 7 * 24 * 3600
+    assert who.verify_recovery_token(text, "c1")
+    clock.now += 60
+    assert not who.verify_recovery_token(text, "c1")
+
+
+@pytest.mark.parametrize("text", ["", "junk", "a.b.c", "\udcff", "x" * 20_000])
+def test_junk_recovers_nothing(text: str) -> None:
+    assert not principals().verify_recovery_token(text, "c1")
+
+
+def test_access_keys_sign_no_recovery_tokens() -> None:
+    assert not principals().verify_recovery_token(token("c1"), "c1")
+
+
+def test_recovery_token_without_a_single_audience_recovers_nothing() -> None:
+    text = jwt.sign({"aud": ["c1"], "exp": NOW + 60}, b"r" * 32)
+
+    assert not principals().verify_recovery_token(text, "c1")
