@@ -1,0 +1,381 @@
+"""
+This node among nodes. Everything that is sent enters here, passes the bus, and comes down again through `receive`: what
+a local client sent and what another node sent take the same way, so one sender is heard in the same order everywhere.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Final, Literal
+
+from hubwire.cluster.interest import Interest
+from hubwire.hub.connection import Connection
+from hubwire.hub.delivery import Delivery
+from hubwire.hub.hub import Hub
+from hubwire.hub.recovery import Waiting
+from hubwire.model.commands import (
+    AddToGroups,
+    Answer,
+    Close,
+    Command,
+    Exists,
+    ListMembers,
+    Member,
+    PermissionRule,
+    Query,
+    RemoveFromGroups,
+    Target,
+    to_connection,
+    to_group,
+    to_hub,
+    to_user,
+)
+from hubwire.model.errors import Conflict
+from hubwire.model.filters import compile_filter
+from hubwire.model.messages import Disconnected
+from hubwire.model.names import HubKey
+from hubwire.model.ports import Bus, Sink
+from hubwire.model.telemetry import CloseCategory, Telemetry
+
+__all__ = ["Ending", "Node"]
+
+_SLICE: Final = 200
+"""Connections that are ended or changed in one go; ending one costs some 20 µs, and others want their turn."""
+
+_ASK_TIMEOUT_S: Final = 5.0
+
+Ending = Callable[[Connection, CloseCategory, int, str], None]
+"""Told of every connection that ended for good: category, close code, and the text the client was told."""
+
+_CLOSED_BY_SERVER: Final = "Application server closed the connection."
+
+
+class Node:
+    """
+    The connections of this process, and its place on the bus.
+
+    Args:
+        bus: how nodes hear one another.
+        telemetry: counters of this node.
+        loop: its clock is the one that all deadlines are on.
+        recovery_s: how long a dropped reliable connection may come back.
+    """
+
+    def __init__(
+        self, bus: Bus, telemetry: Telemetry, loop: asyncio.AbstractEventLoop, recovery_s: float = 32.0
+    ) -> None:
+        self._bus = bus
+        self._telemetry = telemetry
+        self._loop = loop
+        self._hubs: dict[HubKey, Hub] = {}
+        self._delivery = Delivery(telemetry)
+        self._interest = Interest(bus, self._wanted)
+        self._waiting = Waiting(recovery_s)
+        self._sweep: asyncio.TimerHandle | None = None
+        self._flush_scheduled = False
+        self.on_end: list[Ending] = []
+        bus.attach(self)
+
+    # What is sent.
+
+    def execute(self, command: Command) -> None:
+        """Carry a command to everybody whom it concerns. Never waits; unknown targets are nobody."""
+        self._bus.publish(command.target, command)
+
+    def receive(self, topic: Target, command: Command) -> None:
+        """The bus brings a command, from this node or another."""
+        hub = self._hubs.get(topic.hub)
+        if hub is None:
+            return
+        expires_at = self._loop.time() + command.ttl_s if command.ttl_s else None
+        if command.filter is None:
+            self._delivery.send(hub, topic, command.message, command.excluded, expires_at)
+        else:
+            # Who is meant is decided now, not when the turn ends: groups may change in between.
+            picked = _select(hub.members(topic), command.filter, command.excluded)
+            if picked:
+                self._delivery.send_to(picked, command.message, expires_at)
+        self._schedule_flush()
+
+    def reply(self, connection: Connection, frame: bytes) -> None:
+        """Answer one client, behind everything that was accepted before."""
+        if frame:
+            self._delivery.reply(connection, frame)
+            self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._end_of_turn)
+
+    def _end_of_turn(self) -> None:
+        self._flush_scheduled = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Write out what was accepted so far. Done at the end of each turn, and before a member leaves."""
+        if not self._delivery.pending:
+            return
+        for connection in self._delivery.flush(self._loop.time()):
+            # 1008 tells the official clients not to try a recovery: there is nothing left to recover.
+            self.close(connection, 1008, "Too many unacknowledged messages.", CloseCategory.SLOW_CLIENT)
+
+    # Who is here.
+
+    def connection(self, hub: HubKey, connection_id: str) -> Connection | None:
+        """A live connection of this node, or None."""
+        known = self._hubs.get(hub)
+        return None if known is None else known.connections.get(connection_id)
+
+    def connections(self) -> list[Connection]:
+        """All live connections of this node, those waiting for their recovery included."""
+        return [connection for hub in self._hubs.values() for connection in hub.connections.values()]
+
+    async def attach(self, connection: Connection, groups: Sequence[str], sink: Sink, first: bytes) -> None:
+        """
+        Let a new connection in: on return it is found by id, user and group, and hears what is sent from now on.
+
+        Args:
+            groups: that it is in from the beginning.
+            first: frame that it gets before anything else.
+        """
+        key = connection.hub
+        topics = [to_hub(key), to_connection(key, connection.id), *(to_group(key, group) for group in groups)]
+        if connection.user_id is not None:
+            topics.append(to_user(key, connection.user_id))
+        async with self._interest.hold(topics):
+            hub = self._hubs.get(key)
+            if hub is None:
+                hub = self._hubs[key] = Hub(key)
+            connection.sink = sink
+            hub.add(connection)
+            for group in groups:
+                hub.join(connection, group)
+            for topic in topics:
+                self._delivery.joined(connection, topic)
+            self._telemetry.connections += 1
+            self._telemetry.opened += 1
+            if first:
+                sink.write(first, 1, None)
+
+    def resume(self, connection: Connection, sink: Sink, first: bytes) -> bool:
+        """
+        Give a reliable connection a new socket: `first`, then everything unacknowledged, then what comes.
+
+        A socket that it still has is a half-open one; it ends silently. False if the connection has ended meanwhile.
+        """
+        self.flush()
+        if not connection.alive:
+            return False
+        old, connection.sink = connection.sink, sink
+        if old is not None:
+            old.abort()
+        if self._waiting.release(connection):
+            self._telemetry.retained -= 1
+        connection.why = CloseCategory.NORMAL
+        sink.write(first, 1, None)
+        for data, frames, expires_at in connection.session.resume(self._loop.time()):
+            sink.write(data, frames, expires_at)
+        return True
+
+    def join(self, connection: Connection, group: str) -> Awaitable[None] | None:
+        """
+        Make a connection a member of a group. None when that is done; else to be awaited before it is acknowledged:
+        who holds an acknowledgement misses nothing that is sent later.
+        """
+        hub = self._hubs[connection.hub]
+        topic = to_group(connection.hub, group)
+        if hub.members(topic):
+            self._joined(hub, connection, topic)
+            return None
+        return self._subscribe_and_join(hub, connection, topic)
+
+    async def _subscribe_and_join(self, hub: Hub, connection: Connection, topic: Target) -> None:
+        async with self._interest.hold((topic,)):
+            if connection.alive:
+                self._joined(hub, connection, topic)
+
+    def _joined(self, hub: Hub, connection: Connection, topic: Target) -> None:
+        if hub.join(connection, topic.name):
+            self._delivery.joined(connection, topic)
+
+    def leave(self, connection: Connection, group: str) -> None:
+        """End a membership. What was sent to the group before still reaches the connection."""
+        topic = to_group(connection.hub, group)
+        if self._delivery.concerns(topic):
+            self.flush()
+        if connection.alive and self._hubs[connection.hub].leave(connection, group):
+            self._interest.left((topic,))
+
+    def lost(self, connection: Connection, sink: Sink, final: bool, category: CloseCategory, code: int) -> None:
+        """
+        A socket is gone.
+
+        Args:
+            sink: the one that is gone; if the connection has another one by now, nothing happens.
+            final: the client said goodbye for good.
+            code: what the client said; 1006 if it said nothing.
+        """
+        if connection.sink is not sink:
+            return
+        connection.sink = None
+        if final or not connection.session.recoverable:
+            self._end(connection, category, code, "")
+            return
+        connection.why = category
+        self._waiting.hold(connection, self._loop.time())
+        self._telemetry.retained += 1
+        self._schedule_sweep()
+
+    def close(self, connection: Connection, code: int, text: str, category: CloseCategory) -> None:
+        """
+        End a connection from our side: what was accepted before, the reason as a message, a close frame.
+
+        Args:
+            code: of the close frame, whose own reason stays empty: the text may be longer than a reason can be.
+            text: for the client and the records.
+        """
+        if self._delivery.pending and connection.alive:
+            self.flush()
+        if not connection.alive:
+            return
+        sink, connection.sink = connection.sink, None
+        if sink is not None:
+            farewell = connection.codec.direct(Disconnected(text))
+            if farewell:
+                sink.write(farewell, 1, None)
+            sink.close(code, "")
+        elif self._waiting.release(connection):
+            self._telemetry.retained -= 1
+        self._end(connection, category, code, text)
+
+    def _end(self, connection: Connection, category: CloseCategory, code: int, text: str) -> None:
+        connection.alive = False
+        hub = self._hubs[connection.hub]
+        self._interest.left(hub.remove(connection))
+        if not hub.connections:
+            del self._hubs[connection.hub]
+        self._telemetry.connections -= 1
+        self._telemetry.closed[category] += 1
+        for told in self.on_end:
+            told(connection, category, code, text)
+
+    def _schedule_sweep(self) -> None:
+        deadline = self._waiting.next_deadline()
+        if self._sweep is None and deadline is not None:
+            # A little late is right: all that dropped within this second are then ended in one go.
+            self._sweep = self._loop.call_at(deadline + 1.0, self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        self._sweep = None
+        for connection in self._waiting.expired(self._loop.time()):
+            self._telemetry.retained -= 1
+            self._end(connection, connection.why, 1006, "")
+        self._schedule_sweep()
+
+    # What is asked.
+
+    async def ask(self, query: Query) -> Answer:
+        """Ask all nodes that the query concerns, this one included, and put their answers together."""
+        want: Literal["first", "all"] = "first" if isinstance(query, Exists) else "all"
+        answers = await self._bus.ask(query.target, query, want, _ASK_TIMEOUT_S)
+        if len(answers) == 1:
+            return answers[0]
+        members = sorted((member for answer in answers for member in answer.members), key=lambda m: m.connection_id)
+        if isinstance(query, ListMembers):
+            members = members[: query.limit]
+        return Answer(
+            count=len(members) if members else sum(answer.count for answer in answers),
+            members=tuple(members),
+            allowed=any(answer.allowed for answer in answers),
+            limit_reached=any(answer.limit_reached for answer in answers),
+        )
+
+    async def answer(self, topic: Target, query: Query) -> Answer:
+        """This node's part of an answer."""
+        hub = self._hubs.get(topic.hub)
+        if hub is None:
+            return Answer()
+        match query:
+            case Exists():
+                return Answer(count=len(hub.members(topic)))
+            case ListMembers(_, after, limit):
+                return _list(hub.members(topic), after, limit)
+            case AddToGroups(_, groups, filter):
+                return await self._add_to_groups(hub, _select(hub.members(topic), filter), groups)
+            case RemoveFromGroups(_, groups, filter):
+                return await self._remove_from_groups(_select(hub.members(topic), filter), groups)
+            case Close(_, excluded, reason):
+                return await self._close_all(_select(hub.members(topic), None, excluded), reason)
+            case PermissionRule():
+                return self._permission(hub, query)
+
+    async def _add_to_groups(self, hub: Hub, picked: Sequence[Connection], groups: Sequence[str]) -> Answer:
+        topics = [to_group(hub.key, group) for group in groups]
+        async with self._interest.hold(topics):
+            for part in _slices(picked):
+                for connection in part:
+                    if connection.alive:
+                        for topic in topics:
+                            self._joined(hub, connection, topic)
+                if len(picked) > _SLICE:
+                    await asyncio.sleep(0)
+        return Answer(count=len(picked))
+
+    async def _remove_from_groups(self, picked: Sequence[Connection], groups: Sequence[str] | None) -> Answer:
+        for part in _slices(picked):
+            for connection in part:
+                for group in list(connection.groups) if groups is None else groups:
+                    self.leave(connection, group)
+            if len(picked) > _SLICE:
+                await asyncio.sleep(0)
+        return Answer(count=len(picked))
+
+    async def _close_all(self, picked: Sequence[Connection], reason: str) -> Answer:
+        text = f"{_CLOSED_BY_SERVER} Reason: {reason}" if reason else _CLOSED_BY_SERVER
+        for part in _slices(picked):
+            for connection in part:
+                self.close(connection, 1000, text, CloseCategory.CLOSED_BY_APP_SERVER)
+            if len(picked) > _SLICE:
+                await asyncio.sleep(0)
+        return Answer(count=len(picked))
+
+    @staticmethod
+    def _permission(hub: Hub, query: PermissionRule) -> Answer:
+        connection = hub.connections.get(query.target.name)
+        if connection is None:
+            return Answer()
+        try:
+            if query.action == "grant":
+                connection.permissions.grant(query.permission, query.group)
+            elif query.action == "revoke":
+                connection.permissions.revoke(query.permission, query.group)
+        except Conflict:
+            return Answer(count=1, limit_reached=True)
+        return Answer(count=1, allowed=connection.permissions.allows(query.permission, query.group))
+
+    def _wanted(self, topic: Target) -> bool:
+        hub = self._hubs.get(topic.hub)
+        return hub is not None and bool(hub.members(topic))
+
+
+def _select(members: Collection[Connection], filter: str | None, excluded: Sequence[str] = ()) -> Sequence[Connection]:
+    """A list of its own: what is done with its connections may change the registry."""
+    if filter is None:
+        picked: Iterable[Connection] = members
+    else:
+        compiled = compile_filter(filter)
+        picked = (connection for connection in members if compiled.matches(connection))
+    if excluded:
+        out = frozenset(excluded)
+        picked = (connection for connection in picked if connection.id not in out)
+    return list(picked)
+
+
+def _slices(connections: Sequence[Connection]) -> Iterable[Sequence[Connection]]:
+    return (connections[start : start + _SLICE] for start in range(0, len(connections), _SLICE))
+
+
+def _list(members: Collection[Connection], after: str, limit: int) -> Answer:
+    chosen = sorted((c for c in members if c.id > after), key=lambda c: c.id)[:limit]
+    rows = tuple(Member(connection.id, connection.user_id) for connection in chosen)
+    return Answer(count=len(rows), members=rows)

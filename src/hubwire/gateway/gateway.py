@@ -1,0 +1,243 @@
+"""
+The face of this room for the edge: an upgrade request in, a connection out; then its messages, then its end.
+
+Opening a connection has two steps around the 101, so that a refusal can still be an HTTP status: `decide` answers who
+the client is and what it gets, `begin` lets it in.
+"""
+
+import secrets
+from collections.abc import Awaitable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from hubwire.auth.principals import ClientClaims, Principals
+from hubwire.cluster.node import Node
+from hubwire.gateway import records
+from hubwire.gateway.handshake import Attempt, HandshakeRefused, Recovery, read
+from hubwire.gateway.requests import Requests
+from hubwire.hub.connection import Connection
+from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized
+from hubwire.model.http import RequestHead
+from hubwire.model.messages import ClientRequest, Connected
+from hubwire.model.permissions import Permissions, parse_roles
+from hubwire.model.ports import HubDirectory, Sink
+from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.protocols import catalog
+from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.session import Session
+
+__all__ = ["Gateway", "Opening"]
+
+_NORMAL: Final = 1000
+_ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
+
+
+class Opening(Struct, frozen=True):
+    """
+    What a client that was let in gets.
+
+    Attributes:
+        connection: None for a recovery that is refused, which the client learns by close code 1008 after the 101.
+        subprotocol: to be echoed; None for no header.
+        groups: that it is in from the beginning.
+        resumed: the connection was there before.
+    """
+
+    connection: Connection | None
+    subprotocol: str | None
+    websocket_key: str
+    groups: tuple[str, ...] = ()
+    resumed: bool = False
+
+
+class Gateway:
+    """
+    Clients of one node.
+
+    Args:
+        limits: of each reliable client's unacknowledged queue.
+    """
+
+    def __init__(
+        self, node: Node, principals: Principals, directory: HubDirectory, telemetry: Telemetry, limits: QueueLimits
+    ) -> None:
+        self._node = node
+        self._principals = principals
+        self._directory = directory
+        self._telemetry = telemetry
+        self._limits = limits
+        self._requests = Requests(node, telemetry)
+        self._stopping = False
+        node.on_end.append(records.ended)
+
+    # The opening.
+
+    def decide(self, head: RequestHead) -> Opening:
+        """
+        Answer an upgrade request.
+
+        Raises:
+            HandshakeRefused: with the documented status.
+        """
+        try:
+            if self._stopping:
+                raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
+            attempt = read(head)
+            if attempt.recovery is not None:
+                return self._recover(attempt, attempt.recovery)
+            return self._open(attempt)
+        except HandshakeRefused as refusal:
+            self._telemetry.count_refused(refusal.status)
+            records.refused(head, refusal.status, refusal.cause)
+            raise
+
+    def _open(self, attempt: Attempt) -> Opening:
+        claims = self._identify(attempt)
+        session = self._session(attempt)
+        if self._telemetry.connections >= self._telemetry.connection_quota:
+            text = "The connection quota of this server is used up."
+            raise HandshakeRefused(429, text, {"Retry-After": "1"}, "ConnectionCountLimitReached")
+        connection = Connection(
+            id=secrets.token_hex(16),
+            hub=attempt.hub,
+            user_id=claims.user_id,
+            permissions=Permissions(parse_roles(claims.roles)),
+            session=session,
+            client_ip=attempt.head.client_ip,
+        )
+        return Opening(connection, session.subprotocol, attempt.websocket_key, claims.groups)
+
+    def _identify(self, attempt: Attempt) -> ClientClaims:
+        if attempt.token is None:
+            if self._directory.settings(attempt.hub).anonymous_connect_policy == "allow":
+                return _ANONYMOUS
+            raise HandshakeRefused(401, "A client access token is required.")
+        try:
+            return self._principals.client(attempt.token, attempt.hub, attempt.path, attempt.head.host)
+        except Unauthorized as refusal:
+            raise HandshakeRefused(401, "The client access token is not valid.", cause=refusal.message) from refusal
+        except BadRequest as refusal:
+            raise HandshakeRefused(400, refusal.message) from refusal
+
+    def _session(self, attempt: Attempt) -> Session:
+        # The mode is checked for every client, although it only matters to simple ones.
+        mode = attempt.publish_mode()
+        chosen = catalog.choose(attempt.offered)
+        if chosen is not None:
+            return catalog.create(chosen, self._limits)
+        missing = next((name for name in attempt.offered if name in catalog.NOT_OFFERED), None)
+        if missing is not None:
+            raise HandshakeRefused(400, f"This server does not offer the subprotocol {missing} yet.")
+        if mode is None:
+            return catalog.simple()
+        return catalog.simple(publish_to=mode.group, no_echo=mode.no_echo)
+
+    def _recover(self, attempt: Attempt, recovery: Recovery) -> Opening:
+        """The access token is ignored: it may have expired, and the reconnection token proves the same client."""
+        connection = self._node.connection(attempt.hub, recovery.connection_id)
+        if (
+            connection is not None
+            and connection.session.recoverable
+            and self._principals.verify_recovery_token(recovery.token, recovery.connection_id)
+        ):
+            return Opening(connection, connection.subprotocol, attempt.websocket_key, resumed=True)
+        self._telemetry.recoveries_refused += 1
+        records.recovery_refused(attempt.head, attempt.hub, recovery.connection_id)
+        echo = catalog.choose(attempt.offered) or next(iter(attempt.offered), None)
+        return Opening(None, echo, attempt.websocket_key)
+
+    async def begin(self, opening: Opening, sink: Sink) -> Connection | None:
+        """
+        After the 101: let the client in and tell it so. None if there is nothing to let in; the sink is then closed.
+        """
+        connection = opening.connection
+        if connection is None:
+            sink.close(1008, "The connection cannot be recovered.")
+            return None
+        token = None
+        if connection.session.recoverable:
+            token = self._principals.issue_recovery_token(connection.id)
+        first = connection.codec.direct(Connected(connection.id, connection.user_id, token))
+        if not opening.resumed:
+            await self._node.attach(connection, opening.groups, sink, first)
+            records.started(connection)
+            return connection
+        if not self._node.resume(connection, sink, first):
+            sink.close(1008, "The connection cannot be recovered.")
+            return None
+        self._telemetry.recoveries += 1
+        records.recovered(connection)
+        return connection
+
+    def keep_alive_s(self, connection: Connection) -> int:
+        """Whole seconds of silence after which this client is pinged; asked again each time, since it may change."""
+        return self._directory.settings(connection.hub).web_socket_keep_alive_interval_in_seconds
+
+    # Its messages.
+
+    def receive(self, connection: Connection, payload: str | bytes) -> Awaitable[None] | None:
+        """
+        Handle one message.
+
+        Returns:
+            None when that is done; else to be awaited before the next one is given.
+        """
+        if not connection.alive:
+            return None
+        session = connection.session
+        try:
+            requests = session.receive(payload)
+        except ProtocolViolation as violation:
+            self.violated(connection, violation)
+            return None
+        for frame in session.outgoing():
+            self._node.reply(connection, frame)
+        for position, request in enumerate(requests, start=1):
+            waiting = self._requests.handle(connection, request)
+            if waiting is not None:
+                rest = requests[position:]
+                return self._one_by_one(connection, waiting, rest) if rest else waiting
+        return None
+
+    async def _one_by_one(
+        self, connection: Connection, waiting: Awaitable[None], rest: Sequence[ClientRequest]
+    ) -> None:
+        await waiting
+        for request in rest:
+            more = self._requests.handle(connection, request)
+            if more is not None:
+                await more
+
+    # Its end.
+
+    def violated(self, connection: Connection, violation: ProtocolViolation) -> None:
+        """The client broke its protocol: its connection ends, and cannot be recovered."""
+        self._node.close(connection, violation.close_code, violation.reason, CloseCategory.BAD_REQUEST)
+
+    def slow(self, connection: Connection, sink: Sink) -> None:
+        """The client reads too slowly for what it is sent."""
+        if connection.sink is sink:
+            self._node.close(connection, 1008, "The client is too slow.", CloseCategory.SLOW_CLIENT)
+
+    def failed(self, connection: Connection) -> None:
+        """We could not carry out what the client asked for, by our own fault."""
+        self._node.close(connection, 1011, "Internal server error", CloseCategory.SERVICE_TRANSIENT_ERROR)
+
+    def lost(self, connection: Connection, sink: Sink, code: int, category: CloseCategory) -> None:
+        """
+        The socket is gone.
+
+        Args:
+            code: of the client's close frame; 1005 for one without a code, 1006 for none at all. Only 1000 is final:
+                official clients close with 1001 or without a code and then recover.
+        """
+        self._node.lost(connection, sink, code == _NORMAL, category, code)
+
+    def stop(self) -> None:
+        """Refuse new clients from now on."""
+        self._stopping = True
+
+    def farewell(self, connection: Connection) -> None:
+        """The server goes away. One node has nobody to hand a session to, so this ends reliable clients honestly."""
+        self._node.close(connection, 1001, "The server is shutting down.", CloseCategory.SERVICE_RELOAD)

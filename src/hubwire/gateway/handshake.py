@@ -1,0 +1,193 @@
+"""
+An upgrade request to an attempt to connect, or a refusal. No waiting and no side effect.
+
+Source: the service's pages on client protocols and the client spec (endpoints, statuses, subprotocols); the emulator's
+README for `webpubsub_mode`; RFC 6455 section 4.2.
+"""
+
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl, unquote
+
+from msgspec import Struct
+
+from hubwire.model.errors import HubwireError
+from hubwire.model.http import RequestHead
+from hubwire.model.hubs import DEFAULT_RESOURCE
+from hubwire.model.names import HubKey, is_group_name, is_hub_name
+
+__all__ = ["Attempt", "HandshakeRefused", "PublishMode", "Recovery", "is_client_path", "read"]
+
+_VERSION: Final = "13"
+_PREFIX: Final = "Bearer "
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class HandshakeRefused(HubwireError):  # noqa: N818
+    """
+    The answer instead of 101.
+
+    Attributes:
+        status: HTTP status code.
+        text: one plain sentence for the client's developer; nothing that came with the request.
+        headers: more headers of the answer.
+        cause: for the records.
+    """
+
+    def __init__(
+        self, status: int, text: str, headers: Mapping[str, str] | None = None, cause: str | None = None
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = headers or {}
+        self.cause = cause or text
+
+
+class Recovery(Struct, frozen=True):
+    """A client that says it was here before."""
+
+    connection_id: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Recovery({self.connection_id!r}, …)"
+
+
+class PublishMode(Struct, frozen=True):
+    """What `webpubsub_mode=sendToGroup` asks of a simple client's connection."""
+
+    group: str
+    no_echo: bool
+
+
+class Attempt(Struct, frozen=True):
+    """
+    What a client asks for, syntactically sound; nothing is proven yet.
+
+    Attributes:
+        path: the canonical path of the endpoint, which is what a token's audience names.
+        token: from the query or the header; None if there is none.
+        offered: subprotocols in the client's order.
+        query: all parameters but the token, for the `connect` event.
+        websocket_key: RFC 6455 4.2.1, already checked.
+    """
+
+    hub: HubKey
+    path: str
+    token: str | None
+    offered: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+    recovery: Recovery | None
+    websocket_key: str
+    head: RequestHead
+
+    def __repr__(self) -> str:
+        return f"Attempt({self.hub!r}, offered={self.offered!r}, …)"
+
+    def publish_mode(self) -> PublishMode | None:
+        """
+        What `webpubsub_mode` and its companions say; names and booleans compare without case, the last one counts.
+
+        Raises:
+            HandshakeRefused: 400, a value that the mode does not know.
+        """
+        last = {name.lower(): value for name, value in self.query}
+        mode = last.get("webpubsub_mode", "").lower()
+        if mode in ("", "sendevent"):
+            return None
+        if mode != "sendtogroup":
+            raise HandshakeRefused(400, "webpubsub_mode must be sendEvent or sendToGroup.")
+        group = last.get("group", "")
+        if not is_group_name(group):
+            raise HandshakeRefused(400, "webpubsub_mode=sendToGroup needs the name of a group.")
+        no_echo = last.get("noecho", "false").lower()
+        if no_echo not in ("true", "false"):
+            raise HandshakeRefused(400, "noEcho must be true or false.")
+        return PublishMode(group, no_echo == "true")
+
+
+def is_client_path(target: str) -> bool:
+    """Does a request target belong to clients' endpoints rather than to REST."""
+    path = target.partition("?")[0]
+    first = path.lstrip("/").partition("/")[0].lower()
+    return first in ("client", "clients")
+
+
+def read(head: RequestHead) -> Attempt:
+    """
+    Read an upgrade request.
+
+    Raises:
+        HandshakeRefused: 400 for what is no WebSocket request or names no legal hub, 404 for an endpoint that is not
+            there, 426 for another version of the protocol.
+    """
+    raw_path, _, raw_query = head.target.partition("?")
+    pairs = parse_qsl(raw_query, keep_blank_values=True)
+    query = dict(reversed(pairs))  # the first of repeated ones
+    hub = _hub(raw_path, query.get("hub"))
+    key = _websocket_key(head)
+    recovery = None
+    if query.get("awps_connection_id") or query.get("awps_reconnection_token"):
+        recovery = Recovery(query.get("awps_connection_id", ""), query.get("awps_reconnection_token", ""))
+    return Attempt(
+        hub=HubKey(DEFAULT_RESOURCE, hub.lower()),
+        path=f"/client/hubs/{hub}",
+        token=_token(query.get("access_token"), head.header("authorization")),
+        offered=_offered(head),
+        query=tuple((name, value) for name, value in pairs if name != "access_token"),
+        recovery=recovery,
+        websocket_key=key,
+        head=head,
+    )
+
+
+def _hub(raw_path: str, from_query: str | None) -> str:
+    segments = [unquote(part) for part in raw_path.split("/") if part]
+    match [segment.lower() for segment in segments[:2]]:
+        case ["client"] if len(segments) == 1:
+            hub = from_query
+        case ["client", "hubs"] if len(segments) <= 3:
+            hub = segments[2] if len(segments) == 3 else None
+        case ["clients", kind] if kind in ("mqtt", "socketio"):
+            raise HandshakeRefused(404, f"This server does not offer {kind} clients yet.")
+        case _:
+            raise HandshakeRefused(404, "There is no such endpoint.")
+    if hub is None or not is_hub_name(hub):
+        raise HandshakeRefused(400, "The hub name is missing or not valid.")
+    return hub
+
+
+def _websocket_key(head: RequestHead) -> str:
+    upgrades = [item.lower() for item in head.all("upgrade")]
+    connection = [item.lower() for item in head.all("connection")]
+    if head.method != "GET" or "websocket" not in upgrades or "upgrade" not in connection:
+        raise HandshakeRefused(400, "This endpoint takes WebSocket upgrade requests only.")
+    if head.header("sec-websocket-version") != _VERSION:
+        raise HandshakeRefused(426, "Only version 13 of WebSocket is spoken here.", {"Sec-WebSocket-Version": _VERSION})
+    key = head.header("sec-websocket-key") or ""
+    try:
+        valid = len(binascii.a2b_base64(key, strict_mode=True)) == 16
+    except ValueError:
+        valid = False
+    if not valid:
+        raise HandshakeRefused(400, "Sec-WebSocket-Key must be the base64 of 16 bytes.")
+    return key
+
+
+def _offered(head: RequestHead) -> tuple[str, ...]:
+    offered = tuple(head.all("sec-websocket-protocol"))
+    if not all(_TOKEN.fullmatch(name) for name in offered):
+        raise HandshakeRefused(400, "Sec-WebSocket-Protocol must be a list of tokens.")
+    return offered
+
+
+def _token(in_query: str | None, header: str | None) -> str | None:
+    """The query wins over the header (the emulator's order)."""
+    if in_query:
+        return in_query
+    if header is not None and header[: len(_PREFIX)].lower() == _PREFIX.lower():
+        return header[len(_PREFIX) :].strip() or None
+    return None

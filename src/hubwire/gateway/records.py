@@ -1,0 +1,97 @@
+"""
+Records of what happens to clients, in two categories: connectivity, and messaging (at level debug).
+
+The fields are those of the service's resource logs. Never a query string, which holds tokens, and never a payload.
+
+Source: the service's monitoring data reference (categories, record fields).
+"""
+
+import logging
+from typing import Final
+
+from hubwire.hub.connection import Connection
+from hubwire.model.http import RequestHead
+from hubwire.model.messages import ClientRequest, JoinGroup, LeaveGroup, NotOffered, SendEvent, SendToGroup
+from hubwire.model.names import HubKey
+from hubwire.model.telemetry import CloseCategory
+
+__all__ = ["ended", "message", "recovered", "recovery_refused", "refused", "started"]
+
+_connectivity: Final = logging.getLogger("hubwire.connectivity")
+_messaging: Final = logging.getLogger("hubwire.messaging")
+
+_EXPECTED: Final = frozenset({CloseCategory.NORMAL, CloseCategory.CLOSED_BY_APP_SERVER, CloseCategory.SERVICE_RELOAD})
+_COLLECTIONS: Final = {401: "Authorization", 429: "Throttling"}
+_SHOWN: Final = 256
+"""Characters of a name that a stranger chose."""
+
+
+def started(connection: Connection) -> None:
+    """A new connection is in."""
+    _connection(logging.INFO, "ConnectionStarted", connection, "Connection started")
+
+
+def recovered(connection: Connection) -> None:
+    """A reliable connection came back on a new socket."""
+    _connection(logging.INFO, "ConnectionRecovered", connection, "Connection recovered")
+
+
+def ended(connection: Connection, category: CloseCategory, code: int, text: str) -> None:
+    """A connection ended for good: expectedly, or at level warning for a reason that somebody may want to mend."""
+    level, operation = (
+        (logging.INFO, "ConnectionEnded") if category in _EXPECTED else (logging.WARNING, "ConnectionAborted")
+    )
+    _connection(level, operation, connection, text or "Connection ended", category=category.value, code=code)
+
+
+def refused(head: RequestHead, status: int, cause: str) -> None:
+    """An upgrade request was answered with a status instead of 101."""
+    properties: dict[str, object] = {
+        "collection": _COLLECTIONS.get(status, "Connection"),
+        "url": head.target.partition("?")[0][:_SHOWN],
+        "statusCode": status,
+    }
+    _emit(_connectivity, logging.WARNING, "ConnectionRefused", cause, head.client_ip, properties)
+
+
+def recovery_refused(head: RequestHead, hub: HubKey, connection_id: str) -> None:
+    """Somebody asked for a connection that is not there, or could not prove to be its client."""
+    properties: dict[str, object] = {
+        "collection": "Connection",
+        "hub": hub.hub,
+        "connectionId": connection_id[:_SHOWN],
+    }
+    text = "The connection cannot be recovered"
+    _emit(_connectivity, logging.INFO, "ConnectionRecoveryRefused", text, head.client_ip, properties)
+
+
+def message(connection: Connection, operation: str, request: ClientRequest) -> None:
+    """What became of a client's request; costs one test unless messages are traced."""
+    if not _messaging.isEnabledFor(logging.DEBUG):
+        return
+    match request:
+        case SendToGroup() | JoinGroup() | LeaveGroup():
+            about: dict[str, object] = {"group": request.group}
+        case SendEvent():
+            about = {"event": request.event}
+        case NotOffered():
+            about = {"feature": request.feature}
+    properties = {"collection": "Message", **_who(connection), **about}
+    _emit(_messaging, logging.DEBUG, operation, operation, connection.client_ip, properties)
+
+
+def _connection(level: int, operation: str, connection: Connection, text: str, **more: object) -> None:
+    if _connectivity.isEnabledFor(level):
+        properties = {"collection": "Connection", **_who(connection), "subprotocol": connection.subprotocol, **more}
+        _emit(_connectivity, level, operation, text, connection.client_ip, properties)
+
+
+def _who(connection: Connection) -> dict[str, object]:
+    return {"hub": connection.hub.hub, "connectionId": connection.id, "userId": connection.user_id}
+
+
+def _emit(
+    logger: logging.Logger, level: int, operation: str, text: str, client_ip: str, properties: dict[str, object]
+) -> None:
+    record = {"operationName": operation, "callerIpAddress": client_ip, **properties}
+    logger.log(level, "%s", text, extra={"record": record})

@@ -1,0 +1,127 @@
+"""
+A client's request is allowed, carried out, answered.
+
+Requests of one connection are handled one after the other; those that need not wait are done at once, without a task.
+
+Source: the service's page on client protocols (acks, roles), the reliable-clients page (Duplicate).
+"""
+
+from collections.abc import Awaitable
+from typing import Final
+
+from hubwire.cluster.node import Node
+from hubwire.gateway import records
+from hubwire.hub.connection import Connection
+from hubwire.model.commands import Permission, Send, to_group
+from hubwire.model.errors import Duplicate, EventUndelivered, Forbidden, Refused
+from hubwire.model.messages import (
+    Ack,
+    AckError,
+    ClientRequest,
+    GroupMessage,
+    JoinGroup,
+    LeaveGroup,
+    NotOffered,
+    NotOfferedAnswer,
+    SendEvent,
+    SendToGroup,
+)
+from hubwire.model.telemetry import CloseCategory, Telemetry
+
+__all__ = ["Requests"]
+
+_INTERNAL: Final = "Internal server error"
+
+
+class Requests:
+    """Handles requests of all clients of a node."""
+
+    def __init__(self, node: Node, telemetry: Telemetry) -> None:
+        self._node = node
+        self._telemetry = telemetry
+
+    def handle(self, connection: Connection, request: ClientRequest) -> Awaitable[None] | None:
+        """
+        Carry out one request.
+
+        Returns:
+            None when it is done and answered; else to be awaited before this client's next request is handled.
+        """
+        if isinstance(request, NotOffered):
+            self._node.reply(connection, connection.codec.direct(NotOfferedAnswer(request)))
+            return None
+        ack_id = request.ack_id
+        try:
+            if ack_id is not None and connection.was_done(ack_id):
+                raise Duplicate(ack_id)
+            match request:
+                case SendToGroup():
+                    self._send_to_group(connection, request)
+                case JoinGroup(group):
+                    _allow(connection, "joinLeaveGroup", group)
+                    waiting = self._node.join(connection, group)
+                    if waiting is not None:
+                        return self._join(connection, waiting, ack_id)
+                case LeaveGroup(group):
+                    _allow(connection, "joinLeaveGroup", group)
+                    self._node.leave(connection, group)
+                case SendEvent():
+                    self._telemetry.inbound_messages += 1
+                    # Nothing can configure event handlers yet, so no hub has one that could take the event.
+                    raise EventUndelivered("No event handler is configured for this event.")
+        except Refused as refusal:
+            self._refuse(connection, request, refusal)
+        else:
+            if ack_id is not None:
+                self._acknowledge(connection, ack_id)
+        return None
+
+    async def _join(self, connection: Connection, waiting: Awaitable[None], ack_id: int | None) -> None:
+        await waiting
+        if ack_id is not None and connection.alive:
+            self._acknowledge(connection, ack_id)
+
+    def _send_to_group(self, connection: Connection, request: SendToGroup) -> None:
+        group = request.group
+        if not connection.permissions.allows("sendToGroup", group):
+            raise Forbidden(f"The client does not have permission to send to group '{group}'.")
+        self._telemetry.inbound_messages += 1
+        message = GroupMessage(group, request.data, connection.user_id, request.metadata)
+        excluded = (connection.id,) if request.no_echo else ()
+        self._node.execute(Send(to_group(connection.hub, group), message, excluded, None, request.ttl_s))
+        records.message(connection, "SendToGroup", request)
+
+    def _acknowledge(self, connection: Connection, ack_id: int) -> None:
+        connection.done(ack_id)
+        self._node.reply(connection, connection.codec.direct(Ack(ack_id)))
+
+    def _refuse(self, connection: Connection, request: ClientRequest, refusal: Refused) -> None:
+        error = _ack_error(refusal)
+        self._telemetry.count_ack_error(error.name)
+        if request.ack_id is not None:
+            self._node.reply(connection, connection.codec.direct(Ack(request.ack_id, error)))
+        elif isinstance(request, SendToGroup | SendEvent) and request.must_succeed:
+            self._end(connection, refusal)
+        records.message(connection, f"Refused{error.name}", request)
+
+    def _end(self, connection: Connection, refusal: Refused) -> None:
+        """A simple client has no acks: the only answer to a message that cannot be taken is to close."""
+        if isinstance(refusal, EventUndelivered):
+            self._node.close(connection, 1011, _INTERNAL, CloseCategory.EVENT_HANDLER_NOT_FOUND)
+        else:
+            self._node.close(connection, 1008, refusal.message, CloseCategory.UNAUTHORIZED)
+
+
+def _allow(connection: Connection, permission: Permission, group: str) -> None:
+    if not connection.permissions.allows(permission, group):
+        raise Forbidden(f"The client does not have permission to join or leave group '{group}'.")
+
+
+def _ack_error(refusal: Refused) -> AckError:
+    match refusal:
+        case Forbidden():
+            return AckError("Forbidden", refusal.message)
+        case Duplicate():
+            return AckError("Duplicate", refusal.message)
+        case _:
+            return AckError("InternalServerError", _INTERNAL)

@@ -1,0 +1,134 @@
+"""Who a client is, and what of it outlives its socket."""
+
+from typing import Final
+
+from hubwire.model.names import HubKey
+from hubwire.model.permissions import Permissions
+from hubwire.model.ports import Sink
+from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.session import Codec, Session
+
+__all__ = ["AckLog", "Connection"]
+
+_REMEMBERED: Final = 1024
+"""Ack ids remembered for each connection; the service's emulator keeps the last 1000."""
+
+_WINDOW: Final = (1 << _REMEMBERED) - 1
+
+
+class AckLog:
+    """
+    Which ack ids were carried out, so that a repeated request is answered and not repeated.
+
+    Official clients count 1, 2, 3, … so the log is a window of bits below the highest id seen: small whatever the gaps.
+    Ids that jump by more than the window go to a bounded table of their own.
+    """
+
+    __slots__ = ("_bits", "_far", "_high")
+
+    def __init__(self) -> None:
+        self._high = 0
+        self._bits = 0
+        self._far: dict[int, None] | None = None
+
+    def seen(self, ack_id: int) -> bool:
+        """Was `ack_id` carried out, as far as remembered."""
+        below = self._high - ack_id
+        if 0 <= below < _REMEMBERED and self._bits >> below & 1:
+            return True
+        return self._far is not None and ack_id in self._far
+
+    def add(self, ack_id: int) -> None:
+        """Remember `ack_id` (0 to 2^64-1) as carried out."""
+        above = ack_id - self._high
+        if 0 < above < _REMEMBERED:
+            self._bits = (self._bits << above | 1) & _WINDOW
+            self._high = ack_id
+        elif -_REMEMBERED < above <= 0:
+            self._bits |= 1 << -above
+        else:
+            if self._far is None:
+                self._far = {}
+            self._far[ack_id] = None
+            if len(self._far) > _REMEMBERED:
+                del self._far[next(iter(self._far))]
+
+
+class Connection:
+    """
+    One client connection, from its opening to its end; a reliable one may change its socket in between.
+
+    Attributes:
+        id: opaque, unique, free of characters that need escaping.
+        hub: where it lives; `hub.hub` is the name in lower case.
+        user_id: None for an anonymous client.
+        permissions: roles of its token and rules set at runtime.
+        session: state machine of its subprotocol.
+        codec: of the session; kept here because the fan-out asks for it for each receiver.
+        groups: names of the groups it is in (the values mean nothing; a small dict costs less than a set).
+        sink: its way out; None while a dropped connection waits for its recovery.
+        alive: false once it has ended for good.
+        client_ip: where it came from, for the records.
+        opened_at: monotonic seconds.
+        why: category under which it will end if it does not come back.
+    """
+
+    __slots__ = (
+        "_acks",
+        "alive",
+        "client_ip",
+        "codec",
+        "groups",
+        "hub",
+        "id",
+        "opened_at",
+        "permissions",
+        "session",
+        "sink",
+        "user_id",
+        "why",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        hub: HubKey,
+        user_id: str | None,
+        permissions: Permissions,
+        session: Session,
+        client_ip: str = "",
+        opened_at: float = 0.0,
+    ) -> None:
+        self.id = id
+        self.hub = hub
+        self.user_id = user_id
+        self.permissions = permissions
+        self.session = session
+        self.codec: Codec = session.codec
+        self.groups: dict[str, None] = {}
+        self.sink: Sink | None = None
+        self.alive = True
+        self.client_ip = client_ip
+        self.opened_at = opened_at
+        self.why = CloseCategory.NORMAL
+        self._acks: AckLog | None = None
+
+    @property
+    def connection_id(self) -> str:
+        """The id under the name that filters use."""
+        return self.id
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What was negotiated; filters call it `protocol`."""
+        return self.session.subprotocol
+
+    def was_done(self, ack_id: int) -> bool:
+        """Was a request with this ack id carried out before, on this connection or before its recovery."""
+        return self._acks is not None and self._acks.seen(ack_id)
+
+    def done(self, ack_id: int) -> None:
+        """Remember that it was."""
+        if self._acks is None:
+            self._acks = AckLog()
+        self._acks.add(ack_id)

@@ -1,0 +1,220 @@
+"""
+The fan-out of one node: what a turn of the event loop brings is kept as segments, and each is encoded once for every
+codec, joined once, and written once to each receiver.
+
+One `send()` on a socket costs 4 to 6 µs whatever its size up to 4 KiB, and our part of a shared frame 0.04 µs: fewer
+and larger writes are the only lever. An idle server still sends at once; under load the batch grows with the backlog.
+
+Order within a connection is the order of the segments. An answer to a client waits behind the segment that was open
+when it was given: it never overtakes a message that was accepted before it, and never splits a run of messages in two.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import TypeAlias
+
+from hubwire.hub.connection import Connection
+from hubwire.hub.hub import Hub
+from hubwire.model.commands import Target
+from hubwire.model.errors import QueueOverflow
+from hubwire.model.messages import DataMessage
+from hubwire.model.telemetry import Telemetry
+from hubwire.protocols.session import Batch, Codec
+
+__all__ = ["Delivery"]
+
+_Write: TypeAlias = tuple[bytes, int, float | None]
+_Outbox: TypeAlias = dict[Connection, list[_Write]]
+
+
+class _Segment:
+    """
+    A run of messages for one target, and the answers that wait behind them.
+
+    Attributes:
+        hub, target: whose members the messages are for, as they are when the segment is written: who leaves first lets
+            it be written, and who joins gets holes. None where the receivers were picked one by one.
+        picked: receivers where there is no target.
+        holes: by connection id, the positions of messages that this connection must not get.
+    """
+
+    __slots__ = ("expires_at", "holes", "hub", "messages", "picked", "replies", "target")
+
+    def __init__(
+        self,
+        hub: Hub | None = None,
+        target: Target | None = None,
+        picked: Collection[Connection] = (),
+        expires_at: float | None = None,
+    ) -> None:
+        self.hub = hub
+        self.target = target
+        self.picked = picked
+        self.expires_at = expires_at
+        self.messages: list[DataMessage] = []
+        self.holes: dict[str, list[int]] | None = None
+        self.replies: dict[Connection, list[bytes]] | None = None
+
+    def receivers(self) -> Collection[Connection]:
+        return self.picked if self.hub is None or self.target is None else self.hub.members(self.target)
+
+    def leave_out(self, connection_id: str, positions: Iterable[int]) -> None:
+        if self.holes is None:
+            self.holes = {}
+        self.holes.setdefault(connection_id, []).extend(positions)
+
+
+class Delivery:
+    """
+    Segments of the current turn for all hubs of a node.
+
+    Whoever appends makes sure that `flush` is called before the loop waits again.
+    """
+
+    __slots__ = ("_segments", "_targets", "_telemetry")
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._segments: list[_Segment] = []
+        self._targets: dict[Target, list[_Segment]] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Is there anything to flush."""
+        return bool(self._segments)
+
+    def send(
+        self,
+        hub: Hub,
+        target: Target,
+        message: DataMessage,
+        excluded: tuple[str, ...] = (),
+        expires_at: float | None = None,
+    ) -> None:
+        """Append a message for the members of `target`, except connections whose id is in `excluded`."""
+        segments = self._segments
+        last = segments[-1] if segments else None
+        if last is None or last.target != target or last.expires_at != expires_at:
+            last = _Segment(hub, target, expires_at=expires_at)
+            segments.append(last)
+            self._targets.setdefault(target, []).append(last)
+        if excluded:
+            position = len(last.messages)
+            for connection_id in excluded:
+                last.leave_out(connection_id, (position,))
+        last.messages.append(message)
+
+    def send_to(self, receivers: Collection[Connection], message: DataMessage, expires_at: float | None = None) -> None:
+        """Append a message for connections that are already picked."""
+        segment = _Segment(picked=receivers, expires_at=expires_at)
+        segment.messages.append(message)
+        self._segments.append(segment)
+
+    def reply(self, connection: Connection, frame: bytes) -> None:
+        """Append a frame for one connection, behind everything appended so far."""
+        if not self._segments:
+            self._segments.append(_Segment())
+        last = self._segments[-1]
+        if last.replies is None:
+            last.replies = {}
+        last.replies.setdefault(connection, []).append(frame)
+
+    def concerns(self, target: Target) -> bool:
+        """Is a message pending for the members of `target`? Then flush before one of them leaves."""
+        return target in self._targets
+
+    def joined(self, connection: Connection, target: Target) -> None:
+        """A connection became a member of `target`: what is pending was sent before and is not for it."""
+        for segment in self._targets.get(target, ()):
+            segment.leave_out(connection.id, range(len(segment.messages)))
+
+    def flush(self, now: float) -> list[Connection]:
+        """
+        Write everything out.
+
+        Args:
+            now: monotonic seconds.
+
+        Returns:
+            reliable connections that hold more unacknowledged messages than they may; the caller ends them.
+        """
+        segments, self._segments = self._segments, []
+        self._targets.clear()
+        overflown: list[Connection] = []
+        # With one segment each receiver has one write, so nothing needs to be gathered.
+        outbox: _Outbox | None = {} if len(segments) > 1 else None
+        for segment in segments:
+            if segment.messages:
+                self._deliver(segment, now, outbox, overflown)
+            if segment.replies is not None:
+                for connection, frames in segment.replies.items():
+                    self._write(connection, frames[0] if len(frames) == 1 else b"".join(frames), len(frames), outbox)
+        if outbox is not None:
+            for connection, writes in outbox.items():
+                _empty(connection, writes)
+        return overflown
+
+    def _deliver(self, segment: _Segment, now: float, outbox: _Outbox | None, overflown: list[Connection]) -> None:
+        batches: dict[Codec, Batch] = {}
+        expires_at = segment.expires_at
+        holes = segment.holes
+        delivered = 0
+        # One slot in front of the table: nearly always all receivers speak the same subprotocol.
+        codec: Codec | None = None
+        batch: Batch | None = None
+        for connection in segment.receivers():
+            if connection.codec is not codec:
+                codec = connection.codec
+                batch = batches.get(codec)
+                if batch is None:
+                    parts = [codec.prepare(message) for message in segment.messages]
+                    batch = batches[codec] = Batch(codec, parts, expires_at)
+            assert batch is not None
+            mine = batch
+            if holes is not None:
+                gaps = holes.get(connection.id)
+                if gaps is not None:
+                    rest = batch.without(gaps)
+                    if rest is None:
+                        continue
+                    mine = rest
+            try:
+                data = connection.session.deliver(mine, now)
+            except QueueOverflow:
+                overflown.append(connection)
+                continue
+            count = len(mine.parts)
+            delivered += count
+            sink = connection.sink
+            if sink is None:
+                continue
+            if outbox is None:
+                sink.write(data, count, expires_at)
+            else:
+                writes = outbox.get(connection)
+                if writes is None:
+                    outbox[connection] = [(data, count, expires_at)]
+                else:
+                    writes.append((data, count, expires_at))
+        self._telemetry.outbound_messages += delivered
+
+    @staticmethod
+    def _write(connection: Connection, data: bytes, frames: int, outbox: _Outbox | None) -> None:
+        if outbox is not None:
+            outbox.setdefault(connection, []).append((data, frames, None))
+        elif connection.sink is not None:
+            connection.sink.write(data, frames, None)
+
+
+def _empty(connection: Connection, writes: list[_Write]) -> None:
+    """Join what one connection was given in several segments, as far as it expires together, and write it."""
+    sink = connection.sink
+    if sink is None:
+        return
+    start = 0
+    for end in range(1, len(writes) + 1):
+        if end < len(writes) and writes[end][2] == writes[start][2]:
+            continue
+        run = writes[start:end]
+        data = run[0][0] if len(run) == 1 else b"".join([piece for piece, _, _ in run])
+        sink.write(data, sum(frames for _, frames, _ in run), run[0][2])
+        start = end

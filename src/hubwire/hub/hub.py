@@ -1,0 +1,88 @@
+"""The registry of one hub on this node: its connections by id, user and group."""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from hubwire.hub.connection import Connection
+from hubwire.model.commands import Target, to_connection, to_group, to_hub, to_user
+from hubwire.model.names import HubKey
+
+__all__ = ["Hub"]
+
+_NOBODY: Final[Mapping[str, Connection]] = MappingProxyType({})
+
+
+class Hub:
+    """
+    Membership, and nothing else: who is here, who is whose, who is in which group.
+
+    Every index maps a name to the connections behind it by their id, in the order in which they came.
+    """
+
+    __slots__ = ("_groups", "_users", "connections", "key")
+
+    def __init__(self, key: HubKey) -> None:
+        self.key = key
+        self.connections: dict[str, Connection] = {}
+        self._users: dict[str, dict[str, Connection]] = {}
+        self._groups: dict[str, dict[str, Connection]] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Let a connection in. Its id must be new here."""
+        self.connections[connection.id] = connection
+        if connection.user_id is not None:
+            self._users.setdefault(connection.user_id, {})[connection.id] = connection
+
+    def remove(self, connection: Connection) -> list[Target]:
+        """Take a connection out of everything. Returns the topics that nobody here belongs to any more."""
+        if self.connections.pop(connection.id, None) is None:
+            return []
+        empty = [to_connection(self.key, connection.id)]
+        empty += [
+            to_group(self.key, group) for group in connection.groups if self._out(self._groups, group, connection)
+        ]
+        connection.groups = {}
+        if connection.user_id is not None and self._out(self._users, connection.user_id, connection):
+            empty.append(to_user(self.key, connection.user_id))
+        if not self.connections:
+            empty.append(to_hub(self.key))
+        return empty
+
+    def join(self, connection: Connection, group: str) -> bool:
+        """Make a connection a member. False if it was one."""
+        if group in connection.groups:
+            return False
+        members = self._groups.setdefault(group, {})
+        members[connection.id] = connection
+        connection.groups[group] = None
+        return True
+
+    def leave(self, connection: Connection, group: str) -> bool:
+        """End a membership; harmless if there is none. True if the group has no member here any more."""
+        if group not in connection.groups:
+            return False
+        del connection.groups[group]
+        return self._out(self._groups, group, connection)
+
+    def members(self, target: Target) -> Collection[Connection]:
+        """The connections that a target means, those that wait for their recovery included. A live view."""
+        match target.kind:
+            case "group":
+                return self._groups.get(target.name, _NOBODY).values()
+            case "user":
+                return self._users.get(target.name, _NOBODY).values()
+            case "connection":
+                connection = self.connections.get(target.name)
+                return () if connection is None else (connection,)
+            case "hub":
+                return self.connections.values()
+
+    @staticmethod
+    def _out(index: dict[str, dict[str, Connection]], name: str, connection: Connection) -> bool:
+        members = index[name]
+        del members[connection.id]
+        if members:
+            return False
+        del index[name]
+        return True

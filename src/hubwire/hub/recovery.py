@@ -1,0 +1,49 @@
+"""Connections that lost their socket and may come back, each until its deadline."""
+
+from hubwire.hub.connection import Connection
+
+__all__ = ["Waiting"]
+
+
+class Waiting:
+    """
+    Dropped reliable connections in the order of their deadlines.
+
+    Args:
+        period_s: how long each may wait. The client spec demands at least 30 s; clients try for 30 s.
+    """
+
+    __slots__ = ("_deadlines", "period_s")
+
+    def __init__(self, period_s: float) -> None:
+        self.period_s = period_s
+        self._deadlines: dict[
+            Connection, float
+        ] = {}  # the period is the same for all, so insertion order is time order
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def hold(self, connection: Connection, now: float) -> None:
+        """Begin to wait, at monotonic second `now`."""
+        self._deadlines.pop(connection, None)
+        self._deadlines[connection] = now + self.period_s
+
+    def release(self, connection: Connection) -> bool:
+        """It came back or was ended. False if it was not waiting."""
+        return self._deadlines.pop(connection, None) is not None
+
+    def next_deadline(self) -> float | None:
+        """When the first wait is over; None if nobody waits."""
+        return next(iter(self._deadlines.values()), None)
+
+    def expired(self, now: float) -> list[Connection]:
+        """Take out those whose time is over."""
+        over: list[Connection] = []
+        for connection, deadline in self._deadlines.items():
+            if deadline > now:
+                break
+            over.append(connection)
+        for connection in over:
+            del self._deadlines[connection]
+        return over

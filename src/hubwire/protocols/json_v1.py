@@ -1,0 +1,391 @@
+"""
+`json.webpubsub.azure.v1`: one JSON object in each message, both ways.
+
+Payloads are spliced, never parsed again: what a client puts under `data` with `dataType` json reaches every receiver in
+the sender's own spelling. `decode` and the two halves of encoding are shared with the reliable form in `reliable.py`.
+
+Source: the service's reference of its JSON subprotocols, the client spec, and the official clients' behaviour.
+"""
+
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hubwire.model.errors import ProtocolViolation
+from hubwire.model.messages import (
+    NO_METADATA,
+    Ack,
+    ClientRequest,
+    Connected,
+    Data,
+    DataMessage,
+    DirectMessage,
+    Disconnected,
+    GroupMessage,
+    JoinGroup,
+    LeaveGroup,
+    NotOffered,
+    NotOfferedAnswer,
+    SendEvent,
+    SendToGroup,
+)
+from hubwire.model.names import is_event_name, is_group_name, metadata_fault
+from hubwire.protocols.frames import TEXT, build_frame
+from hubwire.protocols.session import Batch, Codec
+
+__all__ = ["NAME", "JsonCodec", "JsonSession", "Ping", "SequenceAck", "decode", "direct_body", "message_body"]
+
+NAME: Final = "json.webpubsub.azure.v1"
+
+_UINT64_MAX: Final = (1 << 64) - 1
+_TTL_MAX_S: Final = 300
+
+
+class _Request(Struct, tag_field="type", rename="camel", gc=False):
+    """Base of the shapes on the wire. Unknown properties are ignored; null is as good as absent."""
+
+
+class _JoinGroup(_Request, tag="joinGroup", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class _LeaveGroup(_Request, tag="leaveGroup", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class _StreamStart(Struct, rename="camel", gc=False):
+    stream_id: str
+
+
+class _SendToGroup(_Request, tag="sendToGroup"):
+    group: str
+    data: Raw = Raw()
+    data_type: str | None = None
+    ack_id: int | None = None
+    no_echo: bool | None = None
+    ttl_seconds: int | None = None
+    metadata: dict[str, str] | None = None
+    stream: _StreamStart | None = None
+
+
+class _Event(_Request, tag="event"):
+    event: str
+    data: Raw = Raw()
+    data_type: str | None = None
+    ack_id: int | None = None
+    metadata: dict[str, str] | None = None
+
+
+class Ping(_Request, tag="ping", gc=False):
+    """Asks for a pong."""
+
+
+class SequenceAck(_Request, tag="sequenceAck", gc=False):
+    """Everything up to and including this number has arrived. Documented as a number, tolerated as text."""
+
+    sequence_id: int | str
+
+
+class _Invoke(_Request, tag="invoke", gc=False):
+    invocation_id: str
+
+
+class _CancelInvocation(_Request, tag="cancelInvocation", gc=False):
+    invocation_id: str
+
+
+class _StreamData(_Request, tag="streamData", gc=False):
+    stream_id: str
+
+
+class _StreamEnd(_Request, tag="streamEnd", gc=False):
+    stream_id: str
+
+
+class _SetGroupState(_Request, tag="setGroupState", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class _SubscribeGroupState(_Request, tag="subscribeGroupState", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class _UnsubscribeGroupState(_Request, tag="unsubscribeGroupState", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+_Wire: TypeAlias = (
+    _SendToGroup
+    | _JoinGroup
+    | _LeaveGroup
+    | _Event
+    | Ping
+    | SequenceAck
+    | _Invoke
+    | _CancelInvocation
+    | _StreamData
+    | _StreamEnd
+    | _SetGroupState
+    | _SubscribeGroupState
+    | _UnsubscribeGroupState
+)
+
+_decoder: Final = msgspec.json.Decoder(_Wire)
+_text_decoder: Final = msgspec.json.Decoder(str)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
+    """
+    One client message to one request.
+
+    Args:
+        payload: `str` from a text frame; `bytes` from a binary one, which the reference allows to hold the same JSON.
+
+    Returns:
+        None for a request that is to be ignored (cancelling an invocation that cannot be pending).
+
+    Raises:
+        ProtocolViolation: not JSON, not an object, unknown type, or a property that is missing or not what it must be.
+    """
+    try:
+        wire = _decoder.decode(payload if isinstance(payload, str) else payload.decode())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec names the place and the expected type, never the value. RecursionError is its answer to deep nesting.
+        raise ProtocolViolation("The message is not a valid request of this subprotocol.") from error
+    if type(wire) is _SendToGroup:
+        return _send_to_group(wire)
+    match wire:
+        case _JoinGroup(group, ack_id):
+            return JoinGroup(_group(group), _ack_id(ack_id))
+        case _LeaveGroup(group, ack_id):
+            return LeaveGroup(_group(group), _ack_id(ack_id))
+        case _Event():
+            if not is_event_name(wire.event):
+                raise ProtocolViolation("The event name is not valid.")
+            metadata = _metadata(wire.metadata)
+            data = _data(wire.data_type, wire.data, metadata)
+            return SendEvent(wire.event, data, _ack_id(wire.ack_id), metadata)
+        case Ping() | SequenceAck():
+            return wire
+        case _Invoke(invocation_id):
+            return NotOffered("invoke", _key(invocation_id))
+        case _CancelInvocation():
+            return None
+        case _StreamData(stream_id) | _StreamEnd(stream_id):
+            return NotOffered("stream", _key(stream_id))
+        case (
+            _SetGroupState(group, ack_id) | _SubscribeGroupState(group, ack_id) | _UnsubscribeGroupState(group, ack_id)
+        ):
+            return NotOffered("group state", _group(group), _ack_id(ack_id))
+        case _:  # pragma: no cover
+            raise AssertionError(wire)
+
+
+def _send_to_group(wire: _SendToGroup) -> SendToGroup | NotOffered:
+    group = _group(wire.group)
+    ack_id = _ack_id(wire.ack_id)
+    if wire.stream is not None:
+        return NotOffered("stream", _key(wire.stream.stream_id), ack_id)
+    ttl_s = wire.ttl_seconds or 0
+    if not 0 <= ttl_s <= _TTL_MAX_S:
+        raise ProtocolViolation("ttlSeconds must be a whole number from 0 to 300.")
+    metadata = _metadata(wire.metadata)
+    data = _data(wire.data_type, wire.data, metadata)
+    return SendToGroup(group, data, ack_id, bool(wire.no_echo), ttl_s, metadata)
+
+
+def _group(name: str) -> str:
+    if not is_group_name(name):
+        raise ProtocolViolation("The group name is not valid.")
+    return name
+
+
+def _key(name: str) -> str:
+    if not name:
+        raise ProtocolViolation("An identifier must not be empty.")
+    return name
+
+
+def _ack_id(ack_id: int | None) -> int | None:
+    if ack_id is not None and not 0 <= ack_id <= _UINT64_MAX:
+        raise ProtocolViolation("ackId must be an unsigned 64-bit integer.")
+    return ack_id
+
+
+def _metadata(metadata: dict[str, str] | None) -> Mapping[str, str]:
+    if not metadata:
+        return NO_METADATA
+    fault = metadata_fault(metadata)
+    if fault is not None:
+        raise ProtocolViolation(f"The {fault}.")
+    return metadata
+
+
+def _data(data_type: str | None, raw: Raw, metadata: Mapping[str, str]) -> Data:
+    # Raw pins the whole message that it was cut from; bytes() copies the payload out of it.
+    value = bytes(raw)
+    if not value:
+        if metadata:
+            return Data("text", b"")
+        raise ProtocolViolation("data is missing.")
+    # The service compares these words without case.
+    match data_type if data_type is None else data_type.lower():
+        case None | "json":
+            return Data("json", value)
+        case "text":
+            return Data("text", _string(value).encode())
+        case "binary":
+            return Data("binary", _base64(value))
+        case "protobuf":
+            return Data("protobuf", _base64(value))
+        case _:
+            raise ProtocolViolation("dataType must be one of text, json, binary and protobuf.")
+
+
+def _string(value: bytes) -> str:
+    try:
+        return _text_decoder.decode(value)
+    except msgspec.DecodeError as error:
+        raise ProtocolViolation("data must be a string for this dataType.") from error
+
+
+def _base64(value: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(_string(value), strict_mode=True)
+    except ValueError as error:
+        raise ProtocolViolation("data must be base64 for this dataType.") from error
+
+
+def message_body(message: DataMessage) -> bytes:
+    """
+    A data message as JSON without its opening brace and without a number: the part that all receivers share.
+
+    `dataType` and `data` are always there: the official clients index both.
+    """
+    if isinstance(message, GroupMessage):
+        head = b'"type":"message","from":"group","group":' + _encode(message.group)
+        if message.from_user_id is not None:
+            head += b',"fromUserId":' + _encode(message.from_user_id)
+    else:
+        head = b'"type":"message","from":"server"'
+    data = message.data
+    if data.kind == "json":
+        value = data.body
+    elif data.kind == "text":
+        value = _encode(data.body.decode())
+    else:
+        value = b'"' + binascii.b2a_base64(data.body, newline=False) + b'"'
+    end = b',"metadata":' + _encode(dict(message.metadata)) + b"}" if message.metadata else b"}"
+    return b'%b,"dataType":"%b","data":%b%b' % (head, data.kind.encode(), value, end)
+
+
+def direct_body(message: DirectMessage) -> bytes:
+    """A message for one connection as JSON."""
+    match message:
+        case Ack(ack_id, None):
+            return b'{"type":"ack","ackId":%d,"success":true}' % ack_id
+        case Ack(ack_id, error):
+            assert error is not None
+            return _encode({"type": "ack", "ackId": ack_id, "success": False, "error": error})
+        case Connected(connection_id, user_id, token):
+            # The service's own emulator sends an empty userId to an anonymous client; every official client takes it.
+            body = {
+                "type": "system",
+                "event": "connected",
+                "userId": user_id or "",
+                "connectionId": connection_id,
+            }
+            return _encode(body if token is None else {**body, "reconnectionToken": token})
+        case Disconnected(text):
+            return _encode({"type": "system", "event": "disconnected", "message": text})
+        case NotOfferedAnswer(request):
+            return _not_offered_body(request)
+        case _:  # pragma: no cover
+            raise AssertionError(message)
+
+
+def _not_offered_body(request: NotOffered) -> bytes:
+    """Each feature has its own way to say no; an `ack` to a stream would let the official client wait for ever."""
+    text = f"This server does not offer {request.feature} yet."
+    error = {"name": "InternalServerError", "message": text}
+    match request.feature:
+        case "invoke":
+            return _encode(
+                {"type": "invokeResponse", "invocationId": request.key, "success": False, "error": error},
+            )
+        case "stream":
+            return _encode({"type": "streamClosed", "streamId": request.key, "error": error})
+        case "group state":
+            if request.ack_id is None:
+                return b""
+            return _encode({"type": "ack", "ackId": request.ack_id, "success": False, "error": error})
+
+
+class JsonCodec:
+    """The plain form: a frame is the same for all its receivers."""
+
+    __slots__ = ()
+
+    def direct(self, message: DirectMessage) -> bytes:
+        body = direct_body(message)
+        return build_frame(TEXT, body) if body else b""
+
+    def prepare(self, message: DataMessage) -> bytes:
+        return build_frame(TEXT, b"{" + message_body(message))
+
+    def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  nothing is numbered
+        return None
+
+
+PONG: Final = build_frame(TEXT, b'{"type":"pong"}')
+CODEC: Final = JsonCodec()
+
+
+class JsonSession:
+    """One client of the plain form. All it remembers is a pong that it owes."""
+
+    __slots__ = ("_pongs",)
+
+    recoverable = False
+
+    def __init__(self) -> None:
+        self._pongs = 0
+
+    @property
+    def codec(self) -> Codec:
+        return CODEC
+
+    @property
+    def subprotocol(self) -> str | None:
+        return NAME
+
+    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
+        request = decode(payload)
+        if request is None or isinstance(request, SequenceAck):
+            return ()
+        if isinstance(request, Ping):
+            self._pongs += 1
+            return ()
+        return (request,)
+
+    def outgoing(self) -> Sequence[bytes]:
+        owed, self._pongs = self._pongs, 0
+        return (PONG,) * owed
+
+    def deliver(self, batch: Batch, now: float) -> bytes:  # noqa: ARG002  nothing is kept, so nothing expires
+        return batch.joined
+
+    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:  # noqa: ARG002
+        return ()
+
+    def held(self) -> tuple[int, int]:
+        return (0, 0)

@@ -1,0 +1,214 @@
+"""
+`json.reliable.webpubsub.azure.v1`: the JSON form with a number in each data message, acknowledged by the client.
+
+Frames differ between receivers by that number alone. So a batch becomes one template with a place for each number, and
+each connection fills it in one step. The length of a frame depends only on how many digits its number has: there is a
+template for each count of digits that occurs.
+
+Measured: a template costs 0.06 to 0.1 µs for each message where building each frame by itself costs 0.4.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from hubwire.model.errors import QueueOverflow
+from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage
+from hubwire.protocols.frames import TEXT, build_frame, frame_head
+from hubwire.protocols.json_v1 import PONG, Ping, SequenceAck, decode, direct_body, message_body
+from hubwire.protocols.session import Batch, Codec
+
+__all__ = ["NAME", "QueueLimits", "ReliableJsonCodec", "ReliableJsonSession"]
+
+NAME: Final = "json.reliable.webpubsub.azure.v1"
+
+_NUMBER: Final = b'{"sequenceId":%d,'
+_NUMBER_LENGTH: Final = len(_NUMBER) - len(b"%d")
+
+
+class QueueLimits(Struct, frozen=True, gc=False):
+    """How much one client may leave unacknowledged: messages, and bytes of their shared parts."""
+
+    messages: int = 1000
+    size_bytes: int = 16 << 20
+
+
+class ReliableJsonCodec:
+    """Parts are bodies without a number, with every `%` doubled so that they can stand in a template."""
+
+    __slots__ = ()
+
+    def direct(self, message: DirectMessage) -> bytes:
+        body = direct_body(message)
+        return build_frame(TEXT, body) if body else b""
+
+    def prepare(self, message: DataMessage) -> bytes:
+        return message_body(message).replace(b"%", b"%%")
+
+    def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:
+        templates: dict[int, bytes] = {}
+        count = len(parts)
+
+        def template(digits: int) -> bytes:
+            known = templates.get(digits)
+            if known is None:
+                known = templates[digits] = _template(parts, digits)
+            return known
+
+        def numbered(first: int) -> bytes:
+            digits = len(str(first))
+            if first + count <= 10**digits:
+                return template(digits) % (first if count == 1 else tuple(range(first, first + count)))
+            # The numbers gain a digit within this batch, which happens a few times in a connection's life.
+            return b"".join(
+                _template((part,), len(str(number))) % number for number, part in enumerate(parts, start=first)
+            )
+
+        return numbered
+
+
+def _template(parts: Sequence[bytes], digits: int) -> bytes:
+    """Whole frames of `parts` with `%d` in place of numbers that have so many digits."""
+    frames: list[bytes] = []
+    for part in parts:
+        length = _NUMBER_LENGTH + digits + len(part) - part.count(b"%%")
+        # A length byte may happen to be 0x25, the percent sign.
+        frames += (frame_head(TEXT, length).replace(b"%", b"%%"), _NUMBER, part)
+    return b"".join(frames)
+
+
+CODEC: Final = ReliableJsonCodec()
+
+
+class _Held:
+    """One batch in the log: its first number here, and how many of its messages were already acknowledged."""
+
+    __slots__ = ("batch", "done", "first")
+
+    def __init__(self, first: int, batch: Batch) -> None:
+        self.first = first
+        self.batch = batch
+        self.done = 0
+
+
+class ReliableJsonSession:
+    """
+    One client of the reliable form: its numbering and what it has not acknowledged yet.
+
+    The log holds references to batches that all receivers share, so remembering is O(1) for each turn and connection.
+    """
+
+    __slots__ = ("_acknowledged", "_held_bytes", "_held_messages", "_limits", "_log", "_next", "_pongs")
+
+    recoverable = True
+
+    def __init__(self, limits: QueueLimits) -> None:
+        self._limits = limits
+        self._next = 1
+        self._acknowledged = 0
+        self._log: deque[_Held] | None = None  # made with the first message: most connections wait for one
+        self._held_messages = 0
+        self._held_bytes = 0
+        self._pongs = 0
+
+    @property
+    def codec(self) -> Codec:
+        return CODEC
+
+    @property
+    def subprotocol(self) -> str | None:
+        return NAME
+
+    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
+        request = decode(payload)
+        if request is None:
+            return ()
+        if isinstance(request, SequenceAck):
+            self.acknowledge(_sequence_id(request.sequence_id))
+            return ()
+        if isinstance(request, Ping):
+            self._pongs += 1
+            return ()
+        return (request,)
+
+    def outgoing(self) -> Sequence[bytes]:
+        owed, self._pongs = self._pongs, 0
+        return (PONG,) * owed
+
+    def acknowledge(self, sequence_id: int) -> None:
+        """
+        Drop every held message up to and including `sequence_id`.
+
+        Args:
+            sequence_id: the first message is 1. Lower than before is ignored, since clients repeat themselves after a
+                recovery; higher than anything sent counts as the highest sent.
+        """
+        upto = min(sequence_id, self._next - 1)
+        if upto <= self._acknowledged:
+            return
+        self._acknowledged = upto
+        log = self._log
+        while log:
+            held = log[0]
+            done = min(upto - held.first + 1, len(held.batch.parts))
+            if done <= held.done:
+                return
+            self._release(held, done)
+            if done < len(held.batch.parts):
+                return
+            log.popleft()
+
+    def _release(self, held: _Held, done: int) -> None:
+        self._held_messages -= done - held.done
+        self._held_bytes -= sum(map(len, held.batch.parts[held.done : done]))
+        held.done = done
+
+    def deliver(self, batch: Batch, now: float) -> bytes:
+        first = self._next
+        self._next = first + len(batch.parts)
+        if self._log is None:
+            self._log = deque()
+        self._log.append(_Held(first, batch))
+        self._held_messages += len(batch.parts)
+        self._held_bytes += batch.size_bytes
+        if self._over_limit():
+            self._expire(now)
+            if self._over_limit():
+                raise QueueOverflow(self._held_messages, self._held_bytes)
+        return batch.numbered(first)
+
+    def _over_limit(self) -> bool:
+        return self._held_messages > self._limits.messages or self._held_bytes > self._limits.size_bytes
+
+    def _expire(self, now: float) -> None:
+        """Drop what nobody needs any more. Its numbers stay used: clients take a jump in the numbers calmly."""
+        kept: deque[_Held] = deque()
+        for held in self._log or ():
+            expires_at = held.batch.expires_at
+            if expires_at is not None and expires_at <= now:
+                self._release(held, len(held.batch.parts))
+            else:
+                kept.append(held)
+        self._log = kept
+
+    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:
+        self._expire(now)
+        replay: list[tuple[bytes, int, float | None]] = []
+        for held in self._log or ():
+            rest = held.batch.without(range(held.done)) if held.done else held.batch
+            if rest is not None:
+                replay.append((rest.numbered(held.first + held.done), len(rest.parts), rest.expires_at))
+        return replay
+
+    def held(self) -> tuple[int, int]:
+        return (self._held_messages, self._held_bytes)
+
+
+def _sequence_id(value: int | str) -> int:
+    """The documentation shows text, every client sends a number. Anything else acknowledges nothing."""
+    if isinstance(value, int):
+        return value
+    # 20 digits hold every unsigned 64-bit number; longer text is not one, and int() of it would be slow.
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 20 else 0

@@ -1,0 +1,82 @@
+"""
+Simple clients: no subprotocol of ours. What they receive is the bare payload; each message they send is one payload.
+
+Source: the service's page on client protocols; the emulator's README for `webpubsub_mode`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from hubwire.model.messages import ClientRequest, Data, DataMessage, DirectMessage, SendEvent, SendToGroup
+from hubwire.protocols.frames import BINARY, TEXT, build_frame
+from hubwire.protocols.session import Batch, Codec
+
+__all__ = ["SimpleCodec", "SimpleSession"]
+
+_EVENT: Final = "message"
+
+
+class SimpleCodec:
+    """Text and JSON become text frames with the sender's own spelling, everything else binary ones."""
+
+    __slots__ = ()
+
+    def direct(self, message: DirectMessage) -> bytes:  # noqa: ARG002  simple clients are told nothing but payloads
+        return b""
+
+    def prepare(self, message: DataMessage) -> bytes:
+        data = message.data
+        return build_frame(TEXT if data.kind in ("text", "json") else BINARY, data.body)
+
+    def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  nothing is numbered
+        return None
+
+
+CODEC: Final = SimpleCodec()
+
+
+class SimpleSession:
+    """
+    One simple client.
+
+    Args:
+        subprotocol: a name of the application's own that was agreed on by its event handler; else None.
+        publish_to: group to which each message goes (`webpubsub_mode=sendToGroup`); None makes each message the
+            user event `message`.
+        no_echo: leave out the sender itself when publishing.
+    """
+
+    __slots__ = ("_no_echo", "_publish_to", "_subprotocol")
+
+    recoverable = False
+
+    def __init__(self, subprotocol: str | None = None, publish_to: str | None = None, no_echo: bool = False) -> None:
+        self._subprotocol = subprotocol
+        self._publish_to = publish_to
+        self._no_echo = no_echo
+
+    @property
+    def codec(self) -> Codec:
+        return CODEC
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self._subprotocol
+
+    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
+        data = Data("text", payload.encode()) if isinstance(payload, str) else Data("binary", payload)
+        if self._publish_to is None:
+            return (SendEvent(_EVENT, data, must_succeed=True),)
+        return (SendToGroup(self._publish_to, data, no_echo=self._no_echo, must_succeed=True),)
+
+    def outgoing(self) -> Sequence[bytes]:
+        return ()
+
+    def deliver(self, batch: Batch, now: float) -> bytes:  # noqa: ARG002  nothing is kept, so nothing expires
+        return batch.joined
+
+    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:  # noqa: ARG002
+        return ()
+
+    def held(self) -> tuple[int, int]:
+        return (0, 0)
