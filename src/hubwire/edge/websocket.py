@@ -73,22 +73,23 @@ class Clients:
         self.sockets: set[ClientProtocol] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._gone: deque[Callable[[], None]] = deque()
+        self._emptied: asyncio.Event | None = None
 
-    def upgrade(self, head: RequestHead, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol:
+    def upgrade(self, head: RequestHead, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol | None:
         """
         Answer an upgrade request on a socket that the front hands over.
 
         Args:
             rest: what was read behind the head already.
+
+        Returns:
+            the protocol that has the socket from now on; None if the request was refused and the front is to end it.
         """
         try:
             opening = self.gateway.decide(head)
         except HandshakeRefused as refusal:
             transport.write(_refusal(refusal))
-            closing = _Closing()
-            transport.set_protocol(closing)
-            transport.close()
-            return closing
+            return None
         client = ClientProtocol(self, transport, opening)
         transport.set_protocol(client)
         client.open(opening, rest)
@@ -108,18 +109,45 @@ class Clients:
         if len(self._gone) == 1:
             self.loop.call_soon(self._finish_some)
 
+    def closed(self, client: "ClientProtocol") -> None:
+        """A client's socket is no more."""
+        self.sockets.discard(client)
+        if self._emptied is not None and not self.sockets:
+            self._emptied.set()
+
+    async def end(self, until: float) -> int:
+        """
+        Say goodbye to everybody, wait for them to leave, then cut off who did not.
+
+        Args:
+            until: seconds on the loop's clock.
+
+        Returns:
+            how many were cut off.
+        """
+        self._emptied = asyncio.Event()
+        for position, client in enumerate(list(self.sockets), start=1):
+            client.say_goodbye()
+            if position % _SLICE == 0:
+                await asyncio.sleep(0)
+        if self.sockets:
+            try:
+                await asyncio.wait_for(self._emptied.wait(), max(0.0, until - self.loop.time()))
+            except TimeoutError:
+                pass
+        late = list(self.sockets)
+        for client in late:
+            client.abort()
+        for task in self.tasks:
+            task.cancel()
+        return len(late)
+
     def _finish_some(self) -> None:
         for _ in range(min(_SLICE, len(self._gone))):
             self._gone[0]()
             self._gone.popleft()
         if self._gone:
             self.loop.call_soon(self._finish_some)
-
-
-class _Closing(asyncio.Protocol):
-    """Owns a socket whose answer is written and which is on its way out."""
-
-    __slots__ = ()
 
 
 class ClientProtocol(asyncio.Protocol):
@@ -291,7 +319,7 @@ class ClientProtocol(asyncio.Protocol):
         self._gone = True
         self._closing = True
         self._drop_queue()
-        self._clients.sockets.discard(self)
+        self._clients.closed(self)
         self._clients.liveness.forget(self)
         if self._abort_timer is not None:
             self._abort_timer.cancel()
@@ -393,6 +421,12 @@ class ClientProtocol(asyncio.Protocol):
         self._closing = True
         self._drop_queue()
         self._transport.abort()
+
+    def say_goodbye(self) -> None:
+        """The server goes away."""
+        if self._connection is not None:
+            self._clients.gateway.farewell(self._connection)
+        self.close(1001, "")
 
     # Signs of life.
 

@@ -1,0 +1,281 @@
+"""
+Wiring: settings in, a running service out. Knows everybody, and nobody knows it but the command line.
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+
+from hubwire import __version__
+from hubwire.adapters.bus_memory import MemoryExchange
+from hubwire.adapters.data_folder import DataFolder
+from hubwire.adapters.store_sql import open_store
+from hubwire.auth.principals import Principals
+from hubwire.cluster.node import Node
+from hubwire.edge.context import FrontContext
+from hubwire.edge.proxies import TrustedProxies
+from hubwire.edge.server import Listeners, bind, connectable
+from hubwire.edge.websocket import Clients
+from hubwire.gateway.gateway import Gateway
+from hubwire.logs import configure
+from hubwire.model.errors import StartFailed
+from hubwire.model.hubs import DEFAULT_RESOURCE
+from hubwire.model.telemetry import Telemetry
+from hubwire.protocols.catalog import QueueLimits
+from hubwire.resources.catalog import Catalog
+from hubwire.rest.app import build_app
+from hubwire.rest.ports import Server
+from hubwire.settings import Settings
+
+__all__ = ["Announcement", "offline", "run"]
+
+_log = logging.getLogger("hubwire.server")
+
+_T = TypeVar("_T")
+
+_SPARE_DESCRIPTORS: Final = 256
+"""For what is no client's socket: listeners, database, log."""
+
+
+class Announcement(Struct, frozen=True):
+    """
+    What a server has to say once it listens.
+
+    Attributes:
+        endpoint: URL under which clients reach it.
+        connection_string: for SDKs; holds the primary access key.
+        data: path of its data folder.
+        warnings: what the operator should know, a line each.
+    """
+
+    endpoint: str
+    connection_string: str
+    data: str
+    warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Announcement({self.endpoint!r}, …)"
+
+
+def run(settings: Settings, announce: Callable[[Announcement], None]) -> int:
+    """
+    Serve until SIGTERM or SIGINT.
+
+    Args:
+        announce: called once, when the server listens.
+
+    Returns:
+        exit code: 0 after a graceful end.
+
+    Raises:
+        StartFailed: the operator can mend why.
+    """
+    configure(settings.log_format, settings.log_level, settings.log_off, f"/{DEFAULT_RESOURCE}")
+    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+        return runner.run(_serve(settings, announce))
+
+
+def offline(settings: Settings, action: Callable[[Catalog], Awaitable[_T]]) -> _T:
+    """
+    Do something with the stored resource tree while no server runs on it.
+
+    Raises:
+        StartFailed: a server has the data folder, or it cannot be read.
+    """
+
+    async def work() -> _T:
+        folder = DataFolder(settings.data)
+        try:
+            store = await open_store(folder.database_url)
+            try:
+                return await action(await Catalog.load(store))
+            finally:
+                await store.close()
+        finally:
+            folder.close()
+
+    return asyncio.run(work())
+
+
+def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if settings.loop == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError as error:
+        if settings.loop == "uvloop":
+            raise StartFailed("the setting loop asks for uvloop, which is not installed") from error
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings, announce: Callable[[Announcement], None]) -> int:
+    stop = _stop_on_signals()
+    warnings = _raise_descriptor_limit(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = DataFolder(settings.data)
+        stack.callback(folder.close)
+        store = await open_store(folder.database_url)
+        stack.push_async_callback(store.close)
+        catalog = await Catalog.load(store)
+        # Bound before anything is built: what we tell others about ourselves has the port in it.
+        sockets, missing = bind(settings.host, settings.port)
+        for bound in sockets:
+            stack.callback(bound.close)
+        endpoint = settings.public_endpoints[0].rstrip("/") if settings.public_endpoints else None
+        endpoint = endpoint or f"http://{connectable(sockets)}"
+        service = _Service(
+            settings, catalog, Server(endpoint, __version__, os.getpid(), str(folder.path), time.monotonic())
+        )
+        await stack.enter_async_context(service.listening(sockets, folder))
+        keys = catalog.access_keys(DEFAULT_RESOURCE)
+        connection_string = f"Endpoint={endpoint};AccessKey={keys.primary};Version=1.0;"
+        if settings.ready_file is not None:
+            stack.enter_context(_ready_file(Path(settings.ready_file), endpoint, connection_string))
+        announce(Announcement(endpoint, connection_string, str(folder.path), (*warnings, *missing)))
+        # What was made so far stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        _log.info("listening on %s", endpoint)
+        await stop.wait()
+        _log.info("stopping")
+    _log.info("stopped")
+    return 0
+
+
+class _Service:
+    """Everything of one server that lives between its listeners' beginning and end."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, server: Server) -> None:
+        loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._telemetry = Telemetry(settings.max_connections)
+        node = Node(MemoryExchange().bus(), self._telemetry, loop, settings.recovery_s)
+        principals = Principals(catalog, settings.public_endpoints, settings.token_leeway_s)
+        limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
+        self._gateway = Gateway(node, principals, catalog, self._telemetry, limits)
+        self._clients = Clients(
+            self._gateway,
+            self._telemetry,
+            loop,
+            max_message_bytes=settings.max_message_bytes,
+            buffer_bytes=settings.client_buffer_bytes,
+            reliable_buffer_bytes=settings.reliable_queue_bytes,
+            inbox_requests=settings.inbox_requests,
+        )
+        self._serving = False
+        app = build_app(
+            node,
+            principals,
+            catalog,
+            self._telemetry,
+            server,
+            ready=lambda: self._serving,
+            public_endpoints=settings.public_endpoints,
+            cors_origins=settings.cors_origins,
+            max_message_bytes=settings.max_message_bytes,
+            idle_timeout_s=settings.idle_timeout_s,
+        )
+        try:
+            trusted = TrustedProxies(settings.trusted_proxies)
+        except ValueError as error:
+            raise StartFailed(f"bad setting: {error}") from error
+        self._front = FrontContext(
+            app,
+            self._clients.upgrade,
+            max_head_bytes=settings.max_head_bytes,
+            head_timeout_s=settings.head_timeout_s,
+            idle_timeout_s=settings.idle_timeout_s,
+            max_sockets=settings.max_sockets,
+            upgraded=lambda: len(self._clients.sockets),
+            trusted=trusted,
+        )
+
+    @contextlib.asynccontextmanager
+    async def listening(self, sockets: list[Any], folder: DataFolder) -> AsyncIterator[None]:
+        """Serve inside of this context; say goodbye to everybody at its end."""
+        listeners = Listeners(self._front, self._clients)
+        await listeners.listen_control(folder.bindable_control_socket())
+        await listeners.listen(sockets)
+        self._serving = True
+        try:
+            yield
+        finally:
+            self._serving = False
+            self._gateway.stop()
+            cut = await listeners.stop(self._settings.shutdown_grace_s)
+            if cut:
+                _log.warning("%d connections did not end in time and were cut off", cut)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """SIGTERM and SIGINT ask to stop; the second one stops at once."""
+    stop = asyncio.Event()
+
+    def asked() -> None:
+        if stop.is_set():
+            _log.warning("stopped at once by a second signal")
+            for leftover in _leftovers:
+                leftover.unlink(missing_ok=True)
+            sys.stderr.flush()
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+    return stop
+
+
+_leftovers: set[Path] = set()
+"""Files that would be wrong after the process is gone, for an end that does not unwind."""
+
+
+def _raise_descriptor_limit(settings: Settings) -> tuple[str, ...]:
+    """Each client needs a file descriptor; the usual limit of 1024 is too low by far."""
+    wanted = settings.max_sockets + _SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    for new_soft, new_hard in ((wanted, max(wanted, hard) if hard != unlimited else hard), (hard, hard)):
+        if soft != unlimited and soft < wanted and (hard == unlimited or new_soft <= new_hard):
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (new_soft, new_hard))
+                soft = new_soft
+    low = min(wanted, settings.max_connections + _SPARE_DESCRIPTORS, 10_000)
+    if soft != unlimited and soft < low:
+        return (f"only {soft} file descriptors are allowed (ulimit -n), so about as many clients can connect",)
+    return ()
+
+
+@contextlib.contextmanager
+def _ready_file(path: Path, endpoint: str, connection_string: str) -> Iterator[None]:
+    """There from when the server listens until it ends; whole or not at all. Only its owner may read the key in it."""
+    path = path.absolute()
+    content = {"endpoint": endpoint, "connectionString": connection_string, "pid": os.getpid()}
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StartFailed(f"cannot write the ready file {path}: {error.strerror or error}") from error
+    _leftovers.add(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        _leftovers.discard(path)

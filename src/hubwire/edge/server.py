@@ -1,0 +1,180 @@
+"""
+Listeners, and the end of them: one port for clients and REST, and the control socket for the command line.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from hubwire.edge.context import FrontContext
+from hubwire.edge.front import Front
+from hubwire.edge.websocket import Clients
+from hubwire.model.errors import StartFailed
+
+__all__ = ["Listeners", "bind", "connectable"]
+
+_BACKLOG: Final = 4096
+_TRIES: Final = 20
+_LOCALHOST: Final = frozenset({"127.0.0.1", "::1"})
+
+
+def bind(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], list[str]]:
+    """
+    Bind the same port on all addresses.
+
+    Args:
+        hosts: IP addresses or names.
+        port: 0 takes one that is free on all of them.
+
+    Returns:
+        the sockets, not listening yet, and warnings about addresses that this machine does not have.
+
+    Raises:
+        StartFailed: with the address and the reason.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return _bind_all(hosts, port)
+        except _PortTaken as taken:
+            # The port was free on the first address and is not on another one: try the next one.
+            if port or attempt == _TRIES - 1:
+                raise StartFailed(str(taken)) from taken
+    raise AssertionError("unreachable")
+
+
+class _PortTaken(Exception):  # noqa: N818
+    pass
+
+
+def _bind_all(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], list[str]]:
+    sockets: list[socket.socket] = []
+    warnings: list[str] = []
+    try:
+        for host in hosts:
+            for family, address in _resolve(host):
+                try:
+                    bound = _bind(family, address, port)
+                except OSError as error:
+                    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and len(hosts) > 1:
+                        warnings.append(f"this machine has no address {address}; not listening there")
+                        continue
+                    raise _fault(error, address, port) from error
+                sockets.append(bound)
+                port = bound.getsockname()[1]
+        if not sockets:
+            raise StartFailed(f"this machine has none of the addresses {', '.join(hosts)}")
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets, warnings
+
+
+def _resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise StartFailed(f"cannot listen on {host}: no such address") from error
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((address, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _fault(error: OSError, address: str, port: int) -> Exception:
+    if error.errno == errno.EADDRINUSE:
+        return _PortTaken(f"port {port} is already in use on {address}")
+    return StartFailed(f"cannot listen on {address} port {port}: {error.strerror or error}")
+
+
+def connectable(sockets: Sequence[socket.socket]) -> str:
+    """
+    An authority under which a client on this machine reaches these sockets: never an address that only listens.
+
+    `localhost` only where both of its addresses are listened on, since clients differ in which one they try.
+    """
+    addresses = [ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]) for bound in sockets]
+    port = sockets[0].getsockname()[1]
+    local = {("::1" if a.version == 6 else "127.0.0.1") if a.is_unspecified else str(a) for a in addresses}
+    if local >= _LOCALHOST:
+        return f"localhost:{port}"
+    first = addresses[0]
+    if first.is_unspecified:
+        return f"[::1]:{port}" if first.version == 6 else f"127.0.0.1:{port}"
+    return f"[{first}]:{port}" if first.version == 6 else f"{first}:{port}"
+
+
+class Listeners:
+    """
+    All sockets of a server, and its graceful end.
+
+    Args:
+        front: what the connections of REST callers and new clients share.
+        clients: what the sockets of clients share.
+    """
+
+    def __init__(self, front: FrontContext, clients: Clients) -> None:
+        self._front = front
+        self._clients = clients
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections on bound sockets."""
+        loop = asyncio.get_running_loop()
+        for bound in sockets:
+            server = await loop.create_server(lambda: Front(self._front), sock=bound, backlog=_BACKLOG)
+            self._servers.append(server)
+
+    async def listen_control(self, bindable: str) -> None:
+        """
+        Accept the command line's connections.
+
+        Args:
+            bindable: path of the Unix socket, short enough to be bound.
+
+        Raises:
+            StartFailed: the path cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        Path(bindable).unlink(missing_ok=True)  # left by a process that was killed; the lock says that it is gone
+        before = os.umask(0o177)
+        try:
+            server = await loop.create_unix_server(lambda: Front(self._front, control=True), bindable)
+        except OSError as error:
+            raise StartFailed(f"cannot open the control socket {bindable}: {error.strerror or error}") from error
+        finally:
+            os.umask(before)
+        self._servers.append(server)
+
+    async def stop(self, grace_s: float) -> int:
+        """
+        Accept nobody any more, let REST calls finish, say goodbye to clients, and cut off who stays.
+
+        Args:
+            grace_s: for all of it together.
+
+        Returns:
+            how many connections were cut off.
+        """
+        until = asyncio.get_running_loop().time() + grace_s
+        for server in self._servers:
+            server.close()
+        clients = asyncio.ensure_future(self._clients.end(until))
+        cut = await self._front.drain(grace_s)
+        return cut + await clients
