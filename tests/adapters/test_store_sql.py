@@ -1,0 +1,203 @@
+import os
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hubwire.adapters.store_sql import open_store
+from hubwire.model.errors import StartFailed
+from hubwire.model.ports import Change
+
+
+async def refusal(path: Path) -> str:
+    with pytest.raises(StartFailed) as failed:
+        await open_store(f"sqlite:///{path}")
+    text = str(failed.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+def pragma(path: Path, text: str) -> object:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"PRAGMA {text}").fetchone()[0]
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """The superuser may write everywhere, so the permissions of files are tested as somebody else."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def readable_folder() -> Iterator[Path]:
+    """A folder that everybody can reach and, once a test has filled it, nobody can write to."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+async def test_new_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """The write-ahead files as well: all of them hold keys."""
+    store = await open_store(f"sqlite:///{tmp_path}/store.db")
+    await store.commit([Change("k", "a", {})])
+
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    await store.close()
+
+    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
+
+
+async def test_commits_go_to_a_write_ahead_log_and_to_the_disk(tmp_path: Path) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/store.db")
+    async with store._engine.connect() as connection:
+        synchronous = (await connection.exec_driver_sql("PRAGMA synchronous")).scalar()
+    await store.close()
+
+    assert synchronous == 2
+    assert pragma(tmp_path / "store.db", "journal_mode") == "wal"
+
+
+@pytest.mark.parametrize("name", ["a b", "100%41", "why?", "#1", "ü", "file:x", "a&b=c"])
+async def test_path_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/{name}")
+    await store.close()
+
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+async def test_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    store = await open_store("sqlite:///store.db")
+    await store.close()
+
+    assert (tmp_path / "store.db").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "store.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://user:secret@host/db", "mysql:"],
+)
+async def test_url_that_is_no_file_of_sqlite_is_refused(url: str) -> None:
+    with pytest.raises(StartFailed, match="sqlite:///") as failed:
+        await open_store(url)
+
+    assert "secret" not in str(failed.value)
+
+
+async def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "No such file or directory" in await refusal(tmp_path / "no" / "store.db")
+
+
+async def test_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "store.db").mkdir()
+
+    assert "unable to open database file" in await refusal(tmp_path / "store.db")
+
+
+async def test_folder_without_write_permission_is_refused(readable_folder: Path) -> None:
+    readable_folder.chmod(0o555)
+
+    with without_privileges():
+        assert "Permission denied" in await refusal(readable_folder / "store.db")
+
+
+async def test_file_without_write_permission_is_refused(readable_folder: Path) -> None:
+    path = readable_folder / "store.db"
+    await (await open_store(f"sqlite:///{path}")).close()
+    path.chmod(0o444)
+    readable_folder.chmod(0o555)
+
+    with without_privileges():
+        assert await refusal(path)
+
+
+async def test_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.write_bytes(b"no database at all " * 100)
+
+    assert "not a database" in await refusal(path)
+    assert path.read_bytes() == b"no database at all " * 100
+
+
+async def test_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE documents (kind, key, body, etag)")
+        connection.commit()
+    before = path.read_bytes()
+
+    assert "another program" in await refusal(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["store.db"]
+
+
+async def test_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    await (await open_store(f"sqlite:///{path}")).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+
+    assert "newer version" in await refusal(path)
+
+
+async def test_damaged_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    store = await open_store(f"sqlite:///{path}")
+    await store.commit([Change("k", str(number), {"x": "y" * 1000}) for number in range(100)])
+    await store.close()
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xa5" * 16384)
+
+    text = await refusal(path)
+
+    assert "damaged" in text or "malformed" in text
+
+
+async def test_truncated_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    store = await open_store(f"sqlite:///{path}")
+    await store.commit([Change("k", str(number), {"x": "y" * 1000}) for number in range(100)])
+    await store.close()
+    os.truncate(path, 5000)
+
+    text = await refusal(path)
+
+    assert "damaged" in text or "malformed" in text
+
+
+async def test_database_that_another_process_keeps_locked_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    await (await open_store(f"sqlite:///{path}")).close()
+    monkeypatch.setattr("hubwire.adapters.store_sql._BUSY_MS", 10)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+
+        assert "database is locked" in await refusal(path)
+
+
+async def test_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    """What a crash between making the file and filling it leaves behind."""
+    (tmp_path / "store.db").touch()
+
+    store = await open_store(f"sqlite:///{tmp_path}/store.db")
+    await store.commit([Change("k", "a", {})])
+    assert await store.get("k", "a") is not None
+    await store.close()
