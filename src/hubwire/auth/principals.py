@@ -105,7 +105,7 @@ class Principals:
             BadRequest: a good token that names an illegal group.
         """
         claims = self._verify(token, hub.resource).claims
-        wanted = _lower(_segments(path))
+        wanted = _lower(_segments(path.encode()))
         legacy = wanted == [b"client", b"hubs", hub.hub.encode()]
         authorities = self._authorities(host)
         if not any(
@@ -123,7 +123,7 @@ class Principals:
         Args:
             authorization: value of the header, None if there is none.
             host: authority that the request was sent to.
-            raw_path: its path, still percent-encoded.
+            raw_path: its path, still percent-encoded; a character for each byte (Latin-1), as HTTP libraries give it.
 
         Raises:
             Unauthorized: nobody whom we know, or a token for another path.
@@ -133,7 +133,7 @@ class Principals:
             raise Unauthorized("no bearer token")
         verified = self._verify(token.strip(), resource)
         # Letter case counts here, unlike at the client endpoints: users and groups are case-sensitive.
-        wanted = _segments(raw_path)
+        wanted = _segments(_wire_bytes(raw_path))
         authorities = self._authorities(host)
         if not any(
             audience.authority in authorities and audience.segments == wanted
@@ -228,7 +228,7 @@ def _audience(url: str) -> _Audience | None:
     if match is None:
         return None
     authority = _authority(match[1])
-    return None if authority is None else _Audience(authority, _segments(match[2]), match[3] or "")
+    return None if authority is None else _Audience(authority, _segments(match[2].encode()), match[3] or "")
 
 
 def _authority(text: str) -> str | None:
@@ -246,10 +246,15 @@ def _public_authority(endpoint: str) -> str:
     return audience.authority
 
 
-def _segments(raw_path: str) -> list[bytes]:
-    # Undecodable bytes of a request line may have become lone surrogates on their way here.
-    encoded = (part.encode("utf-8", "surrogatepass") for part in raw_path.split("/") if part)
-    return [unquote_to_bytes(part) for part in encoded]
+def _segments(raw_path: bytes) -> list[bytes]:
+    return [unquote_to_bytes(part) for part in raw_path.split(b"/") if part]
+
+
+def _wire_bytes(raw_path: str) -> bytes:
+    try:
+        return raw_path.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise Unauthorized("the request's path is malformed") from error
 
 
 def _lower(segments: list[bytes]) -> list[bytes]:
