@@ -1,0 +1,97 @@
+"""
+Who may connect and call: client access URLs from a running server, and signed calls with a connection string.
+"""
+
+import re
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+from msgspec import Struct
+from yarl import URL
+
+from hubwire.cli.control import control
+from hubwire.cli.faults import BadCommandLine, CommandFailed
+
+__all__ = ["ConnectionString", "bearer", "client_url", "parse_connection_string"]
+
+_TOKEN_LIFETIME_S: Final = 60
+_ENDPOINT: Final = re.compile(r"https?://", re.IGNORECASE)
+
+
+class ConnectionString(Struct, frozen=True):
+    """Where a service is, without a final slash, and the access key that proves us."""
+
+    endpoint: str
+    access_key: str
+
+    def __repr__(self) -> str:
+        return f"ConnectionString({self.endpoint!r}, …)"
+
+
+def parse_connection_string(text: str) -> ConnectionString:
+    """
+    `Endpoint=URL;AccessKey=KEY;Version=1.0;` with its names in any case and order, and perhaps a `Port`.
+
+    Raises:
+        CommandFailed: a part is missing; the text never quotes any of it.
+
+    Source: the connection strings that server SDKs read.
+    """
+    parts: dict[str, str] = {}
+    for segment in text.split(";"):
+        name, equals, value = segment.partition("=")
+        if equals:
+            parts[name.strip().lower()] = value.strip()
+    endpoint, access_key, port = parts.get("endpoint", ""), parts.get("accesskey", ""), parts.get("port")
+    if not endpoint or not access_key:
+        raise BadCommandLine("a connection string looks like Endpoint=URL;AccessKey=KEY;Version=1.0;")
+    if not _ENDPOINT.match(endpoint):
+        endpoint = f"https://{endpoint}"
+    try:
+        url = URL(endpoint.rstrip("/"))
+        if port is not None:
+            url = url.with_port(int(port))
+        usable = bool(url.host)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadCommandLine("the Endpoint or Port of the connection string cannot be used")
+    return ConnectionString(str(url).rstrip("/"), access_key)
+
+
+def bearer(url: URL, access_key: str) -> dict[str, str]:
+    """The header that proves a call of exactly this URL, for a minute."""
+    claims = {"aud": str(url), "exp": int(time.time()) + _TOKEN_LIFETIME_S}
+    return {"Authorization": f"Bearer {jwt.encode(claims, access_key, algorithm='HS256')}"}
+
+
+def client_url(
+    folder: Path,
+    hub: str,
+    user_id: str | None,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    minutes: int,
+    *,
+    mqtt: bool,
+) -> str:
+    """
+    A client access URL from the server that runs on `folder`.
+
+    Raises:
+        NoServer, Refusal: see `control`.
+    """
+    request: dict[str, Any] = {
+        "hub": hub,
+        "userId": user_id,
+        "roles": roles,
+        "groups": groups,
+        "minutes": minutes,
+        "clientType": "MQTT" if mqtt else "Default",
+    }
+    answer = control(folder, "POST", "/control/url", request)
+    if not isinstance(answer, dict) or not isinstance(url := answer.get("url"), str):
+        raise CommandFailed("the server's answer holds no URL; is it a Hubwire server of another version?")
+    return url

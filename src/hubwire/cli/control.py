@@ -1,0 +1,176 @@
+"""
+Requests of the commands: to the server of a data folder over its control socket, or to any server over HTTP.
+
+The control socket is `control.sock` in the data folder and belongs to the user who started the server; who can open it
+needs no token.
+"""
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from hubwire.cli.faults import CommandFailed, Refusal
+from hubwire.cli.program import data_option, program
+
+__all__ = ["NoServer", "control", "control_session", "exchange", "plain_session"]
+
+_SOCKET: Final = "control.sock"
+_ORIGIN: Final = "http://localhost"
+_TIMEOUT_S: Final = 30.0
+# `sun_path` holds 108 bytes on Linux and 104 elsewhere, the final NUL included.
+_LONGEST_PATH_BYTES: Final = 103
+
+
+class NoServer(CommandFailed):
+    """Nobody listens on the control socket of a data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"no server runs on the data folder {folder}; start one with: {program()} serve{data_option(folder)} "
+            "(or name another folder with --data)"
+        )
+
+
+def control(folder: Path, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
+    """
+    One operation of the local operator, JSON in and JSON out.
+
+    Args:
+        folder: data folder of the server.
+        path: below the root, already percent-encoded, such as "/control/status".
+        document: the body; None sends none.
+
+    Returns:
+        the decoded body of the answer; None if it has none.
+
+    Raises:
+        NoServer, Refusal, CommandFailed: see there.
+    """
+    return asyncio.run(_control(folder, method, path, document))
+
+
+async def _control(folder: Path, method: str, path: str, document: Mapping[str, Any] | None) -> Any:
+    headers = {} if document is None else {"Content-Type": "application/json"}
+    async with control_session(folder) as session:
+        body = b"" if document is None else msgspec.json.encode(document)
+        answer = await exchange(session, method, URL(_ORIGIN + path, encoded=True), headers=headers, body=body)
+    if not answer:
+        return None
+    try:
+        return msgspec.json.decode(answer)
+    except msgspec.DecodeError as error:
+        raise CommandFailed("the server's answer is not JSON; is it a Hubwire server of another version?") from error
+
+
+@asynccontextmanager
+async def control_session(folder: Path) -> AsyncIterator[aiohttp.ClientSession]:
+    """
+    A session whose requests reach the server of `folder`, whatever host their URL names.
+
+    Raises:
+        NoServer, CommandFailed: the socket is not there, or may not be opened.
+    """
+    with _reachable(folder) as path:
+        try:
+            async with _session(aiohttp.UnixConnector(path)) as session:
+                yield session
+        except aiohttp.ClientConnectorError as error:
+            raise _unreachable(folder, error.os_error) from error
+
+
+@asynccontextmanager
+async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """
+    A session whose requests go where their URL says.
+
+    Raises:
+        CommandFailed: nobody listens there.
+    """
+    try:
+        async with _session(aiohttp.TCPConnector()) as session:
+            yield session
+    except aiohttp.ClientConnectorError as error:
+        reason = error.os_error.strerror or "no connection"
+        raise CommandFailed(f"cannot reach {error.host}:{error.port}: {reason}") from error
+
+
+async def exchange(
+    session: aiohttp.ClientSession, method: str, url: URL, *, headers: Mapping[str, str], body: bytes
+) -> bytes:
+    """
+    One request and the body of its answer.
+
+    Raises:
+        Refusal: the status is 400 or more; the text is the server's own.
+        CommandFailed: the connection broke or the server took too long.
+    """
+    try:
+        async with session.request(method, url, headers=headers, data=body or None, allow_redirects=False) as response:
+            answer = await response.read()
+            if response.status >= 300:
+                raise Refusal(response.status, _reason(response.status, response.reason, answer))
+            return answer
+    except TimeoutError as error:
+        raise CommandFailed(f"the server did not answer within {_TIMEOUT_S:g} seconds") from error
+    except aiohttp.ClientConnectorError:
+        raise
+    except aiohttp.ClientError as error:
+        # Its text may quote the URL, but these URLs hold no secret.
+        raise CommandFailed(f"the connection to the server broke: {error}") from error
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _reason(status: int, phrase: str | None, body: bytes) -> str:
+    """What the error body of the REST API says; else the bare status."""
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        document = None
+    if isinstance(document, dict) and isinstance(message := document.get("message"), str) and message:
+        return message
+    return f"the server refused the request: {status} {phrase or ''}".rstrip()
+
+
+@contextmanager
+def _reachable(folder: Path) -> Iterator[str]:
+    """A path of the control socket that is short enough for the system call, whatever the folder is called."""
+    path = str(folder / _SOCKET)
+    if len(os.fsencode(path)) <= _LONGEST_PATH_BYTES:
+        yield path
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _unreachable(folder, error) from error
+    try:
+        short = f"/proc/self/fd/{descriptor}/{_SOCKET}"
+        if not os.path.isdir(os.path.dirname(short)):
+            raise CommandFailed(
+                f"the path {path} is too long for a socket on this system; "
+                "run the command in a folder closer to it and name the data folder relative to that"
+            )
+        yield short
+    finally:
+        os.close(descriptor)
+
+
+def _unreachable(folder: Path, error: OSError) -> CommandFailed:
+    match error.errno:
+        case errno.ENOENT | errno.ECONNREFUSED | errno.ENOTDIR | errno.ENOTSOCK:
+            return NoServer(folder)
+        case errno.EACCES | errno.EPERM:
+            return CommandFailed(f"{folder / _SOCKET} may be opened only by the user who started the server")
+        case _:
+            return CommandFailed(f"cannot open {folder / _SOCKET}: {error.strerror or error}")

@@ -1,0 +1,67 @@
+"""
+How a command fails: one line on stderr that begins with `hubwire:`, and an exit code. Never a traceback.
+
+    2   the command line cannot be used
+    1   everything else: nobody answers, the server refuses, a connection is lost
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from hubwire.cli.text import one_line
+
+__all__ = ["BadCommandLine", "CommandFailed", "Commands", "Refusal"]
+
+
+class CommandFailed(click.ClickException):
+    """Ends the command. The message is for the user; it may quote a server and is made printable when shown."""
+
+    def show(self, file: Any = None) -> None:
+        """Write the line to stderr, or to `file`."""
+        click.echo(f"hubwire: {one_line(self.message)}", file=file, err=True)
+
+
+class BadCommandLine(CommandFailed):
+    """What was typed, or set, cannot be used."""
+
+    exit_code = 2
+
+
+class Refusal(CommandFailed):
+    """A server answered with a status of 400 or more."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Commands(click.Group):
+    """A group whose errors, those of its commands included, are shown in one line."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options of the group itself."""
+        with _in_one_line():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Read the options of the command, and run it."""
+        with _in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (CommandFailed, click.exceptions.NoArgsIsHelpError):
+        raise
+    except click.UsageError as error:
+        hint = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
+        raise BadCommandLine(error.format_message() + hint) from error
+    except click.ClickException as error:
+        raise CommandFailed(error.format_message()) from error

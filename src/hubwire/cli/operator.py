@@ -1,0 +1,231 @@
+"""Commands for the operator of this machine's server: status, client URLs, keys and hubs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from hubwire.cli.access import client_url
+from hubwire.cli.control import NoServer, control
+from hubwire.cli.faults import CommandFailed, Refusal
+from hubwire.cli.offline import StoredCatalog, read_offline
+from hubwire.cli.options import as_json, client_options, data_folder
+from hubwire.cli.text import printable
+from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
+
+__all__ = ["hub", "keys", "status", "url"]
+
+_NOT_FOUND: Final = 404
+_KEY_TITLES: Final = {
+    "primaryKey": "primary key",
+    "secondaryKey": "secondary key",
+    "primaryConnectionString": "primary connection string",
+    "secondaryConnectionString": "secondary connection string",
+}
+
+
+@click.command()
+@as_json
+@data_folder
+def status(data: Path, as_json: bool) -> None:
+    """Show what the running server is doing. The JSON form has the connection string, a secret."""
+    document = control(data, "GET", "/control/status")
+    if not as_json and isinstance(document, dict):
+        # Text is for people, who show it to others.
+        document.pop("connectionString", None)
+    _print(document, as_json)
+
+
+@click.command()
+@click.option("--hub", required=True, metavar="HUB", help="Hub to connect to.")
+@client_options
+@click.option("--mqtt", is_flag=True, help="For an MQTT client.")
+@data_folder
+def url(
+    hub: str,
+    user_id: str | None,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    minutes: int,
+    mqtt: bool,
+    data: Path,
+) -> None:
+    """Print a client access URL: address and token in one, for anything that opens a WebSocket."""
+    click.echo(client_url(data, hub, user_id, roles, groups, minutes, mqtt=mqtt))
+
+
+@click.group()
+def keys() -> None:
+    """Show or replace the two access keys."""
+
+
+@keys.command("show")
+@as_json
+@data_folder
+def show_keys(data: Path, as_json: bool) -> None:
+    """Show the keys and connection strings. They are secrets."""
+    try:
+        document = control(data, "GET", "/control/keys")
+    except NoServer:
+        found = read_offline(data, _stored_keys)
+        document = {"primaryKey": found.primary, "secondaryKey": found.secondary}
+        click.echo("hubwire: no server is running, so there are no connection strings to show", err=True)
+    _print(_titled(document, as_json), as_json)
+
+
+@keys.command("rotate")
+@click.argument("kind", type=click.Choice(("primary", "secondary")))
+@as_json
+@data_folder
+def rotate_key(kind: str, data: Path, as_json: bool) -> None:
+    """Replace one key. Tokens that it signed prove nothing any more; connections that are open stay open."""
+    _print(_titled(control(data, "POST", "/control/keys/:rotate", {"keyType": kind}), as_json), as_json)
+
+
+@click.group()
+def hub() -> None:
+    """
+    Show or change what is configured for hubs.
+
+    A hub needs no configuration: any name works, with the defaults.
+    """
+
+
+@hub.command("list")
+@as_json
+@data_folder
+def list_hubs(data: Path, as_json: bool) -> None:
+    """Show the configured hubs."""
+    try:
+        hubs: Sequence[Any] = control(data, "GET", "/control/hubs")["value"]
+    except NoServer:
+        hubs = read_offline(data, _stored_hubs)
+    if as_json:
+        _print(hubs, as_json)
+        return
+    if not hubs:
+        click.echo("hubwire: no hub is configured; all have the defaults", err=True)
+    rows = [_hub_lines(document) for document in hubs]
+    for row in rows:
+        click.echo("  ".join([_padded(row[0][1], rows), *(f"{title} {value}" for title, value in row[1:])]))
+
+
+@hub.command("show")
+@click.argument("name")
+@as_json
+@data_folder
+def show_hub(name: str, data: Path, as_json: bool) -> None:
+    """Show what is configured for one hub."""
+    try:
+        document = control(data, "GET", _hub_path(name))
+    except NoServer:
+        document = read_offline(data, lambda catalog: catalog.get_hub(name))
+        if document is None:
+            raise CommandFailed(f"nobody configured a hub {name}; it has the defaults") from None
+    _print_hub(document, as_json)
+
+
+@hub.command("set")
+@click.argument("name")
+@click.option("--anonymous", type=click.Choice(("allow", "deny")), help="May clients connect without a token.")
+@click.option(
+    "--keep-alive",
+    "keep_alive_s",
+    type=click.IntRange(1, 120),
+    metavar="SECONDS",
+    help="Time between pings to a silent client.",
+)
+@as_json
+@data_folder
+def set_hub(name: str, anonymous: str | None, keep_alive_s: int | None, data: Path, as_json: bool) -> None:
+    """Configure a hub. What is not named stays as it is; a new one has the defaults."""
+    properties = {
+        key: value
+        for key, value in (
+            ("anonymousConnectPolicy", anonymous),
+            ("webSocketKeepAliveIntervalInSeconds", keep_alive_s),
+        )
+        if value is not None
+    }
+    request = {"properties": properties}
+    try:
+        document = control(data, "PATCH", _hub_path(name), request)
+    except Refusal as refusal:
+        if refusal.status != _NOT_FOUND:
+            raise
+        document = control(data, "PUT", _hub_path(name), request)
+    _print_hub(document, as_json)
+
+
+@hub.command("delete")
+@click.argument("name")
+@data_folder
+def delete_hub(name: str, data: Path) -> None:
+    """Forget what is configured for a hub. Its connections stay; it has the defaults again."""
+    control(data, "DELETE", _hub_path(name))
+
+
+async def _stored_keys(catalog: StoredCatalog) -> AccessKeys:
+    return catalog.access_keys(DEFAULT_RESOURCE)
+
+
+async def _stored_hubs(catalog: StoredCatalog) -> Sequence[Mapping[str, Any]]:
+    return await catalog.list_hubs()
+
+
+def _hub_path(name: str) -> str:
+    if not name:
+        raise click.UsageError("a hub has a name")
+    return f"/control/hubs/{quote(name, safe='')}"
+
+
+def _hub_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    properties = document["properties"]
+    return [
+        ("hub", str(document["name"])),
+        ("anonymous", str(properties["anonymousConnectPolicy"])),
+        ("keep alive", f"{properties['webSocketKeepAliveIntervalInSeconds']} s"),
+        ("event handlers", str(len(properties.get("eventHandlers") or ()))),
+        ("event listeners", str(len(properties.get("eventListeners") or ()))),
+    ]
+
+
+def _print_hub(document: Mapping[str, Any], as_json: bool) -> None:
+    _print(document if as_json else dict(_hub_lines(document)), as_json)
+
+
+def _padded(name: str, rows: Iterable[list[tuple[str, str]]]) -> str:
+    return name.ljust(max(len(row[0][1]) for row in rows))
+
+
+def _titled(document: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
+    return document if as_json else {_KEY_TITLES.get(name, name): value for name, value in document.items()}
+
+
+def _print(document: Any, as_json: bool) -> None:
+    """JSON as it came, indented; else a line for each value, what lies deeper after a dot."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+        return
+    lines = list(_flat(document, ""))
+    width = max((len(title) for title, _ in lines), default=0)
+    for title, value in lines:
+        click.echo(f"{printable(title).ljust(width)}  {printable(value)}")
+
+
+def _flat(document: Any, title: str) -> Iterable[tuple[str, str]]:
+    match document:
+        case Mapping() if document:
+            for name, value in document.items():
+                yield from _flat(value, f"{title}.{name}" if title else str(name))
+        case bool():
+            yield title, "yes" if document else "no"
+        case None | [] | {}:
+            yield title, "-"
+        case list() | tuple():
+            yield title, ", ".join(map(str, document))
+        case _:
+            yield title, str(document)

@@ -1,0 +1,140 @@
+"""`hubwire serve`: run a server in this process until it is told to end."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from hubwire import __version__
+from hubwire.cli.banner import Announced, banner, coloured, try_it
+from hubwire.cli.faults import BadCommandLine, CommandFailed
+from hubwire.cli.program import data_option, program
+from hubwire.cli.text import one_line
+from hubwire.model.errors import StartFailed
+from hubwire.settings import BadSetting, LogFormat, LogLevel, Settings, load
+
+__all__ = ["read_settings", "serve"]
+
+
+@click.command()
+@click.option("--host", multiple=True, metavar="ADDRESS", help="Address to listen on; repeatable. [127.0.0.1 and ::1]")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Port; 0 takes a free one. [8080]")
+@click.option("--data", metavar="DIR", help="Folder of keys, hubs and the control socket. [data]")
+@click.option("--ready-file", metavar="FILE", help="File to write once the server listens; removed at the end.")
+@click.option(
+    "--public-endpoint",
+    "public_endpoints",
+    multiple=True,
+    metavar="URL",
+    help="URL under which clients reach this server; repeatable, the first one is canonical.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address or network whose X-Forwarded-* headers are believed; repeatable.",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin of web pages that may call REST, or *; repeatable.",
+)
+@click.option("--log-format", type=click.Choice(get_args(LogFormat)), help="How log records are written. [text]")
+@click.option("--log-level", type=click.Choice(get_args(LogLevel)), help="Least severity that is logged. [info]")
+@click.option(
+    "--log-off",
+    type=click.Choice(("connectivity", "messaging", "http")),
+    multiple=True,
+    help="Category of records to leave out; repeatable.",
+)
+@click.option(
+    "--grace",
+    "shutdown_grace_s",
+    type=click.FloatRange(0, 600),
+    metavar="SECONDS",
+    help="Time to say goodbye to clients at the end. [5]",
+)
+@click.option(
+    "--max-connections", type=click.IntRange(1), metavar="N", help="Client connections at once; the next gets 429."
+)
+@click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file with settings by their names.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any setting by its name; lists are comma-separated; repeatable.",
+)
+@click.option(
+    "--no-banner",
+    is_flag=True,
+    help="Say only what is worth a warning; the banner shows the connection string, a secret.",
+)
+def serve(no_banner: bool, config: Path | None, assignments: tuple[str, ...], **options: Any) -> None:
+    """
+    Run a server until Ctrl-C or SIGTERM.
+
+    Options win over environment variables (HUBWIRE_PORT and so on), those over the file, that over the defaults.
+    """
+    settings = read_settings(options, assignments, os.environ, config)
+
+    # Here, not above: every other command starts without loading the server.
+    from hubwire.app import run
+
+    def announce(announced: Announced) -> None:
+        if no_banner:
+            for warning in announced.warnings:
+                click.echo(f"hubwire: warning: {one_line(warning)}", err=True)
+            return
+        command = try_it(program(), data_option(settings.data))
+        colour = coloured(sys.stdout.isatty(), os.environ)
+        for line in banner(announced, __version__, command, colour=colour):
+            click.echo(line, color=colour)
+        sys.stdout.flush()
+
+    try:
+        code = run(settings, announce)
+    except StartFailed as error:
+        raise CommandFailed(str(error)) from error
+    raise click.exceptions.Exit(code)
+
+
+def read_settings(
+    options: Mapping[str, Any], assignments: tuple[str, ...], environ: Mapping[str, str], config: Path | None
+) -> Settings:
+    """
+    Settings of a command line.
+
+    Args:
+        options: by the name of the setting; None or an empty tuple means not given.
+        assignments: `name=value` each; they win over `options`.
+
+    Raises:
+        CommandFailed: exit code 2, naming what cannot be used.
+    """
+    values: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, ())}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise BadCommandLine(f"--set wants NAME=VALUE, not {assignment!r}")
+        values[name.strip().replace("-", "_")] = value.strip()
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.default, tuple) and isinstance(text := values.get(field.name), str):
+            values[field.name] = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return load(values, environ, config)
+    except BadSetting as error:
+        raise BadCommandLine(str(error)) from error

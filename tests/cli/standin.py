@@ -1,0 +1,123 @@
+"""A small real server that stands in for Hubwire's: it answers as it is told, and remembers what was asked."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+__all__ = ["DEADLINE_S", "Asked", "SocketHandler", "StandIn", "serving", "socket_server"]
+
+DEADLINE_S: Final = 20.0
+
+SocketHandler = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One request as it arrived; `path` is raw, with its query."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def document(self) -> object:
+        """The body as JSON."""
+        return msgspec.json.decode(self.body)
+
+
+class StandIn:
+    """
+    Attributes:
+        asked: every request, in order.
+        port: where it listens, unless on a Unix socket.
+        protocols: subprotocols that upgrades may choose.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.port = 0
+        self.protocols: tuple[str, ...] = ("json.webpubsub.azure.v1", "json.reliable.webpubsub.azure.v1")
+        self._answers: dict[tuple[str, str], tuple[int, bytes, str]] = {}
+        self._sockets: dict[str, SocketHandler] = {}
+
+    def on(self, method: str, path: str, status: int, document: object = None) -> None:
+        """Answer requests of this method and raw path (without query) so; all others get a 404 that names itself."""
+        body = b"" if document is None else msgspec.json.encode(document)
+        self._answers[method, path] = (status, body, "application/json")
+
+    def on_raw(self, method: str, path: str, status: int, body: bytes, content_type: str = "text/plain") -> None:
+        """The same with any body."""
+        self._answers[method, path] = (status, body, content_type)
+
+    def on_socket(self, path: str, handler: SocketHandler) -> None:
+        """Upgrade requests for this path; the JSON subprotocols are accepted."""
+        self._sockets[path] = handler
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Whatever comes."""
+        raw = request.raw_path
+        path = raw.split("?")[0]
+        self.asked.append(Asked(request.method, raw, dict(request.headers), await request.read()))
+        if path in self._sockets:
+            socket = web.WebSocketResponse(protocols=self.protocols, timeout=1.0)
+            await socket.prepare(request)
+            await self._sockets[path](socket)
+            return socket
+        problem = msgspec.json.encode({"code": "Error.NotFound", "message": f"the stand-in has no {path}"})
+        status, body, content_type = self._answers.get(
+            (request.method, path), (404, problem, "application/problem+json")
+        )
+        return web.Response(status=status, body=body, content_type=content_type)
+
+
+@contextmanager
+def serving(socket_path: Path | str | None = None) -> Iterator[StandIn]:
+    """A stand-in that listens in a thread of its own: on a Unix socket, or on a free port of this machine."""
+    standin = StandIn()
+    begun = threading.Event()
+    loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
+
+    async def run() -> None:
+        application = web.Application()
+        application.router.add_route("*", "/{anything:.*}", standin.answer)
+        runner = web.AppRunner(application, shutdown_timeout=1.0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0) if socket_path is None else web.UnixSite(runner, socket_path)
+        await site.start()
+        if socket_path is None:
+            standin.port = runner.addresses[0][1]
+        begun.set()
+        try:
+            await ended.wait()
+        finally:
+            await runner.cleanup()
+
+    def work() -> None:
+        try:
+            loop.run_until_complete(run())
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=work, name="stand-in")
+    thread.start()
+    try:
+        assert begun.wait(DEADLINE_S), "the stand-in did not start"
+        yield standin
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive(), "the stand-in did not end"
+
+
+@contextmanager
+def socket_server(path: str, handler: SocketHandler) -> Iterator[StandIn]:
+    """A stand-in on a free port that upgrades requests for `path`."""
+    with serving() as standin:
+        standin.on_socket(path, handler)
+        yield standin

@@ -1,0 +1,55 @@
+"""How any command fails."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cli.conftest import Run
+from hubwire.cli.text import cells, one_line, printable
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["hub", "nonsense"], ["hub", "show"], ["url"]])
+def test_bad_command_line_is_one_line_that_points_to_the_help(run: Run, arguments: list[str]) -> None:
+    """Exit code 2, nothing on stdout."""
+    result = run(*arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("hubwire: ")
+    assert "--help)" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["hub"], ["keys"]])
+def test_without_a_command_the_help_is_shown(run: Run, arguments: list[str]) -> None:
+    """That is what one is after."""
+    assert "Commands:" in run(*arguments).output
+
+
+def test_version_is_told() -> None:
+    """Through the module's own entry, too."""
+    result = subprocess.run(
+        [sys.executable, "-m", "hubwire", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert result.stdout.startswith("hubwire, version ")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain ü 漢 👍", "plain ü 漢 👍"), ("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\nb", "a\\nb"), ("\u202e", "\\u202e")],
+)
+def test_printable_shows_what_a_terminal_would_obey(text: str, shown: str) -> None:
+    """And leaves the rest alone."""
+    assert printable(text) == shown
+
+
+def test_one_line_joins_lines() -> None:
+    """White space of any kind counts as one blank."""
+    assert one_line(" a\r\n\tb  c\x07 ") == "a b c\\x07"
+
+
+@pytest.mark.parametrize(("char", "width"), [("a", 1), ("漢", 2), ("👍", 2), ("\u0301", 0), ("ü", 1)])
+def test_cells_are_the_columns_of_a_terminal(char: str, width: int) -> None:
+    """Combining characters take none of their own."""
+    assert cells(char) == width

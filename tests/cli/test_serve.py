@@ -1,0 +1,205 @@
+"""`hubwire serve`: options to settings, the banner, and how a start fails. The server itself is a stand-in here."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from msgspec import Struct
+
+from cli.conftest import Run
+from hubwire.model.errors import StartFailed
+from hubwire.settings import Settings
+
+
+class Announcement(Struct, frozen=True):
+    """As the wiring makes it."""
+
+    endpoint: str = "http://localhost:8080"
+    connection_string: str = "Endpoint=http://localhost:8080;AccessKey=secret;Version=1.0;"
+    data: str = "/srv/data"
+    warnings: tuple[str, ...] = ()
+
+
+class App(ModuleType):
+    """
+    In the place of `hubwire.app`.
+
+    Attributes:
+        settings: what it was run with.
+        outcome: exit code, or why the start fails.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("hubwire.app")
+        self.settings: list[Settings] = []
+        self.announcement = Announcement()
+        self.outcome: int | StartFailed = 0
+
+    def run(self, settings: Settings, announce: Callable[[Announcement], None]) -> int:
+        """Serve for no time at all."""
+        self.settings.append(settings)
+        if isinstance(self.outcome, StartFailed):
+            raise self.outcome
+        announce(self.announcement)
+        return self.outcome
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> App:
+    """What `serve` will run."""
+    app = App()
+    monkeypatch.setitem(sys.modules, "hubwire.app", app)
+    return app
+
+
+def test_without_options_the_defaults_hold(run: Run, app: App) -> None:
+    """An option that is not given must not hide another source."""
+    assert run("serve").exit_code == 0
+    assert app.settings == [Settings()]
+
+
+def test_each_option_is_a_setting(run: Run, app: App) -> None:
+    """Those that repeat become lists."""
+    run(
+        *("serve", "--host", "127.0.0.1", "--host", "10.0.0.1", "--port", "0", "--data", "d", "--ready-file", "r"),
+        *("--public-endpoint", "https://a", "--public-endpoint", "https://b", "--trusted-proxy", "10.0.0.0/8"),
+        *("--cors-origin", "*", "--log-format", "json", "--log-level", "debug", "--log-off", "http"),
+        *("--log-off", "messaging", "--grace", "1.5", "--max-connections", "7"),
+    )
+
+    assert app.settings == [
+        Settings(
+            host=("127.0.0.1", "10.0.0.1"),
+            port=0,
+            data="d",
+            ready_file="r",
+            public_endpoints=("https://a", "https://b"),
+            trusted_proxies=("10.0.0.0/8",),
+            cors_origins=("*",),
+            log_format="json",
+            log_level="debug",
+            log_off=("http", "messaging"),
+            shutdown_grace_s=1.5,
+            max_connections=7,
+        )
+    ]
+
+
+def test_any_setting_can_be_named(run: Run, app: App) -> None:
+    """Lists are comma-separated, and a name may be spelled like an option."""
+    run("serve", "--set", "recovery_s=60", "--set", "trusted-proxies=10.0.0.1, 10.0.0.2", "--set", "loop=asyncio")
+
+    assert app.settings == [Settings(recovery_s=60.0, trusted_proxies=("10.0.0.1", "10.0.0.2"), loop="asyncio")]
+
+
+def test_options_win_over_environment_over_file(run: Run, app: App, tmp_path: Path) -> None:
+    """The nearest word counts."""
+    (tmp_path / "hubwire.toml").write_text('port = 1\ndata = "file"\nlog_level = "error"\n')
+
+    run("serve", "--config", "hubwire.toml", "--port", "3", env={"HUBWIRE_PORT": "2", "HUBWIRE_DATA": "environment"})
+
+    assert app.settings == [Settings(port=3, data="environment", log_level="error")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--port", "65536"], "65536"),
+        (["--port", "http"], "http"),
+        (["--grace", "601"], "601"),
+        (["--max-connections", "0"], "--max-connections"),
+        (["--log-level", "loud"], "loud"),
+        (["--log-off", "all"], "all"),
+        (["--nonsense"], "--nonsense"),
+        (["extra"], "extra"),
+        (["--set", "nonsense=1"], "nonsense"),
+        (["--set", "port"], "NAME=VALUE"),
+        (["--set", "port=-1"], "port"),
+        (["--set", "token_leeway_s=301"], "token_leeway_s"),
+        (["--config", "absent.toml"], "absent.toml"),
+        (["--config", "bad.toml"], "bad.toml"),
+        (["--config", "."], "settings file"),
+    ],
+)
+def test_bad_option_is_one_line_and_exit_code_2(
+    run: Run, app: App, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    """It names what is wrong; nothing is started."""
+    (tmp_path / "bad.toml").write_text("port = = 1\n")
+
+    result = run("serve", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("hubwire: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert app.settings == []
+
+
+def test_bad_environment_is_one_line_and_exit_code_2(run: Run, app: App) -> None:
+    """As a bad option is."""
+    result = run("serve", env={"HUBWIRE_PORT": "many"})
+
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "port" in result.stderr
+
+
+def test_failed_start_is_one_line_and_exit_code_1(run: Run, app: App) -> None:
+    """The reason is for the operator to mend."""
+    app.outcome = StartFailed("port 8080 is in use")
+
+    result = run("serve")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "hubwire: port 8080 is in use\n")
+
+
+def test_exit_code_of_the_server_is_the_command_s(run: Run, app: App) -> None:
+    """Whoever supervises the process wants to know."""
+    app.outcome = 3
+
+    assert run("serve").exit_code == 3
+
+
+def test_banner_tells_how_to_begin(run: Run, app: App) -> None:
+    """Endpoint, connection string, a line to try, the data folder; plain where nobody sees colours."""
+    result = run("serve")
+
+    lines = result.stdout.splitlines()
+    assert "http://localhost:8080" in lines[0]
+    assert any(line.endswith("Endpoint=http://localhost:8080;AccessKey=secret;Version=1.0;") for line in lines)
+    assert any(line.endswith("/srv/data") for line in lines)
+    assert any(
+        line.endswith(
+            'hubwire connect "$(hubwire url --hub chat --role webpubsub.joinLeaveGroup --role webpubsub.sendToGroup)"'
+        )
+        for line in lines
+    )
+    assert "\x1b" not in result.stdout
+    assert result.stderr == ""
+
+
+def test_banner_names_another_data_folder(run: Run, app: App) -> None:
+    """Else the line to try would look in the wrong place."""
+    assert "$(hubwire url --data 'my data' --hub chat" in run("serve", "--data", "my data").stdout
+
+
+def test_banner_shows_warnings(run: Run, app: App) -> None:
+    """Each in one line, and never more lines than can be read at a glance."""
+    app.announcement = Announcement(warnings=tuple(f"warning\n{number}" for number in range(20)))
+
+    lines = run("serve").stdout.splitlines()
+
+    assert len(lines) == 12
+    assert lines[5].endswith("warning 0")
+    assert "14 more" in lines[-1]
+
+
+def test_banner_can_be_left_out(run: Run, app: App) -> None:
+    """Where output is kept, a secret has no place in it; warnings have."""
+    app.announcement = Announcement(warnings=("only 1024 file\ndescriptors",))
+
+    result = run("serve", "--no-banner")
+
+    assert (result.stdout, result.stderr) == ("", "hubwire: warning: only 1024 file descriptors\n")
