@@ -1,0 +1,150 @@
+"""
+What is stored of resources, hubs and signing keys: documents to values and back. Pure.
+"""
+
+import base64
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from hubwire.model.errors import BadRequest, StartFailed
+from hubwire.model.hubs import AccessKeys
+from hubwire.model.names import HubKey
+from hubwire.model.ports import Change, Document
+from hubwire.resources.hub_properties import completed
+
+__all__ = [
+    "HUB",
+    "MIN_KEY_BYTES",
+    "RECOVERY",
+    "RESOURCE",
+    "SIGNING_KEY",
+    "StoredHub",
+    "StoredResource",
+    "hub_change",
+    "hub_deletion",
+    "read_hub",
+    "read_resource",
+    "read_signing_key",
+    "resource_change",
+    "signing_key_change",
+]
+
+RESOURCE: Final = "resource"
+"""Kind of document, its key is the resource's name in lower case."""
+
+HUB: Final = "hub"
+"""Kind of document, its key is "resource/hub", both in lower case. Neither name can have a slash."""
+
+SIGNING_KEY: Final = "signingKey"
+"""Kind of document, its key is what the signatures are for."""
+
+RECOVERY: Final = "recovery"
+"""Key of the document whose key signs reconnection tokens."""
+
+MIN_KEY_BYTES: Final = 32
+"""Of every HMAC key. RFC 7518, 3.2."""
+
+
+class StoredResource(Struct, frozen=True):
+    """
+    Attributes:
+        name: in the spelling that it was given.
+    """
+
+    name: str
+    keys: AccessKeys
+
+
+class StoredHub(Struct, frozen=True):
+    """
+    Attributes:
+        name: in the spelling that it was first given.
+        properties: complete, unknown ones included.
+    """
+
+    name: str
+    properties: dict[str, Any]
+
+
+class _SigningKey(Struct, frozen=True):
+    value: bytes
+
+    def __repr__(self) -> str:
+        return "_SigningKey(…)"
+
+
+_T = TypeVar("_T", StoredResource, StoredHub, _SigningKey)
+
+
+def resource_change(resource: StoredResource, expect: str = "any") -> Change:
+    """Store a resource."""
+    return Change(RESOURCE, resource.name.lower(), msgspec.to_builtins(resource), expect)
+
+
+def hub_change(key: HubKey, hub: StoredHub) -> Change:
+    """Store a hub."""
+    return Change(HUB, _hub_name(key), msgspec.to_builtins(hub))
+
+
+def hub_deletion(key: HubKey) -> Change:
+    """Store that a hub has the defaults again."""
+    return Change(HUB, _hub_name(key), None)
+
+
+def signing_key_change(purpose: str, value: bytes, expect: str = "any") -> Change:
+    """Store a signing key."""
+    return Change(SIGNING_KEY, purpose, {"value": base64.b64encode(value).decode()}, expect)
+
+
+def read_resource(document: Document) -> StoredResource:
+    """
+    Raises:
+        StartFailed: damaged.
+    """
+    resource = _as(StoredResource, document)
+    for key in (resource.keys.primary, resource.keys.secondary):
+        if len(key.encode()) < MIN_KEY_BYTES or ";" in key:
+            raise _damaged(document)
+    return resource
+
+
+def read_hub(document: Document) -> tuple[HubKey, StoredHub]:
+    """
+    Raises:
+        StartFailed: damaged, or written by a version that knew more.
+    """
+    resource, _, hub = document.key.partition("/")
+    stored = _as(StoredHub, document)
+    try:
+        return HubKey(resource, hub), StoredHub(stored.name, completed(stored.properties))
+    except BadRequest as error:
+        raise StartFailed(f"the stored {document.kind} {document.key} cannot be used: {error.message}") from error
+
+
+def read_signing_key(document: Document) -> bytes:
+    """
+    Raises:
+        StartFailed: damaged.
+    """
+    value = _as(_SigningKey, document).value
+    if len(value) < MIN_KEY_BYTES:
+        raise _damaged(document)
+    return value
+
+
+def _hub_name(key: HubKey) -> str:
+    return f"{key.resource}/{key.hub}"
+
+
+def _as(shape: type[_T], document: Document) -> _T:
+    try:
+        return msgspec.convert(document.body, shape)
+    except msgspec.ValidationError as error:
+        raise _damaged(document) from error
+
+
+def _damaged(document: Document) -> StartFailed:
+    # Never with its content, which may be secret.
+    return StartFailed(f"the stored {document.kind} {document.key} is damaged")
