@@ -214,8 +214,9 @@ class ClientProtocol(asyncio.Protocol):
         try:
             connection = await self._clients.gateway.begin(opening, self)
         except Exception:
+            # 1008 lets the official clients begin anew instead of asking for what never was.
             _log.exception("a client could not be let in")
-            self.close(1011, "")
+            self.close(1008, "The connection cannot be activated.")
             return
         early, self._early = self._early or (), None
         if connection is None:

@@ -69,6 +69,7 @@ class Gateway:
         self._limits = limits
         self._requests = Requests(node, telemetry)
         self._stopping = False
+        self._opening = 0
         node.on_end.append(records.ended)
 
     # The opening.
@@ -95,7 +96,8 @@ class Gateway:
     def _open(self, attempt: Attempt) -> Opening:
         claims = self._identify(attempt)
         session = self._session(attempt)
-        if self._telemetry.connections >= self._telemetry.connection_quota:
+        # Those that are answered 101 but not in yet count too: many may knock within one turn.
+        if self._telemetry.connections + self._opening >= self._telemetry.connection_quota:
             text = "The connection quota of this server is used up."
             raise HandshakeRefused(429, text, {"Retry-After": "1"}, "ConnectionCountLimitReached")
         connection = Connection(
@@ -106,6 +108,7 @@ class Gateway:
             session=session,
             client_ip=attempt.head.client_ip,
         )
+        self._opening += 1
         return Opening(connection, session.subprotocol, attempt.websocket_key, claims.groups)
 
     def _identify(self, attempt: Attempt) -> ClientClaims:
@@ -150,6 +153,7 @@ class Gateway:
     async def begin(self, opening: Opening, sink: Sink) -> Connection | None:
         """
         After the 101: let the client in and tell it so. None if there is nothing to let in; the sink is then closed.
+        Called exactly once for each opening.
         """
         connection = opening.connection
         if connection is None:
@@ -160,7 +164,10 @@ class Gateway:
             token = self._principals.issue_recovery_token(connection.id)
         first = connection.codec.direct(Connected(connection.id, connection.user_id, token))
         if not opening.resumed:
-            await self._node.attach(connection, opening.groups, sink, first)
+            try:
+                await self._node.attach(connection, opening.groups, sink, first)
+            finally:
+                self._opening -= 1
             records.started(connection)
             return connection
         if not self._node.resume(connection, sink, first):
