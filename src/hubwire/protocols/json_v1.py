@@ -9,7 +9,7 @@ Source: the service's reference of its JSON subprotocols, the client spec, and t
 
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 import msgspec
 from msgspec import Raw, Struct
@@ -21,6 +21,7 @@ from hubwire.model.messages import (
     ClientRequest,
     Connected,
     Data,
+    DataKind,
     DataMessage,
     DirectMessage,
     Disconnected,
@@ -42,6 +43,7 @@ NAME: Final = "json.webpubsub.azure.v1"
 
 _UINT64_MAX: Final = (1 << 64) - 1
 _TTL_MAX_S: Final = 300
+_DATA_TYPES: Final = frozenset(get_args(DataKind))
 
 
 class _Request(Struct, tag_field="type", rename="camel", gc=False):
@@ -158,7 +160,7 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
     """
     try:
         wire = _decoder.decode(payload if isinstance(payload, str) else payload.decode())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # msgspec names the place and the expected type, never the value. RecursionError is its answer to deep nesting.
         raise ProtocolViolation("The message is not a valid request of this subprotocol.") from error
     if type(wire) is _SendToGroup:
@@ -231,24 +233,25 @@ def _metadata(metadata: dict[str, str] | None) -> Mapping[str, str]:
 
 
 def _data(data_type: str | None, raw: Raw, metadata: Mapping[str, str]) -> Data:
+    # The service compares these words without case.
+    kind = "json" if data_type is None else data_type.lower()
+    if kind not in _DATA_TYPES:
+        raise ProtocolViolation("dataType must be one of text, json, binary and protobuf.")
     # Raw pins the whole message that it was cut from; bytes() copies the payload out of it.
     value = bytes(raw)
     if not value:
         if metadata:
             return Data("text", b"")
         raise ProtocolViolation("data is missing.")
-    # The service compares these words without case.
-    match data_type if data_type is None else data_type.lower():
-        case None | "json":
+    match kind:
+        case "json":
             return Data("json", value)
         case "text":
             return Data("text", _string(value).encode())
         case "binary":
             return Data("binary", _base64(value))
-        case "protobuf":
-            return Data("protobuf", _base64(value))
         case _:
-            raise ProtocolViolation("dataType must be one of text, json, binary and protobuf.")
+            return Data("protobuf", _base64(value))
 
 
 def _string(value: bytes) -> str:

@@ -1,0 +1,219 @@
+"""What stands in for the edge in the tests of the rooms below it: a sink that writes down, a clock that obeys."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextvars import Context
+from typing import Any, NamedTuple, TypeVarTuple
+
+import msgspec
+
+from hubwire.hub.connection import Connection
+from hubwire.model.names import HubKey
+from hubwire.model.permissions import Permissions, parse_roles
+from hubwire.protocols.json_v1 import JsonSession
+from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
+from hubwire.protocols.session import Session
+from hubwire.protocols.simple import SimpleSession
+
+__all__ = [
+    "ALL_ROLES",
+    "HUB",
+    "Frame",
+    "RecordingSink",
+    "VirtualLoop",
+    "Write",
+    "connection",
+    "frames",
+    "json_of",
+    "settle",
+]
+
+_Ts = TypeVarTuple("_Ts")
+
+HUB = HubKey("default", "chat")
+ALL_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
+
+
+class Frame(NamedTuple):
+    """One frame as a server sends it: whole and unmasked."""
+
+    opcode: int
+    payload: bytes
+
+
+def frames(data: bytes) -> list[Frame]:
+    """Read whole frames, without our own code; `data` must end with one."""
+    found = []
+    while data:
+        assert data[0] & 0xF0 == 0x80, "whole and without reserved bits"
+        length, start = data[1], 2
+        assert length < 128, "unmasked"
+        if length > 125:
+            start = 4 if length == 126 else 10
+            length = int.from_bytes(data[2:start], "big")
+            assert length >= (126 if start == 4 else 1 << 16), "in its shortest form"
+        assert len(data) >= start + length, "whole"
+        found.append(Frame(data[0] & 0x0F, data[start : start + length]))
+        data = data[start + length :]
+    return found
+
+
+def json_of(data: bytes) -> list[Any]:
+    """The JSON in each of the text frames of `data`."""
+    found = frames(data)
+    assert all(frame.opcode == 1 for frame in found)
+    return [msgspec.json.decode(frame.payload) for frame in found]
+
+
+class Write(NamedTuple):
+    """What a sink was given at once."""
+
+    data: bytes
+    frames: int
+    expires_at: float | None
+
+
+class RecordingSink:
+    """
+    A client's way out that goes nowhere.
+
+    Attributes:
+        writes: in order, until it was closed or aborted: later ones are nobody's.
+        closed: code and reason of the first close.
+        told: called before each write is recorded.
+    """
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+        self.closed: tuple[int, str] | None = None
+        self.aborted = False
+        self.told: Callable[[], None] = lambda: None
+
+    def write(self, data: bytes, frames: int, expires_at: float | None) -> None:
+        self.told()
+        if self.closed is None and not self.aborted:
+            self.writes.append(Write(data, frames, expires_at))
+
+    def close(self, code: int, reason: str) -> None:
+        if self.closed is None:
+            self.closed = (code, reason)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All frames written."""
+        return frames(b"".join(write.data for write in self.writes))
+
+    @property
+    def received(self) -> list[Any]:
+        """The JSON of all frames written."""
+        return [msgspec.json.decode(frame.payload) for frame in self.frames]
+
+    @property
+    def data(self) -> list[Any]:
+        """The payloads of the data messages among them."""
+        return [message["data"] for message in self.received if message["type"] == "message"]
+
+    def forget(self) -> None:
+        """Begin again with nothing written."""
+        self.writes.clear()
+
+
+_numbers = itertools.count(1)
+
+
+def connection(
+    kind: str | Session = "json",
+    user_id: str | None = None,
+    *,
+    id: str | None = None,
+    hub: HubKey = HUB,
+    roles: Sequence[str] = ALL_ROLES,
+    limits: QueueLimits | None = None,
+) -> Connection:
+    """
+    A connection that nobody let in yet.
+
+    Args:
+        kind: "json", "reliable", "simple", or a session.
+        id: one that sorts after those made before, if None.
+    """
+    match kind:
+        case "json":
+            session: Session = JsonSession()
+        case "reliable":
+            session = ReliableJsonSession(limits or QueueLimits())
+        case "simple":
+            session = SimpleSession()
+        case _:
+            assert not isinstance(kind, str), kind
+            session = kind
+    return Connection(id or f"c{next(_numbers):06}", hub, user_id, Permissions(parse_roles(roles)), session)
+
+
+class VirtualLoop(asyncio.AbstractEventLoop):
+    """
+    The running event loop, except that its time stands still until `advance`. Offers what our code asks of a loop.
+    """
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def call_at(
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(_numbers), handle))
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        return asyncio.get_running_loop().call_soon(callback, *args, context=context)
+
+    def create_task(  # type: ignore[override]  # neither names nor contexts are asked for here
+        self,
+        coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+    ) -> asyncio.Task[Any]:
+        return asyncio.get_running_loop().create_task(coro)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Called by a handle that is cancelled; `advance` leaves it out."""
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: each timer goes off at its time, and what it starts has come to rest before the next one."""
+        end = self._now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            when, _, handle = heapq.heappop(self._timers)
+            self._now = max(self._now, when)
+            if not handle.cancelled():
+                handle._run()
+                await settle()
+        self._now = end
+        await settle()
+
+    @property
+    def timers(self) -> int:
+        """How many are set."""
+        return sum(not handle.cancelled() for _, _, handle in self._timers)
+
+
+async def settle() -> None:
+    """Let the loop turn until nothing is left to do but wait."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(0)
+    while loop._ready:  # type: ignore[attr-defined]  # noqa: ASYNC110  what is to run next; no event tells of it
+        await asyncio.sleep(0)

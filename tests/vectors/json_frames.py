@@ -1,0 +1,382 @@
+"""
+The JSON subprotocols as data: what clients say and what it means, what they are told and how that is written.
+"""
+
+from typing import NamedTuple
+
+from hubwire.model.messages import (
+    Ack,
+    AckError,
+    ClientRequest,
+    Connected,
+    Data,
+    DataMessage,
+    DirectMessage,
+    Disconnected,
+    FromServer,
+    GroupMessage,
+    JoinGroup,
+    LeaveGroup,
+    NotOffered,
+    NotOfferedAnswer,
+    SendEvent,
+    SendToGroup,
+)
+from hubwire.protocols.json_v1 import Ping, SequenceAck
+
+__all__ = ["DIRECT", "MESSAGES", "REFUSED", "REQUESTS", "Direct", "Message", "Request"]
+
+
+class Request(NamedTuple):
+    """
+    Attributes:
+        text: what a client sends.
+        value: what it asks for; None for what is to be ignored.
+    """
+
+    name: str
+    text: str
+    value: ClientRequest | Ping | SequenceAck | None
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+class Message(NamedTuple):
+    """
+    Attributes:
+        text: the exact JSON of a plain client. A reliable one gets `"sequenceId":N,` behind the opening brace.
+    """
+
+    name: str
+    value: DataMessage
+    text: str
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+class Direct(NamedTuple):
+    """
+    Attributes:
+        text: the exact JSON; empty where nothing is said.
+    """
+
+    name: str
+    value: DirectMessage
+    text: str
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+def text(value: str) -> Data:
+    """A text payload."""
+    return Data("text", value.encode())
+
+
+def json(value: str) -> Data:
+    """A JSON payload in exactly this spelling."""
+    return Data("json", value.encode())
+
+
+def binary(value: bytes) -> Data:
+    """A binary payload."""
+    return Data("binary", value)
+
+
+UINT64_MAX = 18446744073709551615
+GROUP_OF_1024 = "g" * 1024
+
+REQUESTS = (
+    Request("join", '{"type":"joinGroup","group":"g1","ackId":1}', JoinGroup("g1", 1)),
+    Request("join without an ack id", '{"type":"joinGroup","group":"g1"}', JoinGroup("g1")),
+    Request("null is absent", '{"type":"joinGroup","group":"g1","ackId":null}', JoinGroup("g1")),
+    Request("ack id zero", '{"type":"joinGroup","group":"g1","ackId":0}', JoinGroup("g1", 0)),
+    Request(
+        "greatest ack id",
+        '{"type":"joinGroup","group":"g1","ackId":18446744073709551615}',
+        JoinGroup("g1", UINT64_MAX),
+    ),
+    Request(
+        "ack id that no double can hold",
+        '{"type":"joinGroup","group":"g1","ackId":9007199254740993}',
+        JoinGroup("g1", 9007199254740993),
+    ),
+    Request(
+        "properties in any order, blanks, and unknown ones",
+        ' { "ackId" : 1 , "x" : [ {} , "}" ] , "group" : "g1" , "type" : "joinGroup" } ',
+        JoinGroup("g1", 1),
+    ),
+    Request(
+        "group of any script",
+        '{"type":"joinGroup","group":"a/b?c#d%2F \\u00fc \U0001f600 \\ud83d\\ude00"}',
+        JoinGroup("a/b?c#d%2F ü 😀 😀"),
+    ),
+    Request("longest group", f'{{"type":"joinGroup","group":"{GROUP_OF_1024}"}}', JoinGroup(GROUP_OF_1024)),
+    Request("leave", '{"type":"leaveGroup","group":"g1","ackId":2}', LeaveGroup("g1", 2)),
+    Request(
+        "send with everything",
+        '{"type":"sendToGroup","group":"g","ackId":3,"noEcho":true,"dataType":"json","data":{"any":"json"},'
+        '"ttlSeconds":300,"metadata":{"k":"v"}}',
+        SendToGroup("g", json('{"any":"json"}'), 3, True, 300, {"k": "v"}),
+    ),
+    Request(
+        "send with nulls",
+        '{"type":"sendToGroup","group":"g","ackId":null,"noEcho":null,"dataType":null,"data":1,'
+        '"ttlSeconds":null,"metadata":null,"stream":null}',
+        SendToGroup("g", json("1")),
+    ),
+    Request("json is the default", '{"type":"sendToGroup","group":"g","data":"x"}', SendToGroup("g", json('"x"'))),
+    Request(
+        "json in the sender's spelling",
+        '{"type":"sendToGroup","group":"g","data": { "b" : 1.0,\t"a":1e2 , "b":-0 } }',
+        SendToGroup("g", json('{ "b" : 1.0,\t"a":1e2 , "b":-0 }')),
+    ),
+    Request("json null", '{"type":"sendToGroup","group":"g","data":null}', SendToGroup("g", json("null"))),
+    Request(
+        "text",
+        '{"type":"sendToGroup","group":"g","dataType":"text","data":"\\u00fc\\n\\""}',
+        SendToGroup("g", text('ü\n"')),
+    ),
+    Request(
+        "binary",
+        '{"type":"sendToGroup","group":"g","dataType":"binary","data":"AQID"}',
+        SendToGroup("g", binary(b"\x01\x02\x03")),
+    ),
+    Request(
+        "empty binary",
+        '{"type":"sendToGroup","group":"g","dataType":"binary","data":""}',
+        SendToGroup("g", binary(b"")),
+    ),
+    Request(
+        "protobuf",
+        '{"type":"sendToGroup","group":"g","dataType":"protobuf","data":"CgNhL2I="}',
+        SendToGroup("g", Data("protobuf", b"\n\x03a/b")),
+    ),
+    Request(
+        "data type in any case",
+        '{"type":"sendToGroup","group":"g","dataType":"TeXt","data":"x"}',
+        SendToGroup("g", text("x")),
+    ),
+    Request(
+        "metadata instead of data",
+        '{"type":"sendToGroup","group":"g","metadata":{"k":""}}',
+        SendToGroup("g", text(""), metadata={"k": ""}),
+    ),
+    Request(
+        "event",
+        '{"type":"event","event":"ev.1_a-B","ackId":4,"dataType":"text","data":"hi","metadata":{"a":"b"}}',
+        SendEvent("ev.1_a-B", text("hi"), 4, {"a": "b"}),
+    ),
+    Request("event without an ack id", '{"type":"event","event":"e","data":[ ]}', SendEvent("e", json("[ ]"))),
+    Request("ping", '{"type":"ping"}', Ping()),
+    Request("ack of a sequence", '{"type":"sequenceAck","sequenceId":17}', SequenceAck(17)),
+    Request("ack of a sequence as text", '{"type":"sequenceAck","sequenceId":"17"}', SequenceAck("17")),
+    Request(
+        "invocation",
+        '{"type":"invoke","invocationId":"1","target":"event","event":"ev","dataType":"json","data":{}}',
+        NotOffered("invoke", "1"),
+    ),
+    Request("cancelled invocation", '{"type":"cancelInvocation","invocationId":"1"}', None),
+    Request(
+        "start of a stream",
+        '{"type":"sendToGroup","group":"g","noEcho":false,"stream":{"streamId":"s","idleTimeoutMs":1000}}',
+        NotOffered("stream", "s"),
+    ),
+    Request(
+        "stream data",
+        '{"type":"streamData","streamId":"s","streamSequenceId":1,"dataType":"text","data":"a"}',
+        NotOffered("stream", "s"),
+    ),
+    Request("end of a stream", '{"type":"streamEnd","streamId":"s"}', NotOffered("stream", "s")),
+    Request(
+        "group state",
+        '{"type":"setGroupState","group":"g","state":{"status":"typing"},"ackId":1}',
+        NotOffered("group state", "g", 1),
+    ),
+    Request(
+        "subscription of group state",
+        '{"type":"subscribeGroupState","group":"g","ackId":3}',
+        NotOffered("group state", "g", 3),
+    ),
+    Request(
+        "its end",
+        '{"type":"unsubscribeGroupState","group":"g"}',
+        NotOffered("group state", "g"),
+    ),
+)
+
+_SEND = '{"type":"sendToGroup","group":"g",%s}'
+
+REFUSED = (
+    "",
+    "nonsense",
+    "[]",
+    "null",
+    '"joinGroup"',
+    "{}",
+    '{"type":"joinGroup","group":"g"',
+    '{"type":"joinGroup","group":"g"}}',
+    '\ufeff{"type":"ping"}',
+    '{"type":null}',
+    '{"type":1}',
+    '{"type":"unknown"}',
+    '{"type":"JoinGroup","group":"g"}',
+    '{"type":"joinGroup"}',
+    '{"type":"joinGroup","group":null}',
+    '{"type":"joinGroup","group":""}',
+    '{"type":"joinGroup","group":" \\t\\u2003"}',
+    '{"type":"joinGroup","group":5}',
+    f'{{"type":"joinGroup","group":"{GROUP_OF_1024}g"}}',
+    '{"type":"joinGroup","group":"\\ud800"}',
+    '{"type":"joinGroup","group":"\ud800"}',
+    '{"type":"joinGroup","group":"g","ackId":-1}',
+    '{"type":"joinGroup","group":"g","ackId":1.5}',
+    '{"type":"joinGroup","group":"g","ackId":true}',
+    '{"type":"joinGroup","group":"g","ackId":"1"}',
+    '{"type":"joinGroup","group":"g","ackId":18446744073709551616}',
+    f'{{"type":"joinGroup","group":"g","ackId":{"9" * 5000}}}',
+    '{"type":"joinGroup","group":"g","unknown":01}',
+    _SEND % '"ackId":1',
+    _SEND % '"metadata":{}',
+    _SEND % '"data":01',
+    _SEND % '"data":NaN',
+    _SEND % '"data":[1,]',
+    _SEND % '"data":"\\q"',
+    _SEND % '"data":"\n"',
+    _SEND % '"data":"\\udc00"',
+    _SEND % f'"data":{"[" * 100_000}',
+    _SEND % f'"data":{"[" * 100_000}{"]" * 100_000}',
+    _SEND % '"dataType":"text","data":5',
+    _SEND % '"dataType":"text","data":null',
+    _SEND % '"dataType":"binary","data":"no base64!"',
+    _SEND % '"dataType":"binary","data":"AQ"',
+    _SEND % '"dataType":"binary","data":"AQ==AQ=="',
+    _SEND % '"dataType":"binary","data":"ü"',
+    _SEND % '"dataType":"protobuf","data":{}',
+    _SEND % '"dataType":"xml","data":"x"',
+    _SEND % '"dataType":"xml","metadata":{"k":"v"}',
+    _SEND % '"data":1,"noEcho":1',
+    _SEND % '"data":1,"ttlSeconds":-1',
+    _SEND % '"data":1,"ttlSeconds":301',
+    _SEND % '"data":1,"ttlSeconds":1.5',
+    _SEND % '"data":1,"metadata":{"no key":"x"}',
+    _SEND % '"data":1,"metadata":{"":"x"}',
+    _SEND % '"data":1,"metadata":{"k":1}',
+    _SEND % '"data":1,"metadata":{"k":"ü"}',
+    _SEND % f'"data":1,"metadata":{{"k":"{"v" * 1025}"}}',
+    _SEND % '"data":1,"metadata":[]',
+    _SEND % '"stream":{}',
+    _SEND % '"stream":{"streamId":""}',
+    '{"type":"event","event":"1abc","data":1}',
+    '{"type":"event","event":"","data":1}',
+    '{"type":"event","data":1}',
+    '{"type":"event","event":"e"}',
+    '{"type":"sequenceAck"}',
+    '{"type":"sequenceAck","sequenceId":1.5}',
+    '{"type":"invoke","invocationId":""}',
+    '{"type":"invoke"}',
+    '{"type":"streamData","streamId":""}',
+    '{"type":"setGroupState","group":""}',
+)
+"""What is not in the language."""
+
+MESSAGES = (
+    Message(
+        "text of a user to a group",
+        GroupMessage("g1", text("hi"), "u1", {"k": "v"}),
+        '{"type":"message","from":"group","group":"g1","fromUserId":"u1","dataType":"text","data":"hi",'
+        '"metadata":{"k":"v"}}',
+    ),
+    Message(
+        "anonymous text to a group",
+        GroupMessage("g1", text("hi")),
+        '{"type":"message","from":"group","group":"g1","dataType":"text","data":"hi"}',
+    ),
+    Message(
+        "json from the server, as it was spelled",
+        FromServer(json('{ "a" : 1.0 }')),
+        '{"type":"message","from":"server","dataType":"json","data":{ "a" : 1.0 }}',
+    ),
+    Message(
+        "json null",
+        FromServer(json("null")),
+        '{"type":"message","from":"server","dataType":"json","data":null}',
+    ),
+    Message(
+        "empty text with metadata",
+        FromServer(text(""), {"k": "v", "l": ""}),
+        '{"type":"message","from":"server","dataType":"text","data":"","metadata":{"k":"v","l":""}}',
+    ),
+    Message(
+        "text that must be escaped",
+        GroupMessage('"\\\n', text('"\\\n\0ü☃'), '"'),
+        '{"type":"message","from":"group","group":"\\"\\\\\\n","fromUserId":"\\"","dataType":"text",'
+        '"data":"\\"\\\\\\n\\u0000ü☃"}',
+    ),
+    Message(
+        "binary",
+        FromServer(binary(b"\x01\x02\x03\xff")),
+        '{"type":"message","from":"server","dataType":"binary","data":"AQID/w=="}',
+    ),
+    Message(
+        "protobuf",
+        FromServer(Data("protobuf", b"\n\x03a/b")),
+        '{"type":"message","from":"server","dataType":"protobuf","data":"CgNhL2I="}',
+    ),
+    Message(
+        "percent signs",
+        GroupMessage("100%d", text("%s %% %(x)d %"), "%u", {"%": "%%%"}),
+        '{"type":"message","from":"group","group":"100%d","fromUserId":"%u","dataType":"text",'
+        '"data":"%s %% %(x)d %","metadata":{"%":"%%%"}}',
+    ),
+)
+
+_ERROR = '"error":{"name":"InternalServerError","message":"This server does not offer %s yet."}'
+
+DIRECT = (
+    Direct(
+        "connected",
+        Connected("c1", "u1"),
+        '{"type":"system","event":"connected","userId":"u1","connectionId":"c1"}',
+    ),
+    Direct(
+        "connected without a user, and recoverable",
+        Connected("c1", None, "token"),
+        '{"type":"system","event":"connected","userId":"","connectionId":"c1","reconnectionToken":"token"}',
+    ),
+    Direct(
+        "disconnected",
+        Disconnected("Application server closed the connection. Reason: é"),
+        '{"type":"system","event":"disconnected","message":"Application server closed the connection. Reason: é"}',
+    ),
+    Direct("success", Ack(1), '{"type":"ack","ackId":1,"success":true}'),
+    Direct(
+        "success of the greatest ack id",
+        Ack(UINT64_MAX),
+        '{"type":"ack","ackId":18446744073709551615,"success":true}',
+    ),
+    Direct(
+        "failure",
+        Ack(2, AckError("Forbidden", "no")),
+        '{"type":"ack","ackId":2,"success":false,"error":{"name":"Forbidden","message":"no"}}',
+    ),
+    Direct(
+        "no invocations",
+        NotOfferedAnswer(NotOffered("invoke", "7")),
+        f'{{"type":"invokeResponse","invocationId":"7","success":false,{_ERROR % "invoke"}}}',
+    ),
+    # An ack would let the official client wait for ever.
+    Direct(
+        "no streams, with an ack id or without",
+        NotOfferedAnswer(NotOffered("stream", "s", 5)),
+        f'{{"type":"streamClosed","streamId":"s",{_ERROR % "stream"}}}',
+    ),
+    Direct(
+        "no group state",
+        NotOfferedAnswer(NotOffered("group state", "g", 3)),
+        f'{{"type":"ack","ackId":3,"success":false,{_ERROR % "group state"}}}',
+    ),
+    Direct("no group state, and nobody waits", NotOfferedAnswer(NotOffered("group state", "g")), ""),
+)
