@@ -1,0 +1,57 @@
+"""Which subprotocol a client gets."""
+
+import pytest
+
+from hubwire.protocols import catalog
+from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.json_v1 import JsonSession
+from hubwire.protocols.reliable import ReliableJsonSession
+from hubwire.protocols.simple import SimpleSession
+
+JSON = "json.webpubsub.azure.v1"
+RELIABLE = "json.reliable.webpubsub.azure.v1"
+PROTOBUF = "protobuf.webpubsub.azure.v1"
+PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ([], None),
+        (["mine"], None),
+        ([JSON], JSON),
+        ([RELIABLE], RELIABLE),
+        ([JSON, RELIABLE], JSON),
+        ([RELIABLE, JSON], RELIABLE),
+        (["mine", RELIABLE, JSON], RELIABLE),
+        ([PROTOBUF, JSON], JSON),
+        ([PROTOBUF], None),
+        ([JSON.upper()], None),
+        ([JSON + " "], None),
+    ],
+)
+def test_first_name_that_we_speak_wins_in_the_clients_order(offered: list[str], chosen: str | None) -> None:
+    assert catalog.choose(offered) == chosen
+
+
+@pytest.mark.parametrize(("name", "kind"), [(JSON, JsonSession), (RELIABLE, ReliableJsonSession)])
+def test_each_client_gets_a_session_of_its_own_that_knows_its_name(name: str, kind: type) -> None:
+    first, second = (catalog.create(name, QueueLimits()) for _ in range(2))
+
+    assert isinstance(first, kind)
+    assert first.subprotocol == name
+    assert first is not second
+    assert first.codec is second.codec
+
+
+def test_names_of_the_service_that_are_not_there_yet_are_known() -> None:
+    assert {PROTOBUF, PROTOBUF_RELIABLE} == catalog.NOT_OFFERED
+
+
+def test_simple_client_is_made_as_it_asked() -> None:
+    session = catalog.simple("mine", "g", True)
+
+    assert isinstance(session, SimpleSession)
+    assert session.subprotocol == "mine"
+    (request,) = session.receive("x")
+    assert (getattr(request, "group", None), getattr(request, "no_echo", None)) == ("g", True)
