@@ -1,0 +1,182 @@
+"""One request as handlers see it: who calls, what for, and its body, read once and within bounds."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, NamedTuple
+
+from hubwire.rest.faults import BodyLate, BodyTooLarge
+from hubwire.rest.query import QueryString
+
+__all__ = ["API_VERSIONS", "Call", "Caller", "Headers", "caller_of"]
+
+API_VERSIONS: Final = ("2021-10-01", "2022-11-01", "2023-07-01", "2024-01-01", "2024-12-01")
+"""Stable versions of the data plane, the latest last. Nothing behaves differently between them."""
+
+Headers = Sequence[tuple[str, str]]
+
+_REQUEST_ID: Final = "x-ms-client-request-id"
+_PRINTABLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
+
+# So many times the allowed size is read and thrown away before an over-long body is answered. Many clients read nothing
+# before they have sent everything, and would see a reset instead of the reason.
+_DRAINED_LIMITS: Final = 8
+
+
+class Caller(NamedTuple):
+    """
+    Attributes:
+        host: authority that the caller used; with a port if it gave one; empty if it named none.
+        scheme: "http" or "https", as the caller sees it.
+        client_ip: None if nobody knows it, as on the control socket.
+        control: came over the control socket, so it is the local operator.
+    """
+
+    host: str
+    scheme: str
+    client_ip: str | None
+    control: bool
+
+
+def caller_of(scope: Mapping[str, Any]) -> Caller:
+    """
+    Who sent a request, and to whom.
+
+    Args:
+        scope: of ASGI. What the edge found out (a trusted proxy's word counts there) stands in its `state` as `host`,
+            `scheme`, `client_ip` and `control`; where one is missing, the request's own word holds.
+    """
+    state: Mapping[str, Any] = scope.get("state") or {}
+    host = state.get("host")
+    if host is None:
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)
+    if host is None and scope.get("server"):
+        name, port = scope["server"]
+        host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    client = scope.get("client")
+    client_ip = state.get("client_ip") or (client[0] if client else None)
+    scheme = state.get("scheme") or scope.get("scheme", "http")
+    return Caller(host or "", scheme, client_ip, state.get("control") is True)
+
+
+class Call:
+    """
+    Args:
+        raw_path, raw_query: still percent-encoded.
+        headers: names in lower case, in the order in which they came.
+        parts: begins to read the body.
+        limit_bytes: of the body.
+        idle_s: how long the next part of the body may take.
+
+    Attributes:
+        names: the named places of the path, decoded; empty until the path is found.
+        query: empty until the caller is known.
+        api_version: the one asked for, or the latest.
+        read_bytes: of the body, so far.
+    """
+
+    __slots__ = (
+        "_first",
+        "_idle_s",
+        "_limit_bytes",
+        "_parts",
+        "_unread",
+        "api_version",
+        "caller",
+        "headers",
+        "method",
+        "names",
+        "query",
+        "raw_path",
+        "raw_query",
+        "read_bytes",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        raw_path: bytes,
+        raw_query: bytes,
+        headers: Headers,
+        caller: Caller,
+        parts: Callable[[], AsyncGenerator[bytes, None]],
+        limit_bytes: int,
+        idle_s: float,
+    ) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.raw_query = raw_query
+        self.headers = headers
+        self.caller = caller
+        self.names: Mapping[str, str] = {}
+        self.query = QueryString(b"")
+        self.api_version = API_VERSIONS[-1]
+        self.read_bytes = 0
+        self._first = dict(reversed(headers))
+        self._parts = parts
+        self._limit_bytes = limit_bytes
+        self._idle_s = idle_s
+        self._unread = True
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, `name` in lower case; None when it is absent."""
+        return self._first.get(name)
+
+    @property
+    def request_id(self) -> str | None:
+        """What the client calls this request; None if it is over 256 characters or not printable ASCII."""
+        text = self.header(_REQUEST_ID)
+        return text if text is not None and _PRINTABLE.fullmatch(text) is not None else None
+
+    async def body(self) -> bytes:
+        """
+        Read the body, once. None was sent: empty.
+
+        Raises:
+            BodyTooLarge: over the limit, whether a length was declared or not.
+            BodyLate: the next part did not come in time.
+        """
+        asks_first = (self.header("expect") or "").lower() == "100-continue"
+        most = self._limit_bytes if asks_first else self._limit_bytes * _DRAINED_LIMITS
+        declared = self._declared_bytes()
+        if (declared or 0) > most:
+            raise BodyTooLarge(self._limit_bytes, drained=False)
+        try:
+            body = await self._gather(declared)
+        except TimeoutError:
+            raise BodyLate from None
+        self._unread = False
+        if self.read_bytes > self._limit_bytes:
+            raise BodyTooLarge(self._limit_bytes, drained=True)
+        return body
+
+    async def _gather(self, declared: int | None) -> bytes:
+        """All of the body as far as it is within the limit. Raises TimeoutError when the next part is late."""
+        loop = asyncio.get_running_loop()
+        parts: list[bytes] = []
+        async with asyncio.timeout(self._idle_s) as deadline, aclosing(self._parts()) as stream:
+            async for part in stream:
+                self.read_bytes += len(part)
+                if self.read_bytes > self._limit_bytes * _DRAINED_LIMITS:
+                    raise BodyTooLarge(self._limit_bytes, drained=False)
+                if self.read_bytes > self._limit_bytes:
+                    parts.clear()
+                else:
+                    parts.append(part)
+                # Most bodies come in one part of the announced length; they need no second timer.
+                if self.read_bytes != declared:
+                    deadline.reschedule(loop.time() + self._idle_s)
+        return b"".join(parts)
+
+    @property
+    def leaves_much_unread(self) -> bool:
+        """Nobody wanted the body, and the rest of it may be long. (The HTTP server throws away a short one.)"""
+        if not self._unread:
+            return False
+        chunked = "chunked" in (self.header("transfer-encoding") or "").lower()
+        return chunked or (self._declared_bytes() or 0) > self._limit_bytes
+
+    def _declared_bytes(self) -> int | None:
+        text = self.header("content-length")
+        return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 20 else None

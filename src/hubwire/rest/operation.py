@@ -1,0 +1,270 @@
+"""
+A row of a table (method, path, handler, statuses) becomes something that can be called.
+
+There is one way for every request: the path is matched raw, the caller proves who it is, the query is read, the handler
+runs, an error becomes its answer, and one record is logged. Handlers see a `Call` and return a `Reply`; only this file
+knows the HTTP framework.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from hubwire.model.errors import BadRequest, NotFound, Refused
+from hubwire.model.hubs import DEFAULT_RESOURCE
+from hubwire.model.telemetry import Telemetry
+from hubwire.rest.call import API_VERSIONS, Call, caller_of
+from hubwire.rest.cors import Cors
+from hubwire.rest.faults import PROBLEM, Fault, MethodNotAllowed, fault_of
+from hubwire.rest.ports import Principals
+from hubwire.rest.query import QueryString
+from hubwire.rest.routing import Match, Routes
+
+__all__ = ["Handler", "Operation", "Reply", "RestApp", "Surface"]
+
+Surface: TypeAlias = Literal["data", "operator", "probe"]
+"""
+Who may call, and by which rules.
+
+    data      whoever holds a token, or the local operator; has api-versions and CORS, and its bodies are traffic
+    operator  the local operator, over the control socket; for everybody else the path does not exist
+    probe     anybody, all the time: its records are for debugging
+"""
+
+_log: Final = logging.getLogger("hubwire.http")
+_SUPPORTED: Final = ", ".join(API_VERSIONS)
+_URL_LIMIT: Final = 2048
+
+
+class Reply(Struct, frozen=True):
+    """
+    What a handler answers.
+
+    Attributes:
+        status: None for the success that the operation's row promises.
+    """
+
+    body: bytes = b""
+    content_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    status: int | None = None
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
+
+
+class Operation(Struct, frozen=True):
+    """
+    A row of a table.
+
+    Attributes:
+        path: template; a segment in braces is a name.
+        name: as in the service's own definition without its prefix; stable, for logs and counters.
+        statuses: the first is success, the others are the failures that belong to this operation. Those of its surface
+            (401, 404 for a path, 405, 500 and so on) go without saying.
+        anonymous: needs no token although its surface does.
+    """
+
+    method: str
+    path: str
+    name: str
+    handler: Handler
+    statuses: tuple[int, ...]
+    surface: Surface = "data"
+    anonymous: bool = False
+
+
+# What is logged and counted for a request that reached no row.
+_NO_OPERATION: Final = "Unknown"
+
+
+class _Exchange:
+    """What is known about one request so far, for its answer and its record."""
+
+    __slots__ = ("call", "operation", "started", "surface")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.operation: Operation | None = None
+        self.surface: Surface | None = None
+        self.started = time.perf_counter()
+
+
+class RestApp:
+    """
+    An ASGI application that serves tables of operations. It speaks HTTP only: no WebSocket, no lifespan.
+
+    Args:
+        cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
+        resource: whose keys prove the callers.
+    """
+
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        *,
+        principals: Principals,
+        telemetry: Telemetry,
+        cors_origins: Iterable[str],
+        max_message_bytes: int,
+        idle_timeout_s: float,
+        resource: str = DEFAULT_RESOURCE,
+    ) -> None:
+        self.operations = tuple(operations)
+        self._every = Routes((row.method, row.path, row) for row in self.operations)
+        self._public = Routes((row.method, row.path, row) for row in self.operations if row.surface != "operator")
+        self._principals = principals
+        self._telemetry = telemetry
+        self._cors = Cors(cors_origins)
+        self._limit_bytes = max_message_bytes
+        self._idle_s = idle_timeout_s
+        self._resource = resource
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http", "upgrades and lifespan are not for this application"
+        request = Request(scope, receive)
+        exchange = _Exchange(self._call(request))
+        failure: Exception | None = None
+        try:
+            reply = await self._answer(exchange)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            failure = error
+            reply = _refusal(fault_of(error), with_body=request.method != "HEAD")
+        status = reply.status or _success(exchange)
+        if exchange.surface == "data":
+            self._telemetry.inbound_bytes += exchange.call.read_bytes
+            self._telemetry.outbound_bytes += len(reply.body)
+        self._report(exchange, status, failure)
+        response = Response(reply.body, status, dict(self._headers(exchange, reply)))
+        if request.method == "HEAD":
+            # The length of what GET would send stays.
+            response.body = b""
+        await response(scope, receive, send)
+
+    def _call(self, request: Request) -> Call:
+        scope = request.scope
+        return Call(
+            method=request.method,
+            raw_path=scope["raw_path"],
+            raw_query=scope["query_string"],
+            headers=request.headers.items(),
+            caller=caller_of(scope),
+            parts=request.stream,
+            limit_bytes=self._limit_bytes,
+            idle_s=self._idle_s,
+        )
+
+    async def _answer(self, exchange: _Exchange) -> Reply:
+        """Find the row, know the caller, read the query, run the handler."""
+        call = exchange.call
+        match = self._match(call)
+        exchange.surface = next(iter(match.rows.values())).surface
+        operation = match.rows.get(call.method)
+        if operation is None:
+            return self._preflight(call, match)
+        exchange.operation = operation
+        call.names = match.names
+        if operation.surface == "data" and not operation.anonymous and not call.caller.control:
+            path = call.raw_path.decode("latin-1")
+            self._principals.rest(call.header("authorization"), self._resource, call.caller.host, path)
+        call.query = QueryString(call.raw_query)
+        if operation.surface == "data":
+            call.api_version = _api_version(call.query)
+        return await operation.handler(call)
+
+    def _match(self, call: Call) -> Match[Operation]:
+        routes = self._every if call.caller.control else self._public
+        match = routes.match(call.raw_path)
+        if match is None:
+            raise NotFound("There is no operation at this path.", "Path")
+        return match
+
+    def _preflight(self, call: Call, match: Match[Operation]) -> Reply:
+        """The answer to a method that the path does not take: only a browser's question gets a better one than 405."""
+        methods = tuple(sorted(match.rows))
+        asked = call.method == "OPTIONS" and call.header("access-control-request-method") is not None
+        shared = all(row.surface == "data" for row in match.rows.values())
+        if not (asked and shared and self._cors.allows(call.header("origin"))):
+            raise MethodNotAllowed(methods)
+        headers = self._cors.preflight(methods, call.header("access-control-request-headers") or "")
+        return Reply(headers=headers, status=204)
+
+    def _headers(self, exchange: _Exchange, reply: Reply) -> Iterable[tuple[str, str]]:
+        call = exchange.call
+        yield from reply.headers
+        if reply.content_type is not None:
+            yield "content-type", reply.content_type
+        if exchange.surface == "data":
+            yield "api-supported-versions", _SUPPORTED
+            yield from self._cors.answer(call.header("origin"))
+        if (request_id := call.request_id) is not None:
+            yield "x-ms-client-request-id", request_id
+        if call.leaves_much_unread:
+            yield "connection", "close"
+
+    def _report(self, exchange: _Exchange, status: int, failure: Exception | None) -> None:
+        """Count the request, and log its one record: what was asked and how it ended, no query, no header, no body."""
+        operation = exchange.operation
+        name = operation.name if operation is not None else _NO_OPERATION
+        self._telemetry.count_request(name, status)
+        level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+        if exchange.surface == "probe":
+            level = logging.DEBUG
+        if not _log.isEnabledFor(level):
+            return
+        call = exchange.call
+        record: dict[str, Any] = {
+            "operationName": name,
+            "routeTemplate": operation.path if operation is not None else None,
+            "httpMethod": call.method,
+            "url": _printable(call.raw_path),
+            "statusCode": status,
+            "duration": round((time.perf_counter() - exchange.started) * 1000, 3),
+            "callerIpAddress": call.caller.client_ip,
+            "traceId": call.request_id,
+        }
+        if status in (401, 403) and isinstance(failure, Refused):
+            # The caller is told nothing more, so the operator has to be.
+            record["reason"] = failure.message
+        unexpected = failure if status == 500 else None
+        _log.log(level, "%s %s %d", call.method, record["url"], status, extra={"record": record}, exc_info=unexpected)
+
+
+def _success(exchange: _Exchange) -> int:
+    assert exchange.operation is not None, "without a row an answer names its own status"
+    return exchange.operation.statuses[0]
+
+
+def _refusal(fault: Fault, *, with_body: bool) -> Reply:
+    body = fault.body() if with_body else b""
+    headers = (*fault.headers, ("x-ms-error-code", fault.code))
+    return Reply(body, PROBLEM if body else None, headers, fault.status)
+
+
+def _api_version(query: QueryString) -> str:
+    """
+    Raises:
+        BadRequest: unknown, or given more than once.
+    """
+    version = query.one("api-version")
+    if version is None:
+        return API_VERSIONS[-1]
+    if version not in API_VERSIONS:
+        raise BadRequest(f"The api-version is not supported; the supported ones are {_SUPPORTED}.", "api-version")
+    return version
+
+
+def _printable(raw_path: bytes) -> str:
+    """A path for the log: ASCII without control characters, and not without end."""
+    text = raw_path[:_URL_LIMIT].decode("ascii", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,107 @@
+"""What this room asks of the rooms below it, and nothing more of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from hubwire.model.commands import Answer, Command, Query
+from hubwire.model.hubs import AccessKeys, KeyKind
+
+__all__ = ["Catalog", "Node", "Principals", "Server"]
+
+
+class Node(Protocol):
+    """This node among nodes."""
+
+    def execute(self, command: Command, /) -> None:
+        """Carry out what nobody answers. Never waits, and an unknown target is no fault."""
+
+    async def ask(self, query: Query, /) -> Answer:
+        """
+        The answers of all nodes as one: `count` summed, `members` merged in order and cut to the limit, `allowed` and
+        `limit_reached` true if one node says so.
+        """
+
+
+class Principals(Protocol):
+    """Who is calling."""
+
+    def rest(self, authorization: str | None, resource: str, host: str, raw_path: str, /) -> object:
+        """
+        Args:
+            authorization: the header as it came.
+            host: authority that the caller used.
+            raw_path: still percent-encoded, without the query; the audience of the token must name it.
+
+        Raises:
+            Unauthorized: no credential, or one that proves nothing for this path.
+            Forbidden: a known caller who may not do this.
+        """
+
+    def issue_client_token(
+        self,
+        resource: str,
+        audience: str,
+        user_id: str | None,
+        roles: Sequence[str],
+        groups: Sequence[str],
+        minutes: int,
+        /,
+    ) -> str:
+        """A client's token, signed with the primary key of `resource`."""
+
+
+class Catalog(Protocol):
+    """Keys and hubs of the resource tree. A hub is `{"name", "properties"}`."""
+
+    def access_keys(self, resource: str, /) -> AccessKeys:
+        """The keys that hold now."""
+
+    async def rotate_key(self, resource: str, kind: KeyKind, /) -> AccessKeys:
+        """Replace one key; tokens of the old one are refused from then on."""
+
+    async def put_hub(self, name: str, properties: dict[str, Any], /) -> Mapping[str, Any]:
+        """
+        Create or replace the settings of a hub.
+
+        Raises:
+            BadRequest: the properties are not those of a hub.
+        """
+
+    async def patch_hub(self, name: str, properties: dict[str, Any], /) -> Mapping[str, Any]:
+        """
+        Change the properties that are named.
+
+        Raises:
+            BadRequest: as for `put_hub`.
+            NotFound: nobody configured such a hub.
+        """
+
+    async def get_hub(self, name: str, /) -> Mapping[str, Any] | None:
+        """The settings of a hub, or None if nobody configured it."""
+
+    async def list_hubs(self) -> Sequence[Mapping[str, Any]]:
+        """The configured hubs, by name."""
+
+    async def delete_hub(self, name: str, /) -> bool:
+        """Back to the defaults. False if nobody had configured it."""
+
+
+class Server(Struct, frozen=True):
+    """
+    What the server knows of itself once it listens.
+
+    Attributes:
+        endpoint: base URL that connection strings name, without a slash at the end.
+        version: of this package.
+        pid: of this process.
+        data_folder: absolute path.
+        started_at: seconds on the monotonic clock.
+    """
+
+    endpoint: str
+    version: str
+    pid: int
+    data_folder: str
+    started_at: float
