@@ -1,0 +1,57 @@
+"""The tables of this room put together."""
+
+from collections.abc import Callable, Sequence
+
+from hubwire.model.hubs import DEFAULT_RESOURCE
+from hubwire.model.telemetry import Telemetry
+from hubwire.rest.control import Control
+from hubwire.rest.dataplane import DataPlane
+from hubwire.rest.metrics import Probes
+from hubwire.rest.operation import RestApp
+from hubwire.rest.ports import Catalog, Node, Principals, Server
+
+__all__ = ["build_app"]
+
+
+def build_app(
+    node: Node,
+    principals: Principals,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    server: Server,
+    *,
+    ready: Callable[[], bool],
+    public_endpoints: Sequence[str] = (),
+    cors_origins: Sequence[str] = (),
+    max_message_bytes: int = 1 << 20,
+    idle_timeout_s: float = 75.0,
+    resource: str = DEFAULT_RESOURCE,
+) -> RestApp:
+    """
+    Everything that can be called over HTTP, as one ASGI application.
+
+    Args:
+        server: what it knows of itself; so it has to listen already.
+        ready: false while the server starts or stops.
+        public_endpoints, cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
+        resource: whose keys prove the callers, and whose hubs they reach.
+    """
+    plane = DataPlane(
+        node,
+        principals,
+        telemetry,
+        public_endpoint=public_endpoints[0] if public_endpoints else None,
+        own_endpoint=server.endpoint,
+        resource=resource,
+    )
+    control = Control(principals, catalog, telemetry, server, resource)
+    probes = Probes(telemetry, ready)
+    return RestApp(
+        (*plane.operations(), *control.operations(), *probes.operations()),
+        principals=principals,
+        telemetry=telemetry,
+        cors_origins=cors_origins,
+        max_message_bytes=max_message_bytes,
+        idle_timeout_s=idle_timeout_s,
+        resource=resource,
+    )

@@ -1,0 +1,46 @@
+"""Names and bodies that several tables check in the same way. Pure."""
+
+from collections.abc import Iterable
+
+from hubwire.model.errors import BadRequest
+from hubwire.model.names import is_group_name, is_hub_name
+
+__all__ = ["checked_groups", "checked_hub", "checked_user"]
+
+
+def checked_hub(name: str) -> str:
+    """
+    A hub's name as it was spelt.
+
+    Raises:
+        BadRequest: not a legal one.
+    """
+    if not is_hub_name(name):
+        raise BadRequest("A hub name is a letter and up to 127 letters, digits and _`,.[] after it.", "hub")
+    return name
+
+
+def checked_groups(names: Iterable[str], target: str) -> tuple[str, ...]:
+    """
+    Each group once, in the order in which they came.
+
+    Args:
+        target: what the error names.
+
+    Raises:
+        BadRequest: one of them is not a legal name.
+    """
+    groups = tuple(dict.fromkeys(names))
+    if not all(map(is_group_name, groups)):
+        raise BadRequest("A group name has 1 to 1024 characters and is not only white space.", target)
+    return groups
+
+
+def checked_user(user_id: str) -> str:
+    """
+    Raises:
+        BadRequest: blank.
+    """
+    if not user_id or user_id.isspace():
+        raise BadRequest("A user id is not blank.", "userId")
+    return user_id

@@ -1,0 +1,186 @@
+"""
+What the local operator may ask for, over the control socket only: state, client URLs, access keys, hubs.
+
+Answers hold secrets. They are written to that socket and nowhere else, least of all to a log.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hubwire.model.errors import BadRequest, NotFound
+from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, KeyKind
+from hubwire.model.telemetry import Telemetry
+from hubwire.rest.audience import TOKEN_MINUTES, client_url, known_client_type
+from hubwire.rest.call import Call
+from hubwire.rest.checks import checked_groups, checked_hub, checked_user
+from hubwire.rest.operation import Handler, Operation, Reply
+from hubwire.rest.ports import Catalog, Principals, Server
+
+__all__ = ["Control"]
+
+_JSON: Final = "application/json"
+_KEYS: Final = "/control/keys"
+_HUB: Final = "/control/hubs/{hub}"
+_KEY_KINDS: Final[Mapping[str, KeyKind]] = {"primary": "primary", "secondary": "secondary"}
+
+Body = TypeVar("Body")
+
+
+class _UrlRequest(Struct, rename="camel", forbid_unknown_fields=True):
+    """Body of `POST /control/url`. `minutes` of 0 are the default lifetime."""
+
+    hub: str
+    user_id: str | None = None
+    roles: list[str] = []
+    groups: list[str] = []
+    minutes: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    client_type: str | None = None
+
+
+class _RotateRequest(Struct, rename="camel", forbid_unknown_fields=True):
+    key_type: str
+
+
+class _HubRequest(Struct, forbid_unknown_fields=True):
+    properties: dict[str, Any] = {}
+
+
+class Control:
+    """
+    The handlers of the local operator.
+
+    Args:
+        resource: whose keys and hubs these are.
+    """
+
+    def __init__(
+        self,
+        principals: Principals,
+        catalog: Catalog,
+        telemetry: Telemetry,
+        server: Server,
+        resource: str = DEFAULT_RESOURCE,
+    ) -> None:
+        self._principals = principals
+        self._catalog = catalog
+        self._telemetry = telemetry
+        self._server = server
+        self._resource = resource
+
+    def operations(self) -> tuple[Operation, ...]:
+        """The table."""
+
+        def row(method: str, path: str, name: str, handler: Handler, *statuses: int) -> Operation:
+            return Operation(method, path, name, handler, statuses, surface="operator")
+
+        return (
+            row("GET", "/control/status", "GetStatus", self._status, 200),
+            row("POST", "/control/url", "CreateClientUrl", self._client_url, 200, 400),
+            row("GET", _KEYS, "GetKeys", self._get_keys, 200),
+            row("POST", _KEYS + "/:rotate", "RotateKey", self._rotate_key, 200, 400),
+            row("GET", "/control/hubs", "ListHubs", self._list_hubs, 200),
+            row("GET", _HUB, "GetHub", self._get_hub, 200, 400, 404),
+            row("PUT", _HUB, "PutHub", self._put_hub, 200, 400),
+            row("PATCH", _HUB, "PatchHub", self._patch_hub, 200, 400, 404),
+            row("DELETE", _HUB, "DeleteHub", self._delete_hub, 204, 400, 404),
+        )
+
+    async def _status(self, call: Call) -> Reply:  # noqa: ARG002  handlers look alike
+        server = self._server
+        keys = self._catalog.access_keys(self._resource)
+        return _json(
+            {
+                "endpoint": server.endpoint,
+                "connectionString": self._connection_string(keys.primary),
+                "pid": server.pid,
+                "version": server.version,
+                "dataFolder": server.data_folder,
+                "connections": self._telemetry.connections,
+                "uptimeSeconds": int(time.monotonic() - server.started_at),
+            }
+        )
+
+    async def _client_url(self, call: Call) -> Reply:
+        request = await _read(call, _UrlRequest)
+        hub = checked_hub(request.hub)
+        audience = client_url(self._server.endpoint, known_client_type(request.client_type), hub)
+        token = self._principals.issue_client_token(
+            self._resource,
+            audience,
+            checked_user(request.user_id) if request.user_id is not None else None,
+            request.roles,
+            checked_groups(request.groups, "groups"),
+            request.minutes or TOKEN_MINUTES,
+        )
+        base = "ws" + audience.removeprefix("http")
+        # A token is base64url and dots: nothing in it needs an escape.
+        return _json({"url": f"{base}?access_token={token}", "baseUrl": base, "token": token})
+
+    async def _get_keys(self, call: Call) -> Reply:  # noqa: ARG002
+        return self._keys(self._catalog.access_keys(self._resource))
+
+    async def _rotate_key(self, call: Call) -> Reply:
+        request = await _read(call, _RotateRequest)
+        kind = _KEY_KINDS.get(request.key_type.lower())
+        if kind is None:
+            raise BadRequest("The key type must be primary or secondary.", "keyType")
+        return self._keys(await self._catalog.rotate_key(self._resource, kind))
+
+    def _keys(self, keys: AccessKeys) -> Reply:
+        return _json(
+            {
+                "primaryKey": keys.primary,
+                "secondaryKey": keys.secondary,
+                "primaryConnectionString": self._connection_string(keys.primary),
+                "secondaryConnectionString": self._connection_string(keys.secondary),
+            }
+        )
+
+    def _connection_string(self, key: str) -> str:
+        return f"Endpoint={self._server.endpoint};AccessKey={key};Version=1.0;"
+
+    async def _list_hubs(self, call: Call) -> Reply:  # noqa: ARG002
+        return _json({"value": await self._catalog.list_hubs()})
+
+    async def _get_hub(self, call: Call) -> Reply:
+        hub = await self._catalog.get_hub(_hub(call))
+        if hub is None:
+            raise NotFound("Nobody configured this hub; it has the defaults.", "hub")
+        return _json(hub)
+
+    async def _put_hub(self, call: Call) -> Reply:
+        name = _hub(call)
+        return _json(await self._catalog.put_hub(name, (await _read(call, _HubRequest)).properties))
+
+    async def _patch_hub(self, call: Call) -> Reply:
+        name = _hub(call)
+        return _json(await self._catalog.patch_hub(name, (await _read(call, _HubRequest)).properties))
+
+    async def _delete_hub(self, call: Call) -> Reply:
+        if not await self._catalog.delete_hub(_hub(call)):
+            raise NotFound("Nobody configured this hub; it has the defaults.", "hub")
+        return Reply()
+
+
+def _hub(call: Call) -> str:
+    return checked_hub(call.names["hub"])
+
+
+async def _read(call: Call, kind: type[Body]) -> Body:
+    """
+    Raises:
+        BadRequest: not JSON, or not what this operation takes.
+    """
+    try:
+        return msgspec.json.decode(await call.body(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Its text names the field, and never a value.
+        raise BadRequest(f"The body cannot be used: {error}.", "Body") from None
+
+
+def _json(document: Mapping[str, Any]) -> Reply:
+    return Reply(msgspec.json.encode(document), _JSON)
