@@ -10,7 +10,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Coroutine, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -60,7 +60,8 @@ _APPLICATION_ID: Final = 0x48425752
 """In the head of the file, so that nobody's other database is taken for ours."""
 _FORMAT: Final = 1
 """Raised when an older version could not read what this one writes."""
-_BUSY_MS: Final = 5000
+_BUSY_S: Final = 5.0
+"""To wait for another process, such as a command line that has the same file open."""
 _LAST_CODE_POINT: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 
@@ -77,25 +78,11 @@ async def open_store(url: str) -> "SqlStore":
         StartFailed: no such folder, no permission, a damaged file, or one that is not ours.
     """
     path = _path(url)
-    engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),
-        # One connection: SQLite writes one transaction at a time anyway, and here the next one waits without a lock.
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1,
-        max_overflow=0,
-        # Bodies may hold keys; they never get into a log or the text of an error.
-        hide_parameters=True,
-    )
-    event.listen(engine.sync_engine, "connect", _set_up)
-    event.listen(engine.sync_engine, "begin", _begin)
     try:
-        _create_private(path)
-        async with engine.begin() as connection:
-            await connection.run_sync(_METADATA.create_all)
+        _prepare(path)
+        return SqlStore(await _ready_engine(path))
     except (OSError, SQLAlchemyError, sqlite3.Error, StartFailed) as error:
-        await engine.dispose()
         raise StartFailed(f"cannot open the store {path}: {_reason(error)}") from error
-    return SqlStore(engine)
 
 
 class SqlStore:
@@ -197,50 +184,64 @@ def _path(url: str) -> Path:
     raise StartFailed("the store is not a URL such as sqlite:////var/lib/hubwire/hubwire.db")
 
 
-def _create_private(path: Path) -> None:
-    # Only a file that is not there is opened here: closing one would end the locks that this process holds on it.
+def _prepare(path: Path) -> None:
+    """
+    Make the file if it is not there, and look at it first: nothing changes in one that is not ours.
+
+    Without the asynchronous driver, whose threads outlive a connection that cannot be opened.
+    """
+    # Only a file that is not there is opened by us: closing one would end the locks that this process holds on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as connection:
+
+        def pragma(text: str) -> Any:
+            row = connection.execute(f"PRAGMA {text}").fetchone()
+            return row[0] if row else None
+
+        application, pages = pragma("application_id"), pragma("page_count")
+        if pages and application != _APPLICATION_ID:
+            raise StartFailed("it is the database of another program")
+        if pragma("user_version") > _FORMAT:
+            raise StartFailed("it was written by a newer version of this server")
+        if pragma("quick_check(1)") != "ok":
+            raise StartFailed("it is damaged")
+        if not pages:
+            pragma(f"application_id = {_APPLICATION_ID}")
+            pragma(f"user_version = {_FORMAT}")
+        # Reading goes on while another process writes. This one is kept in the file.
+        pragma("journal_mode = WAL")
+
+
+async def _ready_engine(path: Path) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        # One connection: SQLite writes one transaction at a time anyway, and here the next one waits without a lock.
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"timeout": _BUSY_S},
+        # Bodies may hold keys; they never get into a log or the text of an error.
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "connect", _set_up)
+    event.listen(engine.sync_engine, "begin", _begin)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_METADATA.create_all)
+    except SQLAlchemyError:
+        await engine.dispose()
+        raise
+    return engine
 
 
 def _set_up(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """
-    Prepare a new connection to SQLite: first look, and change nothing in a file that is not ours.
-
-    Raises:
-        StartFailed: not ours, of a newer format, or damaged.
-    """
-    with ExitStack() as if_refused:
-        # The pool forgets a connection that fails here, and its thread would live on.
-        if_refused.callback(connection.close)
-        _pragma(connection, f"busy_timeout = {_BUSY_MS}")
-        application, written = _pragma(connection, "application_id"), _pragma(connection, "page_count")
-        if written and application != _APPLICATION_ID:
-            raise StartFailed("it is the database of another program")
-        if _pragma(connection, "user_version") > _FORMAT:
-            raise StartFailed("it was written by a newer version of this server")
-        if _pragma(connection, "quick_check(1)") != "ok":
-            raise StartFailed("it is damaged")
-        if not written:
-            _pragma(connection, f"application_id = {_APPLICATION_ID}")
-            _pragma(connection, f"user_version = {_FORMAT}")
-        # Reading goes on while another process writes.
-        _pragma(connection, "journal_mode = WAL")
-        # What was committed is on the disk. WAL would otherwise only promise that nothing is torn.
-        _pragma(connection, "synchronous = FULL")
-        # Transactions begin when `_begin` says so, not when the driver meets its first change.
-        connection.isolation_level = None
-        if_refused.pop_all()
-
-
-def _pragma(connection: DBAPIConnection, text: str) -> Any:
+    # What was committed is on the disk. The write-ahead log would otherwise only promise that nothing is torn.
     cursor = connection.cursor()
-    try:
-        cursor.execute(f"PRAGMA {text}")
-        row = cursor.fetchone()
-    finally:
-        cursor.close()
-    return row[0] if row else None
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+    # Transactions begin when `_begin` says so, not when the driver meets its first change.
+    connection.isolation_level = None
 
 
 def _begin(connection: Connection) -> None:

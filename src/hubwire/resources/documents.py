@@ -71,9 +71,6 @@ class StoredHub(Struct, frozen=True):
 class _SigningKey(Struct, frozen=True):
     value: bytes
 
-    def __repr__(self) -> str:
-        return "_SigningKey(…)"
-
 
 _T = TypeVar("_T", StoredResource, StoredHub, _SigningKey)
 
