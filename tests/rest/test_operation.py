@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hubwire.model.commands import Answer
 from hubwire.model.errors import Conflict, Forbidden, Throttled
 from rest.asgi import GOOD, World, request
 
@@ -391,6 +392,16 @@ async def test_request_is_one_record_and_one_count(
     }
     assert json.dumps(record)
     assert world.telemetry.requests == {(name, status): 1}
+
+
+async def test_no_to_a_question_is_no_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Programs ask all the time whether somebody is there; an operator need not hear of each that is not."""
+    caplog.set_level(logging.DEBUG, "hubwire.http")
+    world.node.answer = Answer()
+    reply = await world.call("HEAD", GROUP + "?api-version=2024-12-01")
+
+    assert reply.status == 404
+    assert caplog.records[0].levelname == "INFO"
 
 
 async def test_record_names_the_address_that_the_edge_found_out(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -216,6 +216,8 @@ class RestApp:
         name = operation.name if operation is not None else _NO_OPERATION
         self._telemetry.count_request(name, status)
         level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+        if status == 404 and operation is not None and exchange.call.method == "HEAD":
+            level = logging.INFO  # "no" is one of the two answers to a question
         if exchange.surface == "probe":
             level = logging.DEBUG
         if not _log.isEnabledFor(level):
