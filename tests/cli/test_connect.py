@@ -136,11 +136,12 @@ def test_simple_client_offers_no_subprotocol_and_sends_lines_as_they_are() -> No
         async for message in socket:
             await socket.send_str(message.data)
             await socket.send_bytes(b"\x01")
+            await socket.close()
 
     with socket_server(PATH, echo) as server:
-        done = piped(url_of(server), "quit\n", "--subprotocol", "none")
+        done = piped(url_of(server), "quit\n", "--subprotocol", "none", "--wait", "60")
 
-    assert (done.returncode, done.stdout.splitlines()) == (0, ["quit", "(binary, base64) AQ=="])
+    assert done.stdout.splitlines() == ["quit", "(binary, base64) AQ=="]
     assert "Sec-WebSocket-Protocol" not in server.asked[0].headers
 
 
@@ -163,7 +164,8 @@ def test_reliable_server_hears_what_arrived() -> None:
         done = piped(url_of(server), "", "--subprotocol", "json.reliable.webpubsub.azure.v1", "--wait", "60")
 
     assert done.stdout.count("server> x") == 250
-    assert heard[:2] == [99, 199]
+    # A tick of the clock may come in between; never more than a hundred are left unsaid.
+    assert all(later - earlier <= 100 for earlier, later in zip([0, *heard], heard, strict=False))
     assert heard[-1] == 250
 
 

@@ -1,11 +1,13 @@
 """How any command fails."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from cli.conftest import Run
+from cli.standin import StandIn
 from hubwire.cli.text import cells, one_line, printable
 
 
@@ -33,6 +35,41 @@ def test_version_is_told() -> None:
     )
 
     assert result.stdout.startswith("hubwire, version ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["send", "--hub", "chat", "--all", "--text", b"\xff"],
+        ["send", "--hub", "chat", "--group", b"\xff", "--text", "x"],
+        ["url", "--hub", "chat", "--user", b"\xff"],
+        ["hub", "show", b"\xff"],
+    ],
+)
+def test_argument_that_is_not_text_is_one_line(arguments: list[str | bytes]) -> None:
+    """Never a traceback."""
+    result = subprocess.run(
+        [sys.executable, "-m", "hubwire", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "hubwire: a name, text or path on the command line is not UTF-8\n"
+
+
+def test_output_that_the_terminal_cannot_show_is_escaped(server: StandIn) -> None:
+    """It is no reason to fail."""
+    server.on("GET", "/control/status", 200, {"version": "ü漢"})
+
+    result = subprocess.run(
+        [sys.executable, "-m", "hubwire", "status"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout == b"version  \xfc\\u6f22\n"
 
 
 @pytest.mark.parametrize(

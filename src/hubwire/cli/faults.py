@@ -65,3 +65,6 @@ def _in_one_line() -> Iterator[None]:
         raise BadCommandLine(error.format_message() + hint) from error
     except click.ClickException as error:
         raise CommandFailed(error.format_message()) from error
+    except UnicodeEncodeError as error:
+        # The bytes of an argument or a variable that are not text reach us as lone surrogates.
+        raise BadCommandLine("a name, text or path on the command line is not UTF-8") from error

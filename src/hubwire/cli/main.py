@@ -1,5 +1,8 @@
 """The command `hubwire`."""
 
+import io
+import sys
+
 import click
 
 from hubwire import __version__
@@ -29,4 +32,8 @@ for command in (serve, status, url, connect, send, keys, hub, completion):
 
 def main() -> None:
     """Entry point of the package; ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal of another character set cannot show is escaped, not a reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     commands(prog_name="hubwire")
