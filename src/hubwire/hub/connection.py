@@ -10,48 +10,44 @@ from hubwire.protocols.session import Codec, Session
 
 __all__ = ["AckLog", "Connection"]
 
-_REMEMBERED: Final = 1024
-"""Ack ids remembered for each connection; the service's emulator keeps the last 1000."""
-
-_WINDOW: Final = (1 << _REMEMBERED) - 1
+_REMEMBERED: Final = 1000
+"""Ack ids remembered for each connection, as in the service's emulator."""
 
 
 class AckLog:
     """
-    Which ack ids were carried out, so that a repeated request is answered and not repeated.
+    Which ack ids were carried out last, so that a repeated request is answered and not repeated.
 
-    Official clients count 1, 2, 3, … so the log is a window of bits below the highest id seen: small whatever the gaps.
-    Ids that jump by more than the window go to a bounded table of their own.
+    Official clients count 1, 2, 3, … so the log is a list of runs: one pair of numbers for a client that counts, and
+    never more than one for each id. What is higher than all before, as nearly every id is, is not looked for.
     """
 
-    __slots__ = ("_bits", "_far", "_high")
+    __slots__ = ("_count", "_high", "_runs")
 
     def __init__(self) -> None:
-        self._high = 0
-        self._bits = 0
-        self._far: dict[int, None] | None = None
+        self._runs: list[list[int]] = []  # first and last of each, in the order in which they were done
+        self._count = 0
+        self._high = -1
 
     def seen(self, ack_id: int) -> bool:
         """Was `ack_id` carried out, as far as remembered."""
-        below = self._high - ack_id
-        if 0 <= below < _REMEMBERED and self._bits >> below & 1:
-            return True
-        return self._far is not None and ack_id in self._far
+        return ack_id <= self._high and any(first <= ack_id <= last for first, last in self._runs)
 
     def add(self, ack_id: int) -> None:
-        """Remember `ack_id` (0 to 2^64-1) as carried out."""
-        above = ack_id - self._high
-        if 0 < above < _REMEMBERED:
-            self._bits = (self._bits << above | 1) & _WINDOW
-            self._high = ack_id
-        elif -_REMEMBERED < above <= 0:
-            self._bits |= 1 << -above
+        """Remember `ack_id` (0 to 2^64-1, not seen yet) as carried out; the oldest of one too many is forgotten."""
+        runs = self._runs
+        if runs and runs[-1][1] == ack_id - 1:
+            runs[-1][1] = ack_id
         else:
-            if self._far is None:
-                self._far = {}
-            self._far[ack_id] = None
-            if len(self._far) > _REMEMBERED:
-                del self._far[next(iter(self._far))]
+            runs.append([ack_id, ack_id])
+        self._high = max(self._high, ack_id)
+        self._count += 1
+        if self._count > _REMEMBERED:
+            self._count -= 1
+            oldest = runs[0]
+            oldest[0] += 1
+            if oldest[0] > oldest[1]:
+                del runs[0]
 
 
 class Connection:
