@@ -1,0 +1,45 @@
+"""What the acceptance tests share: one running server for all, servers with options of their own, names and tokens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from acceptance.servers import Server, StartServer
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server with default settings for the whole session. Tests keep apart by hub names of their own."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """For tests that need other options, or that stop, kill or change their server."""
+    servers: list[Server] = []
+
+    def start(*options: str, data: Path | None = None) -> Server:
+        server = Server(tmp_path / f"server{len(servers)}", *options, data=data)
+        servers.append(server)
+        return server
+
+    try:
+        yield start
+        for server in servers:
+            server.stop()
+    finally:
+        for server in servers:
+            server.end()
+
+
+@pytest.fixture
+def hub() -> str:
+    """A hub that no other test uses."""
+    return f"hub{uuid4().hex}"

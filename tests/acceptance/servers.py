@@ -1,0 +1,139 @@
+"""Servers as real processes, started as an operator would start them."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+__all__ = ["DEADLINE_S", "Server", "StartServer", "free_port", "run_command", "wait_until"]
+
+DEADLINE_S: Final = 20.0
+"""How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right."""
+
+_POLL_S: Final = 0.01
+_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.")
+_FAULT: Final = re.compile(r'^\S+ (error|critical) |"level":"Error"|Traceback \(most recent call last\)')
+
+
+def free_port() -> int:
+    """A port that nobody listens on now, for servers whose port must be known beforehand."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Return as soon as `condition` holds; fail, naming `what` was waited for, when the time is over."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, f"waited {timeout_s:g} s in vain: {what}"
+        time.sleep(_POLL_S)
+
+
+class Server:
+    """
+    `hubwire serve` in a process of its own.
+
+    Attributes:
+        data: its data folder.
+        endpoint, connection_string, pid: as the ready file tells them.
+        access_key: the primary one, as it was at the start.
+        host, port: of `endpoint`; the port is 0 if a public endpoint names none.
+    """
+
+    def __init__(self, folder: Path, *options: str, data: Path | None = None) -> None:
+        """
+        Start a server on a free port and wait until it is ready.
+
+        Args:
+            folder: for its output, its ready file and, unless `data` names another, its data folder.
+            options: of `hubwire serve`, besides port, data folder and ready file.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.data = data or folder / "data"
+        self.ready_file = folder / "ready.json"
+        self._output = folder / "stdout.txt"
+        self._log = folder / "stderr.txt"
+        command = [sys.executable, "-m", "hubwire", "serve", "--port", "0", "--data", str(self.data)]
+        command += ["--ready-file", str(self.ready_file), *options]
+        with self._output.open("ab") as output, self._log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log)
+        wait_until(lambda: self.process.poll() is not None or self.ready_file.exists(), "the ready file")
+        assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
+        ready = json.loads(self.ready_file.read_text(encoding="utf-8"))
+        self.endpoint: str = ready["endpoint"]
+        self.connection_string: str = ready["connectionString"]
+        self.pid: int = ready["pid"]
+        assert self.pid == self.process.pid
+        parts = dict(part.split("=", 1) for part in self.connection_string.split(";") if part)
+        self.access_key = parts["AccessKey"]
+        url = urlsplit(self.endpoint)
+        self.host = url.hostname or ""
+        self.port = url.port or 0
+
+    def log(self) -> str:
+        """What it has logged so far, and whatever else it wrote to its standard error."""
+        return self._log.read_text(encoding="utf-8")
+
+    def output(self) -> str:
+        """What it has printed so far: its banner, which shows the connection string."""
+        return self._output.read_text(encoding="utf-8")
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of ours on this server's data folder, to its end."""
+        return run_command(*arguments, "--data", str(self.data))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to this process, which we started."""
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return self.process.wait(DEADLINE_S)
+
+    def stop(self) -> None:
+        """End it as a supervisor would and hold it to a clean end; nothing to do if it ended already."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            assert self.wait() == 0, self.log()
+        self.assert_log_is_clean()
+
+    def end(self) -> None:
+        """Leave no process behind, whatever happened before."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
+
+    def assert_log_is_clean(self) -> None:
+        """Neither faults of ours in the log, nor anything that opens a door: access keys and tokens."""
+        log = self.log()
+        faults = [line for line in log.splitlines() if _FAULT.search(line)]
+        assert not faults, f"faults in the server's log:\n{log}"
+        assert self.access_key not in log
+        assert _TOKEN.search(log) is None, "the log holds a token"
+
+
+class StartServer(Protocol):
+    """Starts a server with options of its own; it is ended, and its log judged, when the test is over."""
+
+    def __call__(self, *options: str, data: Path | None = None) -> Server: ...
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "hubwire", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
