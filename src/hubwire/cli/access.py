@@ -38,7 +38,7 @@ def parse_connection_string(text: str) -> ConnectionString:
     `Endpoint=URL;AccessKey=KEY;Version=1.0;` with its names in any case and order, and perhaps a `Port`.
 
     Raises:
-        CommandFailed: a part is missing; the text never quotes any of it.
+        BadCommandLine: a part is missing; the text never quotes any of it.
 
     Source: the connection strings that server SDKs read.
     """

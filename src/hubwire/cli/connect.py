@@ -111,7 +111,7 @@ def parse_url(text: str) -> URL:
     A client access URL.
 
     Raises:
-        CommandFailed: it is none. The text never quotes it, since it holds a token.
+        BadCommandLine: it is none. The text never quotes it, since it holds a token.
     """
     try:
         url = URL(text)

@@ -123,7 +123,7 @@ def read_settings(
         assignments: `name=value` each; they win over `options`.
 
     Raises:
-        CommandFailed: exit code 2, naming what cannot be used.
+        BadCommandLine: naming what cannot be used.
     """
     values: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, ())}
     for assignment in assignments:
