@@ -1,0 +1,75 @@
+"""Commands that read a data folder on which no server runs. The folder and its store are real here."""
+
+import fcntl
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.conftest import Run
+from hubwire.app import offline
+from hubwire.model.hubs import AccessKeys
+from hubwire.resources.catalog import Catalog
+from hubwire.settings import Settings
+
+
+@pytest.fixture
+def keys() -> AccessKeys:
+    """Those of the folder `data`, in which a server has been before and configured a hub."""
+
+    async def configure(catalog: Catalog) -> AccessKeys:
+        await catalog.put_hub("Chat", {"anonymousConnectPolicy": "allow"})
+        return catalog.access_keys("default")
+
+    return offline(Settings(), configure)
+
+
+def test_keys_are_shown_without_connection_strings(run: Run, keys: AccessKeys) -> None:
+    """Nobody knows where a server would listen; stderr says so, and stdout stays what was asked for."""
+    result = run("keys", "show", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"primaryKey": keys.primary, "secondaryKey": keys.secondary}
+    assert "no server is running" in result.stderr
+
+
+def test_hubs_are_shown(run: Run, keys: AccessKeys) -> None:
+    """As a running server would show them, in any letter case."""
+    listed: list[Mapping[str, Any]] = json.loads(run("hub", "list", "--json").stdout)
+
+    assert [hub["name"] for hub in listed] == ["Chat"]
+    assert json.loads(run("hub", "show", "chat", "--json").stdout) == listed[0]
+
+
+def test_hub_that_nobody_configured_is_told(run: Run, keys: AccessKeys) -> None:
+    """With the same exit code as from a server."""
+    result = run("hub", "show", "other")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "hubwire: nobody configured a hub other; it has the defaults\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["hub", "set", "chat"], ["hub", "delete", "chat"], ["keys", "rotate", "primary"]]
+)
+def test_nothing_is_changed_without_a_server(run: Run, keys: AccessKeys, arguments: list[str]) -> None:
+    """These say how to start one."""
+    result = run(*arguments)
+
+    assert result.exit_code == 1
+    assert "hubwire serve" in result.stderr
+    assert json.loads(run("keys", "show", "--json").stdout)["primaryKey"] == keys.primary
+
+
+def test_folder_that_somebody_holds_is_left_alone(run: Run, keys: AccessKeys) -> None:
+    """Such as a server that starts just now and does not listen yet."""
+    with Path("data/lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        result = run("keys", "show")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is in use by another server" in result.stderr
+    assert result.stderr.count("\n") == 1
