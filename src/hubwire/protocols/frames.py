@@ -207,7 +207,7 @@ class FrameReader:
             # Without its traceback, which would hold the whole chunk for as long as the connection.
             self._end(fault.with_traceback(None))
         else:
-            if position < len(data) and not self._ended:
+            if position < len(data):
                 self._buffer = bytearray(memoryview(data)[position:])
         return events
 
@@ -222,6 +222,7 @@ class FrameReader:
 
         Returns:
             where the first incomplete one begins; `_need` says how many bytes from there are worth another look.
+            After a close frame, the end of `data`.
         """
         unmask = self._unmask
         limit = self._max
@@ -329,13 +330,12 @@ def _check_extended(length: int, extended: int) -> None:
 def _close_status(payload: bytes) -> CloseStatus:
     """
     Raises:
-        ProtocolViolation: half a code, or one that must not be sent.
+        ProtocolViolation: a code that must not be sent.
         UnicodeDecodeError: the reason is not UTF-8.
     """
     if not payload:
         return None, ""
-    if len(payload) == 1:
-        raise ProtocolViolation("close frame with half a code", _PROTOCOL_ERROR)
+    # A payload of one byte is half a code, and reads as one below 256: wrong in any case.
     code = int.from_bytes(payload[:2], "big")
     if code not in _CLOSE_CODES:
         raise ProtocolViolation("close code that must not be sent", _PROTOCOL_ERROR)
