@@ -306,6 +306,8 @@ class ClientProtocol(asyncio.Protocol):
         """RFC 6455 5.5.1: answer a close frame with its own code, unless it is itself the answer to ours."""
         code = close[0]
         if not self._closing:
+            # What it asked for before it said goodbye is still answered: the turn may not be over yet.
+            self._clients.gateway.settle()
             self._closing = True
             self._drop_queue()
             self._transport.write(build_frame(CLOSE, b"" if code is None else close_payload(code, "")))

@@ -216,6 +216,10 @@ class Gateway:
             if more is not None:
                 await more
 
+    def settle(self) -> None:
+        """Write out what was accepted so far, for a client that leaves before the turn is over."""
+        self._node.flush()
+
     # Its end.
 
     def violated(self, connection: Connection, violation: ProtocolViolation) -> None:
