@@ -298,9 +298,23 @@ class ClientProtocol(asyncio.Protocol):
         elif connection is not None and not self._closing:
             if opcode == _FAULT:
                 self._clients.gateway.violated(connection, payload)
+                self._end_writing()
             else:
                 return self._clients.gateway.receive(connection, payload)
         return None
+
+    def _end_writing(self) -> None:
+        """
+        RFC 6455 7.1.7: fail the connection. What follows a broken frame cannot be read, an answer to our close frame
+        included, so nobody waits for one. Closing only our direction lets the close frame arrive at a peer that is
+        busy sending, which a reset would overtake.
+        """
+        if self._queue is not None:
+            return  # the close frame waits behind what the client does not take; the timer ends that
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def _client_closed(self, close: tuple[int | None, str]) -> None:
         """RFC 6455 5.5.1: answer a close frame with its own code, unless it is itself the answer to ours."""
