@@ -399,24 +399,3 @@ async def test_patches_at_once_lose_nothing(catalog: Catalog) -> None:
     shown = await catalog.get_hub("chat")
     assert shown is not None
     assert shown["properties"] == {**DEFAULTS, **{f"x{number}": number for number in range(10)}}
-
-
-async def test_listeners_hear_of_changes_that_hold(catalog: Catalog) -> None:
-    heard: list[tuple[HubKey, int]] = []
-
-    def listen(hub: HubKey) -> None:
-        heard.append((hub, catalog.settings(hub).web_socket_keep_alive_interval_in_seconds))
-
-    catalog.on_change.append(listen)
-    await catalog.put_hub("Chat", {"webSocketKeepAliveIntervalInSeconds": 5})
-    await catalog.patch_hub("chat", {"webSocketKeepAliveIntervalInSeconds": 6})
-    await catalog.delete_hub("chat")
-    await catalog.delete_hub("chat")
-    with pytest.raises(BadRequest):
-        await catalog.put_hub("chat", {"webSocketKeepAliveIntervalInSeconds": 0})
-    assert heard == [(CHAT, 5), (CHAT, 6), (CHAT, 20)]
-
-    catalog.on_change.remove(listen)
-    await catalog.put_hub("chat", {})
-
-    assert len(heard) == 3

@@ -47,13 +47,9 @@ class Catalog:
 
     A hub is given out as `{"name", "properties"}`, the properties complete. Names of hubs and resources compare
     without case; a hub keeps the spelling in which it was first given.
-
-    Attributes:
-        on_change: each is called with the key of a hub whose settings have changed, once the change holds.
     """
 
     def __init__(self, store: Store, random_bytes: Callable[[int], bytes]) -> None:
-        self.on_change: list[Callable[[HubKey], None]] = []
         self._store = store
         self._random_bytes = random_bytes
         self._resources: dict[str, StoredResource] = {}
@@ -178,22 +174,16 @@ class Catalog:
             return False
         await self._store.commit([hub_deletion(key)])
         del self._hubs[key], self._settings[key]
-        self._tell(key)
         return True
 
     async def _keep(self, key: HubKey, hub: StoredHub) -> dict[str, Any]:
         await self._store.commit([hub_change(key, hub)])
         self._remember(key, hub)
-        self._tell(key)
         return _shown(hub)
 
     def _remember(self, key: HubKey, hub: StoredHub) -> None:
         self._hubs[key] = hub
         self._settings[key] = settings_of(hub.properties)
-
-    def _tell(self, key: HubKey) -> None:
-        for listener in tuple(self.on_change):
-            listener(key)
 
     def _resource(self, name: str) -> StoredResource:
         found = self._resources.get(name.lower())
