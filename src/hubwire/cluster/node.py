@@ -46,6 +46,7 @@ _ASK_TIMEOUT_S: Final = 5.0
 Ending = Callable[[Connection, CloseCategory, int, str], None]
 """Told of every connection that ended for good: category, close code, and the text the client was told."""
 
+_NORMAL: Final = 1000
 _CLOSED_BY_SERVER: Final = "Application server closed the connection."
 
 
@@ -231,7 +232,8 @@ class Node:
         End a connection from our side: what was accepted before, the reason as a message, a close frame.
 
         Args:
-            code: of the close frame, whose own reason stays empty: the text may be longer than a reason can be.
+            code: of the close frame. With 1000 its own reason stays empty: what the application has to say may be
+                longer than a reason can be. Otherwise it is what simple clients, who get no messages, learn.
             text: for the client and the records.
         """
         if self._delivery.pending and connection.alive:
@@ -243,7 +245,7 @@ class Node:
             farewell = connection.codec.direct(Disconnected(text))
             if farewell:
                 sink.write(farewell, 1, None)
-            sink.close(code, "")
+            sink.close(code, "" if code == _NORMAL else text)
         elif self._waiting.release(connection):
             self._telemetry.retained -= 1
         self._end(connection, category, code, text)
@@ -267,7 +269,7 @@ class Node:
 
     def _end_waiting(self) -> None:
         self._sweep = None
-        for connection in self._waiting.expired(self._loop.time()):
+        for connection in self._waiting.expired(self._loop.time(), _SLICE):
             self._telemetry.retained -= 1
             self._end(connection, connection.why, 1006, "")
         self._schedule_sweep()
@@ -310,6 +312,8 @@ class Node:
                 return self._permission(hub, query)
 
     async def _add_to_groups(self, hub: Hub, picked: Sequence[Connection], groups: Sequence[str]) -> Answer:
+        if not picked:
+            return Answer()
         topics = [to_group(hub.key, group) for group in groups]
         async with self._interest.hold(topics):
             for part in _slices(picked):
@@ -334,7 +338,7 @@ class Node:
         text = f"{_CLOSED_BY_SERVER} Reason: {reason}" if reason else _CLOSED_BY_SERVER
         for part in _slices(picked):
             for connection in part:
-                self.close(connection, 1000, text, CloseCategory.CLOSED_BY_APP_SERVER)
+                self.close(connection, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER)
             if len(picked) > _SLICE:
                 await asyncio.sleep(0)
         return Answer(count=len(picked))

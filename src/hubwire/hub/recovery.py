@@ -37,11 +37,11 @@ class Waiting:
         """When the first wait is over; None if nobody waits."""
         return next(iter(self._deadlines.values()), None)
 
-    def expired(self, now: float) -> list[Connection]:
-        """Take out those whose time is over."""
+    def expired(self, now: float, limit: int) -> list[Connection]:
+        """Take out those whose time is over, `limit` at most."""
         over: list[Connection] = []
         for connection, deadline in self._deadlines.items():
-            if deadline > now:
+            if deadline > now or len(over) == limit:
                 break
             over.append(connection)
         for connection in over:

@@ -1,0 +1,652 @@
+"""One node: who comes, goes and comes back, what reaches them, and what it answers."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from doubles import HUB, RecordingSink, VirtualLoop, connection, settle
+from hubwire.adapters.bus_memory import MemoryExchange
+from hubwire.cluster.node import Node
+from hubwire.hub.connection import Connection
+from hubwire.model.commands import (
+    AddToGroups,
+    Answer,
+    Close,
+    Exists,
+    ListMembers,
+    Member,
+    Permission,
+    PermissionRule,
+    RemoveFromGroups,
+    Send,
+    Target,
+    to_connection,
+    to_group,
+    to_hub,
+    to_user,
+)
+from hubwire.model.messages import Connected, Data, FromServer
+from hubwire.model.names import HubKey
+from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.protocols.reliable import QueueLimits
+
+GROUP = to_group(HUB, "g")
+RECOVERY_S = 32.0
+
+
+class House:
+    """A node of its own exchange, its clients' sinks, and whom it saw end."""
+
+    def __init__(self) -> None:
+        self.loop = VirtualLoop()
+        self.telemetry = Telemetry(100)
+        self.exchange = MemoryExchange()
+        self.node = Node(self.exchange.bus(), self.telemetry, self.loop, RECOVERY_S)
+        self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
+        self.node.on_end.append(lambda *what: self.ended.append(what))
+        self.sinks: dict[Connection, RecordingSink] = {}
+
+    async def client(self, *groups: str, kind: Any = "json", user_id: str | None = None, **more: Any) -> Connection:
+        one = connection(kind, user_id, **more)
+        await self.attach(one, groups)
+        return one
+
+    async def attach(self, one: Connection, groups: Sequence[str] = ()) -> None:
+        self.sinks[one] = RecordingSink()
+        await self.node.attach(one, groups, self.sinks[one], one.codec.direct(Connected(one.id)))
+
+    def send(self, *texts: str, to: Target = GROUP, **more: Any) -> None:
+        for text in texts:
+            self.node.execute(Send(to, FromServer(Data("text", text.encode())), **more))
+
+    async def say(self, *texts: str, to: Target = GROUP, **more: Any) -> None:
+        """Send, and wait for the end of the turn."""
+        self.send(*texts, to=to, **more)
+        await settle()
+
+    def drop(self, one: Connection, **more: Any) -> None:
+        """Its socket breaks."""
+        what = {"final": False, "category": CloseCategory.NORMAL, "code": 1006, **more}
+        self.node.lost(one, self.sinks[one], **what)
+
+    def resume(self, one: Connection) -> bool:
+        """It comes back on another socket."""
+        self.sinks[one] = RecordingSink()
+        return self.node.resume(one, self.sinks[one], one.codec.direct(Connected(one.id, None, "t")))
+
+    def data(self, one: Connection) -> list[Any]:
+        return self.sinks[one].data
+
+    async def count(self, target: Target) -> int:
+        return (await self.node.ask(Exists(target))).count
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+# Coming
+
+
+async def test_newcomer_is_found_by_hub_id_user_and_group(house: House) -> None:
+    one = await house.client("g", user_id="u")
+
+    for target in (to_hub(HUB), to_connection(HUB, one.id), to_user(HUB, "u"), GROUP):
+        assert await house.count(target) == 1
+        await house.say(target.kind, to=target)
+    assert house.data(one) == ["hub", "connection", "user", "group"]
+    assert house.node.connection(HUB, one.id) is one
+    assert house.node.connections() == [one]
+    assert (house.telemetry.connections, house.telemetry.opened) == (1, 1)
+
+
+async def test_newcomer_is_told_so_before_anything_else(house: House) -> None:
+    one = connection("json")
+    attaching = asyncio.create_task(house.attach(one, ["g"]))
+    for number in range(50):
+        house.send(str(number))
+        await asyncio.sleep(0)
+    await attaching
+
+    assert house.sinks[one].received[0]["event"] == "connected"
+    assert house.data(one)[-1] == "49"
+
+
+async def test_newcomer_gets_nothing_that_was_sent_before_it(house: House) -> None:
+    member = await house.client("g", user_id="u")
+    house.send("1")
+    house.send("2", to=to_hub(HUB))
+    house.send("3", to=to_user(HUB, "u"))
+    newcomer = await house.client("g", user_id="u")
+    house.send("4", to=to_user(HUB, "u"))
+    await settle()
+
+    assert (house.data(member), house.data(newcomer)) == (["1", "2", "3", "4"], ["4"])
+
+
+async def test_simple_newcomer_is_told_nothing(house: House) -> None:
+    one = await house.client(kind="simple")
+
+    assert house.sinks[one].writes == []
+
+
+async def test_hubs_have_nothing_to_do_with_one_another(house: House) -> None:
+    other = HubKey("default", "other")
+    here, there = await house.client("g"), await house.client("g", hub=other)
+
+    await house.say("1", to=to_group(other, "g"))
+
+    assert (house.data(here), house.data(there)) == ([], ["1"])
+    assert house.node.connection(other, here.id) is None
+    assert house.node.connection(HubKey("default", "unknown"), here.id) is None
+
+
+# Sending
+
+
+async def test_message_for_nobody_is_nobodys(house: House) -> None:
+    one = await house.client("g")
+
+    for target in (to_group(HUB, "x"), to_user(HUB, "x"), to_connection(HUB, "x"), to_hub(HubKey("default", "x"))):
+        await house.say("lost", to=target)
+
+    assert house.data(one) == []
+
+
+async def test_all_messages_of_a_turn_are_one_write_at_its_end(house: House) -> None:
+    one = await house.client("g")
+    house.sinks[one].forget()
+    house.send("1", "2", "3")
+    assert house.sinks[one].writes == []
+
+    await settle()
+
+    (write,) = house.sinks[one].writes
+    assert write.frames == 3
+
+
+async def test_excluded_connections_are_left_out(house: House) -> None:
+    a, b = await house.client("g"), await house.client("g")
+
+    await house.say("1", excluded=(a.id,))
+    await house.say("2", excluded=(a.id,), filter=f"connectionId ne '{b.id}'")
+    await house.say("3", excluded=(a.id,), filter=f"connectionId eq '{b.id}'")
+
+    assert (house.data(a), house.data(b)) == ([], ["1", "3"])
+
+
+async def test_filter_picks_its_receivers_when_the_message_is_accepted(house: House) -> None:
+    """Groups may change before the turn ends."""
+    member, outsider = await house.client("g", "x"), await house.client("g")
+    house.send("1", filter="'x' in groups")
+
+    house.node.leave(member, "x")
+    joining = house.node.join(outsider, "x")
+    assert joining is not None
+    await joining
+    await settle()
+
+    assert (house.data(member), house.data(outsider)) == (["1"], [])
+
+
+async def test_filter_sees_user_and_id_and_groups(house: House) -> None:
+    a, b = await house.client("g", "x", user_id="a"), await house.client("g", user_id="b")
+
+    await house.say("1", filter="userId eq 'a'")
+    await house.say("2", filter="not ('x' in groups)")
+    await house.say("3", filter=f"connectionId in ('{a.id}', '{b.id}')")
+    await house.say("4", filter="userId eq null")
+
+    assert (house.data(a), house.data(b)) == (["1", "3"], ["2", "3"])
+
+
+async def test_lifetime_begins_when_the_message_is_accepted(house: House) -> None:
+    one = await house.client("g")
+
+    await house.say("1", ttl_s=5)
+    await house.say("2")
+
+    assert [write.expires_at for write in house.sinks[one].writes] == [None, house.loop.time() + 5, None]
+
+
+async def test_reply_comes_behind_what_was_accepted_before_it(house: House) -> None:
+    one = await house.client("g")
+    house.sinks[one].forget()
+    house.send("1")
+    house.node.reply(one, one.codec.direct(Connected("reply")))
+    house.node.reply(one, b"")
+    await settle()
+
+    assert [row["type"] for row in house.sinks[one].received] == ["message", "system"]
+
+
+# Groups
+
+
+async def test_first_member_waits_for_the_subscription_and_the_next_ones_do_not(house: House) -> None:
+    a, b = await house.client(), await house.client()
+
+    waiting = house.node.join(a, "g")
+    assert waiting is not None
+    assert "g" not in a.groups
+    await waiting
+    assert house.node.join(b, "g") is None
+
+    await house.say("1")
+    assert (house.data(a), house.data(b)) == (["1"], ["1"])
+
+
+async def test_joiner_gets_only_what_is_sent_after_it_joined(house: House) -> None:
+    member, joiner = await house.client("g"), await house.client()
+    house.send("1")
+    assert house.node.join(joiner, "g") is None
+    house.send("2")
+    await settle()
+
+    assert (house.data(member), house.data(joiner)) == (["1", "2"], ["2"])
+
+
+async def test_connection_that_left_the_group_receives_nothing_more(house: House) -> None:
+    """A message sent before the leave is delivered, one sent after it is not, even when all is one turn."""
+    leaver, member = await house.client("g"), await house.client("g")
+    house.send("1")
+    house.node.leave(leaver, "g")
+    house.send("2")
+    await settle()
+
+    assert (house.data(leaver), house.data(member)) == (["1"], ["1", "2"])
+
+
+async def test_last_member_to_leave_ends_the_subscription(house: House) -> None:
+    one = await house.client("g")
+    assert GROUP in house.exchange._topics
+
+    house.node.leave(one, "g")
+    await settle()
+
+    assert GROUP not in house.exchange._topics
+    waiting = house.node.join(one, "g")
+    assert waiting is not None
+    await waiting
+    await house.say("1")
+    assert house.data(one) == ["1"]
+
+
+async def test_leaving_a_group_one_is_not_in_is_harmless(house: House) -> None:
+    one, member = await house.client(), await house.client("g")
+
+    house.node.leave(one, "g")
+    house.node.leave(one, "nobody's")
+    await house.say("1")
+
+    assert house.data(member) == ["1"]
+
+
+async def test_connection_that_ended_while_it_joined_is_no_member(house: House) -> None:
+    one, other = await house.client(), await house.client()
+    waiting = house.node.join(one, "g")
+    assert waiting is not None
+    house.drop(one)
+
+    await waiting
+    await settle()
+
+    assert await house.count(GROUP) == 0
+    assert GROUP not in house.exchange._topics
+    assert house.node.connections() == [other]
+
+
+# Going
+
+
+async def test_plain_connection_ends_with_its_socket(house: House) -> None:
+    one = await house.client("g", user_id="u")
+
+    house.drop(one, category=CloseCategory.PING_TIMEOUT, code=1006)
+    await settle()
+
+    assert house.ended == [(one, CloseCategory.PING_TIMEOUT, 1006, "")]
+    assert not one.alive
+    for target in (to_hub(HUB), to_connection(HUB, one.id), to_user(HUB, "u"), GROUP):
+        assert await house.count(target) == 0
+    assert (house.telemetry.connections, house.telemetry.retained) == (0, 0)
+    assert house.telemetry.closed[CloseCategory.PING_TIMEOUT] == 1
+    assert house.exchange._topics == {}
+
+
+async def test_end_is_told_once(house: House) -> None:
+    one = await house.client()
+    house.drop(one)
+
+    house.drop(one)
+    house.node.close(one, 1000, "", CloseCategory.NORMAL)
+
+    assert len(house.ended) == 1
+    assert house.telemetry.connections == 0
+
+
+async def test_close_says_what_was_accepted_before_then_why_then_goodbye(house: House) -> None:
+    one = await house.client("g")
+    house.sinks[one].forget()
+    house.send("1")
+    house.node.close(one, 1007, "because", CloseCategory.BAD_REQUEST)
+    house.send("2")
+    await settle()
+
+    sink = house.sinks[one]
+    assert [row.get("data", row.get("message")) for row in sink.received] == ["1", "because"]
+    assert sink.closed == (1007, "because")
+    assert house.ended == [(one, CloseCategory.BAD_REQUEST, 1007, "because")]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1008, "because"), (1011, "because")])
+@pytest.mark.parametrize("kind", ["json", "simple"])
+async def test_close_frame_says_why_unless_the_application_asked_for_it(
+    house: House, kind: str, code: int, reason: str
+) -> None:
+    """Whose own words may be longer than a close frame; and a simple client has nothing else to learn it from."""
+    one = await house.client(kind=kind)
+
+    house.node.close(one, code, "because", CloseCategory.NORMAL)
+
+    assert house.sinks[one].closed == (code, reason)
+    assert len(house.sinks[one].writes) == (2 if kind == "json" else 0)
+
+
+async def test_close_during_a_turn_leaves_others_in_order(house: House) -> None:
+    one, other = await house.client("g"), await house.client("g")
+    house.send("1")
+    house.node.close(one, 1000, "", CloseCategory.NORMAL)
+    house.send("2")
+    await settle()
+
+    assert (house.data(one), house.data(other)) == (["1"], ["1", "2"])
+
+
+async def test_reliable_client_that_acknowledges_too_little_is_closed_1008(house: House) -> None:
+    """So that it does not try a recovery; its neighbours notice nothing."""
+    slow = await house.client("g", kind="reliable", limits=QueueLimits(messages=2))
+    other = await house.client("g", kind="reliable")
+
+    await house.say("1", "2")
+    assert slow.alive
+    await house.say("3")
+
+    assert (house.sinks[slow].closed or (0, ""))[0] == 1008
+    assert [(one, category) for one, category, _, _ in house.ended] == [(slow, CloseCategory.SLOW_CLIENT)]
+    assert house.data(other) == ["1", "2", "3"]
+    assert house.node.connections() == [other]
+
+
+async def test_client_that_is_away_for_too_many_messages_is_ended(house: House) -> None:
+    away = await house.client("g", kind="reliable", limits=QueueLimits(messages=2))
+    house.drop(away)
+
+    await house.say("1", "2", "3")
+
+    assert [category for _, category, _, _ in house.ended] == [CloseCategory.SLOW_CLIENT]
+    assert (house.telemetry.connections, house.telemetry.retained) == (0, 0)
+    assert not house.resume(away)
+
+
+# Coming back
+
+
+async def test_reliable_connection_that_dropped_is_still_there(house: House) -> None:
+    """In its groups, and for whoever asks; what is sent to it waits."""
+    one = await house.client("g", kind="reliable", user_id="u")
+
+    house.drop(one)
+    await house.say("1")
+
+    for target in (to_hub(HUB), to_connection(HUB, one.id), to_user(HUB, "u"), GROUP):
+        assert await house.count(target) == 1
+    assert house.ended == []
+    assert (house.telemetry.connections, house.telemetry.retained) == (1, 1)
+    assert house.data(one) == []
+
+
+async def test_recovery_brings_connected_then_what_was_missed_then_what_comes(house: House) -> None:
+    one = await house.client("g", kind="reliable")
+    await house.say("0")
+    house.drop(one)
+    await house.say("1")
+    await house.say("2", ttl_s=60)
+    house.send("3")
+
+    assert house.resume(one)
+    await house.say("4")
+
+    sink = house.sinks[one]
+    assert sink.received[0]["event"] == "connected"
+    assert [(row["sequenceId"], row["data"]) for row in sink.received[1:]] == [
+        (1, "0"),
+        (2, "1"),
+        (3, "2"),
+        (4, "3"),
+        (5, "4"),
+    ]
+    assert [write.expires_at for write in sink.writes][3] == house.loop.time() + 60
+    assert (house.telemetry.connections, house.telemetry.retained) == (1, 0)
+    assert house.ended == []
+
+
+async def test_recovery_replaces_a_socket_that_is_still_open(house: House) -> None:
+    """A half-open one: it ends silently, and its end is nobody's any more."""
+    one = await house.client("g", kind="reliable")
+    old = house.sinks[one]
+    house.send("1")
+
+    assert house.resume(one)
+    assert (old.aborted, old.closed) == (True, None)
+    house.node.lost(one, old, True, CloseCategory.NORMAL, 1000)
+    await house.say("2")
+
+    assert one.alive
+    assert house.data(one) == ["1", "2"]
+    assert house.telemetry.retained == 0
+
+
+async def test_connection_that_came_back_in_time_is_not_ended_later(house: House) -> None:
+    one = await house.client(kind="reliable")
+    house.drop(one, category=CloseCategory.PING_TIMEOUT)
+    await house.loop.advance(RECOVERY_S - 1)
+    assert house.resume(one)
+
+    await house.loop.advance(10 * RECOVERY_S)
+
+    assert house.ended == []
+    assert one.why is CloseCategory.NORMAL
+
+
+async def test_connection_that_does_not_come_back_ends_with_the_reason_of_its_drop(house: House) -> None:
+    one = await house.client("g", kind="reliable")
+    house.drop(one, category=CloseCategory.PING_TIMEOUT)
+
+    await house.loop.advance(RECOVERY_S)
+    assert house.ended == []
+    await house.loop.advance(2)
+
+    assert house.ended == [(one, CloseCategory.PING_TIMEOUT, 1006, "")]
+    assert (house.telemetry.connections, house.telemetry.retained) == (0, 0)
+    assert not house.resume(one)
+    assert house.sinks[one].writes == []
+    assert house.exchange._topics == {}
+
+
+async def test_each_connection_waits_for_its_own_time(house: House) -> None:
+    first, second = await house.client(kind="reliable"), await house.client(kind="reliable")
+    house.drop(first)
+    await house.loop.advance(10)
+    house.drop(second)
+
+    await house.loop.advance(RECOVERY_S - 5)
+    assert [row[0] for row in house.ended] == [first]
+
+    await house.loop.advance(10)
+    assert [row[0] for row in house.ended] == [first, second]
+    assert house.loop.timers == 0
+
+
+async def test_thousands_that_do_not_come_back_are_ended_some_at_a_time(house: House) -> None:
+    """Each costs some 20 µs, and others want their turn."""
+    for _ in range(1000):
+        house.drop(await house.client(kind="reliable"))
+    turns: list[int] = []
+    house.node.on_end.append(lambda *_: turns.append(house.loop.turns))
+
+    await house.loop.advance(RECOVERY_S + 2)
+
+    assert len(turns) == 1000
+    assert max(turns.count(turn) for turn in set(turns)) <= 200
+
+
+async def test_client_that_said_goodbye_does_not_come_back(house: House) -> None:
+    one = await house.client(kind="reliable")
+
+    house.drop(one, final=True, code=1000)
+
+    assert house.ended == [(one, CloseCategory.NORMAL, 1000, "")]
+    assert not house.resume(one)
+
+
+async def test_connection_that_is_closed_while_it_waits_is_ended(house: House) -> None:
+    one = await house.client(kind="reliable")
+    house.drop(one)
+
+    house.node.close(one, 1000, "out", CloseCategory.CLOSED_BY_APP_SERVER)
+
+    assert house.ended == [(one, CloseCategory.CLOSED_BY_APP_SERVER, 1000, "out")]
+    assert (house.telemetry.connections, house.telemetry.retained) == (0, 0)
+    await house.loop.advance(2 * RECOVERY_S)
+    assert len(house.ended) == 1
+
+
+# Questions
+
+
+async def test_question_about_nobody_is_answered_at_once(house: House) -> None:
+    assert await house.node.ask(Exists(to_user(HUB, "x"))) == Answer()
+    assert await house.node.ask(ListMembers(GROUP, "", 10)) == Answer()
+    assert await house.node.ask(AddToGroups(to_user(HUB, "x"), ("g",))) == Answer()
+    assert await house.node.ask(PermissionRule("check", to_connection(HUB, "x"), "sendToGroup", "g")) == Answer()
+
+
+async def test_list_of_members_is_sorted_and_comes_in_pages(house: House) -> None:
+    for name in ("d", "b", "a", "c"):
+        await house.client("g", id=name, user_id=f"user {name}" if name != "b" else None)
+    rows = [Member("a", "user a"), Member("b"), Member("c", "user c"), Member("d", "user d")]
+
+    assert await house.node.ask(ListMembers(GROUP, "", 10)) == Answer(4, tuple(rows))
+    assert await house.node.ask(ListMembers(GROUP, "", 2)) == Answer(2, tuple(rows[:2]))
+    assert await house.node.ask(ListMembers(GROUP, "b", 2)) == Answer(2, tuple(rows[2:]))
+    assert await house.node.ask(ListMembers(GROUP, "d", 2)) == Answer()
+
+
+async def test_connections_are_added_to_groups_and_removed_again(house: House) -> None:
+    a, b, other = await house.client(user_id="u"), await house.client(user_id="u"), await house.client()
+
+    assert await house.node.ask(AddToGroups(to_user(HUB, "u"), ("g", "h"))) == Answer(count=2)
+    await house.say("1")
+    assert [house.data(one) for one in (a, b, other)] == [["1"], ["1"], []]
+    assert list(a.groups) == ["g", "h"]
+
+    assert await house.node.ask(RemoveFromGroups(to_user(HUB, "u"), ("g",))) == Answer(count=2)
+    await house.say("2")
+    assert [house.data(one) for one in (a, b, other)] == [["1"], ["1"], []]
+    assert list(a.groups) == ["h"]
+
+
+async def test_connection_is_removed_from_all_its_groups(house: House) -> None:
+    one = await house.client("g", "h", "i")
+
+    assert await house.node.ask(RemoveFromGroups(to_connection(HUB, one.id), None)) == Answer(count=1)
+    await settle()
+
+    assert list(one.groups) == []
+    assert GROUP not in house.exchange._topics
+
+
+async def test_filter_selects_whom_to_add_and_to_remove(house: House) -> None:
+    a, b = await house.client(user_id="a"), await house.client(user_id="b")
+
+    assert await house.node.ask(AddToGroups(to_hub(HUB), ("g",), "userId eq 'a'")) == Answer(count=1)
+    assert await house.node.ask(AddToGroups(to_hub(HUB), ("h",))) == Answer(count=2)
+    assert await house.node.ask(RemoveFromGroups(to_hub(HUB), ("h",), "'g' in groups")) == Answer(count=1)
+    assert await house.node.ask(AddToGroups(to_hub(HUB), ("i",), "userId eq 'c'")) == Answer()
+
+    assert (list(a.groups), list(b.groups)) == (["g"], ["h"])
+
+
+async def test_connection_that_waits_for_its_recovery_is_added_too(house: House) -> None:
+    one = await house.client(kind="reliable")
+    house.drop(one)
+
+    assert await house.node.ask(AddToGroups(to_connection(HUB, one.id), ("g",))) == Answer(count=1)
+    await house.say("1")
+    house.resume(one)
+
+    assert house.data(one) == ["1"]
+
+
+async def test_large_crowds_are_added_removed_and_closed(house: House) -> None:
+    """More than are changed in one go."""
+    crowd = [await house.client(user_id="u") for _ in range(450)]
+
+    assert await house.node.ask(AddToGroups(to_user(HUB, "u"), ("g",))) == Answer(count=450)
+    assert await house.count(GROUP) == 450
+    assert await house.node.ask(RemoveFromGroups(to_user(HUB, "u"), None)) == Answer(count=450)
+    assert await house.count(GROUP) == 0
+    assert await house.node.ask(Close(to_hub(HUB))) == Answer(count=450)
+    assert house.node.connections() == []
+    assert not any(one.alive for one in crowd)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("", "Application server closed the connection."),
+        ("ü & more", "Application server closed the connection. Reason: ü & more"),
+    ],
+)
+async def test_connections_are_closed_by_the_application_with_its_reason(house: House, reason: str, text: str) -> None:
+    a, b, other = await house.client("g"), await house.client("g"), await house.client()
+
+    assert await house.node.ask(Close(GROUP, (b.id, "unknown"), reason)) == Answer(count=1)
+
+    assert house.ended == [(a, CloseCategory.CLOSED_BY_APP_SERVER, 1000, text)]
+    assert house.sinks[a].received[-1] == {"type": "system", "event": "disconnected", "message": text}
+    assert house.sinks[a].closed == (1000, "")
+    assert (b.alive, other.alive) == (True, True)
+
+
+@pytest.mark.parametrize("permission", ["joinLeaveGroup", "sendToGroup"])
+async def test_permission_is_granted_and_revoked(house: House, permission: Permission) -> None:
+    one = await house.client(roles=())
+    target = to_connection(HUB, one.id)
+
+    def rule(action: Any) -> PermissionRule:
+        return PermissionRule(action, target, permission, "g")
+
+    assert await house.node.ask(rule("check")) == Answer(count=1, allowed=False)
+    assert await house.node.ask(rule("grant")) == Answer(count=1, allowed=True)
+    assert await house.node.ask(rule("check")) == Answer(count=1, allowed=True)
+    assert one.permissions.allows(permission, "g")
+    assert not one.permissions.allows(permission, "other")
+
+    assert await house.node.ask(rule("revoke")) == Answer(count=1, allowed=False)
+    assert await house.node.ask(rule("check")) == Answer(count=1, allowed=False)
+
+
+async def test_rule_too_many_is_answered_so_and_changes_nothing(house: House) -> None:
+    one = await house.client(roles=())
+    for number in range(1000):
+        one.permissions.grant("sendToGroup", str(number))
+
+    answer = await house.node.ask(PermissionRule("grant", to_connection(HUB, one.id), "sendToGroup", "g"))
+
+    assert answer == Answer(count=1, limit_reached=True)
+    assert not one.permissions.allows("sendToGroup", "g")
