@@ -1,4 +1,7 @@
-"""What stands in for the edge in the tests of the rooms below it: a sink that writes down, a clock that obeys."""
+"""
+What stands in for the edge and the stored settings in the tests of the rooms below them: a sink that writes down, a
+clock that obeys, requests that nobody sent, keys that nobody keeps.
+"""
 
 import asyncio
 import heapq
@@ -10,6 +13,8 @@ from typing import Any, NamedTuple, TypeVarTuple
 import msgspec
 
 from hubwire.hub.connection import Connection
+from hubwire.model.http import RequestHead
+from hubwire.model.hubs import AccessKeys, HubSettings, default_settings
 from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.protocols.json_v1 import JsonSession
@@ -20,12 +25,16 @@ from hubwire.protocols.simple import SimpleSession
 __all__ = [
     "ALL_ROLES",
     "HUB",
+    "KEYS",
+    "Directory",
     "Frame",
+    "Keys",
     "RecordingSink",
     "VirtualLoop",
     "Write",
     "connection",
     "frames",
+    "head",
     "json_of",
     "settle",
 ]
@@ -121,6 +130,64 @@ class RecordingSink:
     def forget(self) -> None:
         """Begin again with nothing written."""
         self.writes.clear()
+
+
+KEYS = AccessKeys("primary key for tests, 32 bytes or more", "secondary key for tests, 32 bytes or more")
+
+
+class Keys:
+    """The keys of every resource."""
+
+    def access_keys(self, resource: str) -> AccessKeys:
+        return KEYS
+
+    def recovery_key(self) -> bytes:
+        return b"recovery key for tests, 32 bytes or more"
+
+
+class Directory:
+    """
+    Settings of hubs.
+
+    Attributes:
+        hubs: those that differ from the defaults.
+    """
+
+    def __init__(self) -> None:
+        self.hubs: dict[HubKey, HubSettings] = {}
+
+    def settings(self, hub: HubKey) -> HubSettings:
+        return self.hubs.get(hub, default_settings())
+
+
+def head(
+    target: str,
+    *,
+    offers: Sequence[str] = (),
+    headers: Sequence[tuple[str, str]] = (),
+    without: Sequence[str] = (),
+    method: str = "GET",
+) -> RequestHead:
+    """
+    An upgrade request.
+
+    Args:
+        offers: subprotocols.
+        headers: more of them, or others in place of the usual ones.
+        without: names of usual ones to leave out, in lower case.
+    """
+    usual = [
+        ("Host", "localhost:8080"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ]
+    if offers:
+        usual.append(("Sec-WebSocket-Protocol", ", ".join(offers)))
+    out = {*without, *(name.lower() for name, _ in headers)}
+    kept = [(name, value) for name, value in usual if name.lower() not in out]
+    return RequestHead(method, target, (*kept, *headers), "http", "localhost:8080", "192.0.2.1")
 
 
 _numbers = itertools.count(1)
