@@ -1,0 +1,222 @@
+"""
+What all fronts share: bounds, counters, the HTTP server's configuration, one timer, and the end of them all.
+
+The timer is one sweep over the open fronts, not a timer for each. A front writes a deadline into itself (one
+assignment; `loop.call_later` with its cancellation is ten times that, for each state of each request), and a sweep
+compares it: 0.3 ms for 10,000 fronts. Clients that became WebSockets are no fronts any more. The price is that a
+deadline is seen up to a quarter of itself, at most one second, late.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeAlias
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from hubwire.edge.proxies import TrustedProxies
+from hubwire.model.http import RequestHead
+
+__all__ = ["Application", "FrontContext", "Gate", "Upgrade"]
+
+Upgrade: TypeAlias = Callable[[RequestHead, asyncio.Transport, bytes], asyncio.BaseProtocol | None]
+"""
+Takes over a client that asks to speak WebSocket: sets itself as the transport's protocol and returns it. The bytes
+are what the client already sent after its head. None is a refusal: the answer (with `Connection: close`) is written,
+and the front ends the connection. The transport is not paused.
+"""
+
+Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI 3 application. Of its scopes only "http" occurs; there is no lifespan."""
+
+_SLICE: Final = 200  # fronts ended in one turn: 10,000 at once would silence everybody else for 0.1 s and more
+_LAST_WORDS_S: Final = 1.0  # for cancelled requests to clean up in
+
+
+class Gate(Protocol):
+    """A front, as its context sees it."""
+
+    deadline: float
+    """Seconds on the monotonic clock; infinite while nobody is waited for."""
+
+    def expire(self) -> None:
+        """The deadline is over."""
+
+    def retire(self) -> None:
+        """End when nothing is in flight any more, at once if that is now."""
+
+    def abort(self) -> None:
+        """End at once, whatever is in flight."""
+
+
+class FrontContext:
+    """
+    Shared by the fronts of all listeners of one server.
+
+    Args:
+        app: answers what is no upgrade. Its `scope["state"]` has `app_state` and, for each request: `host` (authority
+            that the client asked for, lower-case), `scheme`, `client_ip` (these three by a trusted proxy's word, if
+            there is one), `target` (path and query as sent; an empty query is seen only there) and `control`.
+        upgrade: see `Upgrade`.
+        max_head_bytes: of a request head, its empty line included; more is answered 431.
+        head_timeout_s: from the first byte of a head to its end, and for the first byte of a new connection.
+        idle_timeout_s: for the first byte of a later request; for each next byte of a body; for a client to take
+            what it was sent.
+        max_sockets: at once, those that became WebSockets included; one more is answered 503.
+        upgraded: how many sockets the WebSocket side holds at the moment.
+        trusted: proxies that are believed.
+
+    Attributes:
+        fronts: the open ones.
+        closing: no new request is taken any more.
+        accepted: connections so far, those over `max_sockets` included.
+        requests, upgrades: heads handed to the application and to `upgrade` so far.
+        refused: answers of the fronts themselves so far, by status.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        upgrade: Upgrade,
+        *,
+        app_state: Mapping[str, Any] | None = None,
+        max_head_bytes: int = 64 * 1024,
+        head_timeout_s: float = 10.0,
+        idle_timeout_s: float = 75.0,
+        max_sockets: int = 120_000,
+        upgraded: Callable[[], int] = lambda: 0,
+        trusted: TrustedProxies | None = None,
+    ) -> None:
+        self._app = app
+        self.upgrade = upgrade
+        self.app_state = dict(app_state or {})
+        self.max_head_bytes = max_head_bytes
+        self.head_timeout_s = head_timeout_s
+        self.idle_timeout_s = idle_timeout_s
+        self.max_sockets = max_sockets
+        self.upgraded = upgraded
+        self.trusted = trusted if trusted is not None else TrustedProxies(())
+        self.config = Config(
+            app=self._run,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,  # set here, see _dated
+            proxy_headers=False,
+        )
+        self.config.load()
+        self.server_state = ServerState()
+        self.fronts: set[Gate] = set()
+        self.closing = False
+        self.accepted = 0
+        self.requests = 0
+        self.upgrades = 0
+        self.refused: dict[int, int] = {}
+        self._period_s = min(1.0, max(0.02, min(head_timeout_s, idle_timeout_s) / 4))
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._emptied = asyncio.Event()
+        self._second = 0
+
+    @property
+    def full(self) -> bool:
+        """Are there as many sockets as there may be."""
+        return len(self.fronts) + self.upgraded() >= self.max_sockets
+
+    def add(self, front: Gate) -> None:
+        """A front is open from now on. Repeating it is harmless."""
+        self.fronts.add(front)
+        if self._sweeper is None:
+            self._sweep()
+
+    def discard(self, front: Gate) -> None:
+        """A front is closed, or another protocol has its place. Repeating it is harmless."""
+        self.fronts.discard(front)
+        if self.closing and not self.fronts:
+            self._emptied.set()
+
+    def refusal(self, status: int, reason: str) -> bytes:
+        """A whole answer of the front itself, after which the connection ends; it is counted."""
+        self.refused[status] = self.refused.get(status, 0) + 1
+        self._dated()
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
+        lines += [b"%b: %b" % header for header in self.server_state.default_headers]
+        body = reason.encode() + b"\n"
+        lines += [b"content-type: text/plain; charset=utf-8", b"content-length: %d" % len(body), b"connection: close"]
+        return b"\r\n".join([*lines, b"", body])
+
+    async def drain(self, timeout_s: float) -> int:
+        """
+        End all fronts: idle ones at once, the others after the request that is in flight. Listeners are closed before.
+
+        Args:
+            timeout_s: after so long, what is left is cut off. Requests whose client is gone are waited for as well.
+
+        Returns:
+            how many connections were cut off.
+        """
+        self.closing = True
+        until = time.monotonic() + timeout_s
+        waiting = list(self.fronts)
+        for start in range(0, len(waiting), _SLICE):
+            for front in waiting[start : start + _SLICE]:
+                front.retire()
+            await asyncio.sleep(0)
+        if self.fronts:
+            self._emptied.clear()
+            try:
+                await asyncio.wait_for(self._emptied.wait(), max(0.0, until - time.monotonic()))
+            except TimeoutError:
+                pass
+        await self._wait_for_requests(max(0.0, until - time.monotonic()))
+        cut = list(self.fronts)
+        for front in cut:
+            front.abort()
+        await asyncio.sleep(0)  # the applications hear of it before they are cancelled, and so say nothing more
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self._wait_for_requests(_LAST_WORDS_S)
+        return len(cut)
+
+    async def _wait_for_requests(self, timeout_s: float) -> None:
+        tasks = set(self.server_state.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def _run(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application, whose cancellation at the end of the server is no error to report."""
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.closing:
+                raise
+
+    def _sweep(self) -> None:
+        """Expire what is over time, and come again as long as there is anybody."""
+        self._dated()
+        now = time.monotonic()
+        self._expire([front for front in self.fronts if front.deadline <= now])
+        self._sweeper = None
+        if self.fronts:
+            self._sweeper = asyncio.get_running_loop().call_later(self._period_s, self._sweep)
+
+    def _expire(self, fronts: Sequence[Gate]) -> None:
+        now = time.monotonic()
+        for front in fronts[:_SLICE]:
+            if front.deadline <= now:  # it may have moved on while it waited for its slice
+                front.expire()
+        if len(fronts) > _SLICE:
+            asyncio.get_running_loop().call_soon(self._expire, fronts[_SLICE:])
+
+    def _dated(self) -> None:
+        """Keep the Date of answers right to the sweep's period (RFC 9110, 6.6.1)."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self.server_state.default_headers = [(b"date", formatdate(now, usegmt=True).encode())]
