@@ -989,6 +989,20 @@ async def test_refused_upgrade_ends_the_connection_after_its_answer() -> None:
 
 
 @both_loops
+@pytest.mark.parametrize("path", ["/client/hubs/h", "/client?hub=h", "//Client/", "/clients/mqtt/hubs/h"])
+async def test_request_for_a_clients_endpoint_that_is_no_upgrade_is_answered_by_the_websocket_side(path: str) -> None:
+    side = Taken()
+    async with serve(echo, side.upgrade) as served:
+        client = await served.connect()
+        await client.send(get(path))
+        await eventually(lambda: bool(side.heads))
+
+        assert [head.target for head in side.heads] == [path]
+        assert served.context.requests == 0
+        client.close()
+
+
+@both_loops
 async def test_post_that_offers_websocket_is_a_plain_request() -> None:
     async with serve(echo) as served:
         client = await served.connect()

@@ -29,6 +29,7 @@ from hubwire.edge.context import FrontContext
 from hubwire.edge.head import Head, RequestFault, parse_head, serialise
 from hubwire.edge.inner import RestProtocol
 from hubwire.edge.proxies import peer_address
+from hubwire.gateway.handshake import is_client_path
 from hubwire.model.http import RequestHead
 
 __all__ = ["Front", "FrontContext"]
@@ -275,7 +276,8 @@ class Front(asyncio.Protocol):
         client_ip, scheme, host = self._peer, str(self._scheme), head.host
         if self._proxied:
             client_ip, scheme, host = context.trusted.resolve(client_ip, head.headers, scheme, host)
-        if head.websocket:
+        # Clients' endpoints are the WebSocket side's, which also says what is wrong with a request that is no upgrade.
+        if head.websocket or is_client_path(head.target):
             self._hand_over(RequestHead(head.method, head.target, head.headers, scheme, host, client_ip), rest)
         else:
             state = {

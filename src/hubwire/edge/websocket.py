@@ -88,7 +88,7 @@ class Clients:
         try:
             opening = self.gateway.decide(head)
         except HandshakeRefused as refusal:
-            transport.write(_refusal(refusal))
+            transport.write(_refusal(refusal, with_body=head.method != "HEAD"))
             return None
         client = ClientProtocol(self, transport, opening)
         transport.set_protocol(client)
@@ -472,7 +472,7 @@ def _switching(opening: Opening) -> bytes:
     )
 
 
-def _refusal(refusal: HandshakeRefused) -> bytes:
+def _refusal(refusal: HandshakeRefused, *, with_body: bool) -> bytes:
     body = refusal.text.encode()
     phrase = HTTPStatus(refusal.status).phrase
     more = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers.items())
@@ -481,4 +481,4 @@ def _refusal(refusal: HandshakeRefused) -> bytes:
         f"HTTP/1.1 {refusal.status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n{challenge}{more}\r\n"
     )
-    return head.encode() + body
+    return head.encode() + body if with_body else head.encode()
