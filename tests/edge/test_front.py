@@ -988,8 +988,8 @@ async def test_refused_upgrade_ends_the_connection_after_its_answer() -> None:
         await assert_ended(client)
 
 
-@both_loops
 @pytest.mark.parametrize("path", ["/client/hubs/h", "/client?hub=h", "//Client/", "/clients/mqtt/hubs/h"])
+@both_loops
 async def test_request_for_a_clients_endpoint_that_is_no_upgrade_is_answered_by_the_websocket_side(path: str) -> None:
     side = Taken()
     async with serve(echo, side.upgrade) as served:
