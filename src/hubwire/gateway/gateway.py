@@ -200,21 +200,23 @@ class Gateway:
             return None
         for frame in session.outgoing():
             self._node.reply(connection, frame)
+        return self._in_order(connection, requests) if requests else None
+
+    def _in_order(self, connection: Connection, requests: Sequence[ClientRequest]) -> Awaitable[None] | None:
         for position, request in enumerate(requests, start=1):
+            if not connection.alive:
+                break  # the one before ended it
             waiting = self._requests.handle(connection, request)
             if waiting is not None:
                 rest = requests[position:]
-                return self._one_by_one(connection, waiting, rest) if rest else waiting
+                return self._then(connection, waiting, rest) if rest else waiting
         return None
 
-    async def _one_by_one(
-        self, connection: Connection, waiting: Awaitable[None], rest: Sequence[ClientRequest]
-    ) -> None:
+    async def _then(self, connection: Connection, waiting: Awaitable[None], rest: Sequence[ClientRequest]) -> None:
         await waiting
-        for request in rest:
-            more = self._requests.handle(connection, request)
-            if more is not None:
-                await more
+        more = self._in_order(connection, rest)
+        if more is not None:
+            await more
 
     def settle(self) -> None:
         """Write out what was accepted so far, for a client that leaves before the turn is over."""

@@ -84,5 +84,5 @@ class Telemetry:
         self.requests[key] = self.requests.get(key, 0) + 1
 
     def count_ack_error(self, name: str) -> None:
-        """A request with an ack id failed under this name."""
+        """A client's request failed under this name, whether or not it asked for an ack."""
         self.ack_errors[name] = self.ack_errors.get(name, 0) + 1

@@ -1,0 +1,116 @@
+"""A gateway with its node, and clients that are sinks."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from doubles import ALL_ROLES, HUB, Directory, Keys, RecordingSink, VirtualLoop, head, settle
+from hubwire.adapters.bus_memory import MemoryExchange
+from hubwire.auth.principals import Principals
+from hubwire.cluster.node import Node
+from hubwire.gateway.gateway import Gateway, Opening
+from hubwire.gateway.handshake import HandshakeRefused
+from hubwire.hub.connection import Connection
+from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.protocols.catalog import QueueLimits
+
+__all__ = ["JSON", "RELIABLE", "URL", "Client", "House"]
+
+JSON = "json.webpubsub.azure.v1"
+RELIABLE = "json.reliable.webpubsub.azure.v1"
+URL = f"/client/hubs/{HUB.hub}"
+
+
+class House:
+    """
+    One server without its edge.
+
+    Attributes:
+        clock: seconds since 1970, for tokens.
+    """
+
+    def __init__(self, quota: int = 100) -> None:
+        self.clock = 1_700_000_000.0
+        self.loop = VirtualLoop()
+        self.telemetry = Telemetry(quota)
+        self.exchange = MemoryExchange()
+        self.node = Node(self.exchange.bus(), self.telemetry, self.loop)
+        self.directory = Directory()
+        self.principals = Principals(Keys(), (), 60, lambda: self.clock)
+        self.gateway = Gateway(self.node, self.principals, self.directory, self.telemetry, QueueLimits(messages=5))
+        self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
+        self.node.on_end.append(lambda *what: self.ended.append(what))
+
+    def token(
+        self,
+        user_id: str | None = None,
+        roles: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        audience: str = f"http://localhost:8080{URL}",
+    ) -> str:
+        return self.principals.issue_client_token(HUB.resource, audience, user_id, roles, groups, 5)
+
+    def decide(self, *offers: str, url: str = URL, **query: str) -> Opening:
+        """An upgrade request with this query."""
+        return self.gateway.decide(head(f"{url}?{urlencode(query)}", offers=offers))
+
+    def refusal(self, *offers: str, url: str = URL, **query: str) -> HandshakeRefused | None:
+        """What is answered instead of 101, if anything."""
+        try:
+            self.decide(*offers, url=url, **query)
+        except HandshakeRefused as refusal:
+            return refusal
+        return None
+
+    async def client(
+        self,
+        *offers: str,
+        user_id: str | None = None,
+        roles: Sequence[str] = ALL_ROLES,
+        groups: Sequence[str] = (),
+        **query: str,
+    ) -> "Client":
+        """Somebody whom nothing refuses."""
+        query.setdefault("access_token", self.token(user_id, roles, groups))
+        sink = RecordingSink()
+        connection = await self.gateway.begin(self.decide(*offers, **query), sink)
+        assert connection is not None
+        await settle()
+        return Client(self, connection, sink)
+
+    async def json(self, **more: Any) -> "Client":
+        """A plain JSON client whose `connected` message was taken."""
+        client = await self.client(JSON, **more)
+        client.sink.forget()
+        return client
+
+
+class Client:
+    """Somebody who was let in."""
+
+    def __init__(self, house: House, connection: Connection, sink: RecordingSink) -> None:
+        self.house = house
+        self.connection = connection
+        self.sink = sink
+
+    async def say(self, *messages: dict[str, Any] | str | bytes) -> list[Any]:
+        """Some messages one after the other; returns what they are answered."""
+        before = len(self.sink.frames)
+        for message in messages:
+            payload = json.dumps(message) if isinstance(message, dict) else message
+            waiting = self.house.gateway.receive(self.connection, payload)
+            if waiting is not None:
+                await waiting
+        await settle()
+        return [json.loads(frame.payload) for frame in self.sink.frames[before:]]
+
+    def drop(self, code: int = 1006, category: CloseCategory = CloseCategory.NORMAL) -> None:
+        """Its socket is gone."""
+        self.house.gateway.lost(self.connection, self.sink, code, category)
+
+    @property
+    def recovery(self) -> dict[str, str]:
+        """The query with which it may come back."""
+        token = next(row["reconnectionToken"] for row in self.sink.received if "reconnectionToken" in row)
+        return {"awps_connection_id": self.connection.id, "awps_reconnection_token": token}
