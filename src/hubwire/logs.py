@@ -1,19 +1,21 @@
 """
 Records to lines: readable text, or one JSON object a line in the shape of the service's resource logs.
 
+Names that strangers chose stand in many records. Nothing in them can begin a line of its own or move a terminal's cursor.
+
 Whoever logs an event of a category gives its fields as `extra={"record": {…}}`. Names that the record format has at its
 top are put there, all others under `properties`.
 
 Source: the service's monitoring data reference (record format, categories, levels).
 """
 
+import json
 import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
-
-import msgspec
 
 from hubwire.settings import LogFormat, LogLevel
 
@@ -34,11 +36,12 @@ _LEVELS: Final = {
     logging.CRITICAL: "Error",
 }
 _AT_TOP: Final = frozenset({"operationName", "callerIpAddress"})
+_QUOTED: Final = re.compile(r'[ "=]')
 _ROOT: Final = "hubwire"
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line. Control characters in what strangers sent are escaped by JSON itself."""
+    """One JSON object a line, in ASCII."""
 
     def __init__(self, resource_id: str) -> None:
         super().__init__()
@@ -58,18 +61,23 @@ class JsonLines(logging.Formatter):
             **{name: fields.get(name) for name in sorted(_AT_TOP)},
             "properties": properties,
         }
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return json.dumps(line, default=str, separators=(",", ":"))
 
 
 class TextLines(logging.Formatter):
-    """Time, level, message, and the fields that have a value."""
+    """Time, level, message, and the fields that have a value; the lines of a traceback below it are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
         fields: Mapping[str, Any] = getattr(record, "record", {})
         shown = " ".join(f"{name}={_plain(value)}" for name, value in fields.items() if value not in (None, ""))
-        line = f"{time} {record.levelname.lower():7} {record.getMessage()}" + (f"  {shown}" if shown else "")
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{time} {record.levelname.lower():7} {_printable(record.getMessage())}" + (
+            f"  {shown}" if shown else ""
+        )
+        if record.exc_info:
+            trace = self.formatException(record.exc_info).splitlines()
+            line = "\n".join([line, *(f"  {_printable(part)}" for part in trace)])
+        return line
 
 
 def configure(
@@ -101,8 +109,16 @@ def _category(record: logging.LogRecord) -> str:
 
 
 def _plain(value: object) -> str:
-    """No line breaks or other control characters: a name that a stranger chose cannot forge a line."""
+    """As it is, or in quotes if it could be taken for more than one field."""
     text = str(value)
-    if text.isprintable() and " " not in text:
+    if text.isprintable() and not _QUOTED.search(text):
         return text
-    return msgspec.json.encode(text).decode()
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_printable(text)}"'
+
+
+def _printable(text: str) -> str:
+    """Line breaks and all else that does not show, escaped as in Python."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

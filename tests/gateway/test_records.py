@@ -1,0 +1,236 @@
+"""What is written down about clients, and what never is."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from doubles import HUB, RecordingSink, head, settle
+from gateway.house import JSON, RELIABLE, URL, House
+from hubwire.gateway.handshake import HandshakeRefused
+from hubwire.logs import JsonLines, TextLines
+from hubwire.model.commands import Close, to_hub
+from hubwire.model.errors import ProtocolViolation
+from hubwire.model.telemetry import CloseCategory
+
+
+class Written(logging.Handler):
+    """
+    Everything that was recorded.
+
+    Attributes:
+        records: as they came.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def fields(self, operation: str) -> list[dict[str, Any]]:
+        """Fields of the records of one operation."""
+        found = [getattr(record, "record", {}) for record in self.records]
+        return [fields for fields in found if fields.get("operationName") == operation]
+
+    def levels(self, operation: str) -> list[int]:
+        return [row.levelno for row in self.records if getattr(row, "record", {}).get("operationName") == operation]
+
+    @property
+    def operations(self) -> list[str]:
+        return [getattr(record, "record", {}).get("operationName", record.getMessage()) for record in self.records]
+
+    @property
+    def text(self) -> str:
+        """Everything, in both formats."""
+        formats = (TextLines(), JsonLines("/default"))
+        return "\n".join(format.format(record) for record in self.records for format in formats)
+
+
+@pytest.fixture
+def written() -> Iterator[Written]:
+    """Everything that is recorded at any level."""
+    handler = Written()
+    logger = logging.getLogger("hubwire")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_connection_is_recorded_from_its_beginning_to_its_end(house: House, written: Written) -> None:
+    client = await house.client(RELIABLE, user_id="u")
+    client.drop()
+    await house.gateway.begin(house.decide(**client.recovery), sink := RecordingSink())
+    house.gateway.lost(client.connection, sink, 1000, CloseCategory.NORMAL)
+
+    assert written.operations == ["ConnectionStarted", "ConnectionRecovered", "ConnectionEnded"]
+    expected = {
+        "callerIpAddress": "192.0.2.1",
+        "collection": "Connection",
+        "hub": HUB.hub,
+        "connectionId": client.connection.id,
+        "userId": "u",
+        "subprotocol": RELIABLE,
+    }
+    for operation in written.operations:
+        (fields,) = written.fields(operation)
+        assert expected.items() <= fields.items()
+        assert written.levels(operation) == [logging.INFO]
+    (end,) = written.fields("ConnectionEnded")
+    assert (end["category"], end["code"]) == ("Normal", 1000)
+
+
+@pytest.mark.parametrize(
+    ("category", "operation", "level"),
+    [
+        (CloseCategory.NORMAL, "ConnectionEnded", logging.INFO),
+        (CloseCategory.CLOSED_BY_APP_SERVER, "ConnectionEnded", logging.INFO),
+        (CloseCategory.SERVICE_RELOAD, "ConnectionEnded", logging.INFO),
+        (CloseCategory.SLOW_CLIENT, "ConnectionAborted", logging.WARNING),
+        (CloseCategory.PING_TIMEOUT, "ConnectionAborted", logging.WARNING),
+        (CloseCategory.BAD_REQUEST, "ConnectionAborted", logging.WARNING),
+    ],
+)
+async def test_end_that_somebody_may_want_to_mend_is_a_warning(
+    house: House, written: Written, category: CloseCategory, operation: str, level: int
+) -> None:
+    client = await house.client(JSON)
+
+    house.node.close(client.connection, 1008, "why", category)
+
+    assert written.operations[-1] == operation
+    assert written.records[-1].levelno == level
+    assert written.records[-1].getMessage() == "why"
+    assert written.fields(operation)[0]["category"] == category.value
+
+
+async def test_reason_that_the_application_gave_is_recorded(house: House, written: Written) -> None:
+    await house.client(JSON)
+
+    await house.node.ask(Close(to_hub(HUB), reason="enough"))
+
+    assert "Reason: enough" in written.records[-1].getMessage()
+
+
+@pytest.mark.parametrize(("token", "status", "collection"), [("", 401, "Authorization"), ("good", 429, "Throttling")])
+def test_refusal_is_recorded_with_its_status_and_cause(
+    written: Written, token: str, status: int, collection: str
+) -> None:
+    house = House(quota=0)
+    house.refusal(access_token=house.token() if token else "")
+
+    (fields,) = written.fields("ConnectionRefused")
+    assert (fields["statusCode"], fields["collection"], fields["url"]) == (status, collection, URL)
+    assert fields["callerIpAddress"] == "192.0.2.1"
+    assert written.levels("ConnectionRefused") == [logging.WARNING]
+
+
+def test_cause_of_a_bad_token_is_recorded_and_not_told(house: House, written: Written) -> None:
+    refusal = house.refusal(access_token=house.token(audience="http://elsewhere/client/hubs/chat"))
+
+    assert refusal is not None
+    assert "audience" in written.records[-1].getMessage()
+    assert "audience" not in refusal.text
+
+
+def test_refused_recovery_is_recorded(house: House, written: Written) -> None:
+    house.decide(awps_connection_id="c" * 1000, awps_reconnection_token="t")
+
+    (fields,) = written.fields("ConnectionRecoveryRefused")
+    assert (fields["connectionId"], fields["hub"]) == ("c" * 256, HUB.hub)
+
+
+async def test_messages_are_recorded_when_they_are_traced(house: House, written: Written) -> None:
+    client = await house.json(roles=["webpubsub.sendToGroup.g"], user_id="u")
+    await client.say({"type": "sendToGroup", "group": "g", "data": "payload"})
+    await client.say({"type": "sendToGroup", "group": "h", "data": "payload"})
+    await client.say({"type": "joinGroup", "group": "h"})
+    await client.say({"type": "event", "event": "e", "data": "payload"})
+
+    traced = written.records[1:]
+    assert [row.name for row in traced] == ["hubwire.messaging"] * 4
+    assert [(fields.get("group"), fields.get("event")) for fields in (row.record for row in traced)] == [  # type: ignore[attr-defined]
+        ("g", None),
+        ("h", None),
+        ("h", None),
+        (None, "e"),
+    ]
+    assert written.operations[1:] == [
+        "SendToGroup",
+        "RefusedForbidden",
+        "RefusedForbidden",
+        "RefusedInternalServerError",
+    ]
+    assert "payload" not in written.text
+
+
+async def test_messages_are_not_recorded_unless_they_are_traced(house: House, written: Written) -> None:
+    logging.getLogger("hubwire").setLevel(logging.INFO)
+    client = await house.json()
+
+    await client.say({"type": "sendToGroup", "group": "g", "data": 1})
+
+    assert written.operations == ["ConnectionStarted"]
+
+
+async def test_no_token_query_header_or_payload_is_ever_recorded(house: House, written: Written) -> None:
+    """Whatever becomes of a client: let in, refused, recovered, badly recovered, broken, closed."""
+    secrets = ["s3cret-header", "s3cret-query", "s3cret-payload", "s3cret-recovery"]
+    more = {"custom": "s3cret-query"}
+    headers = [("Authorization", "Bearer s3cret-header"), ("Cookie", "s3cret-header")]
+    for target in (URL, "/client", "/elsewhere", "/client/hubs/1"):
+        with pytest.raises(HandshakeRefused):
+            house.gateway.decide(head(f"{target}?custom=s3cret-query&access_token=s3cret-query", headers=headers))
+    good = house.token("u", groups=["g"])
+    client = await house.client(RELIABLE, access_token=good, **more)
+    client.connection.permissions.grant("sendToGroup", "g")
+    recovery = client.recovery
+    for message in (
+        '{"type":"sendToGroup","group":"g","data":"s3cret-payload"}',
+        '{"type":"event","event":"e","data":"s3cret-payload"}',
+    ):
+        await client.say(message)
+    client.drop()
+    house.decide(awps_connection_id=client.connection.id, awps_reconnection_token="s3cret-recovery", **more)
+    sink = RecordingSink()
+    await house.gateway.begin(house.decide(RELIABLE, access_token="s3cret-query", **recovery, **more), sink)
+    secrets += [good, recovery["awps_reconnection_token"]]
+    secrets += [row["reconnectionToken"] for row in sink.received if "reconnectionToken" in row]
+    house.gateway.receive(client.connection, '{"type":"s3cret-payload"}')
+    simple = await house.client(**more)
+    house.gateway.receive(simple.connection, "s3cret-payload")
+    broken = await house.client(JSON, **more)
+    house.gateway.violated(broken.connection, ProtocolViolation("message too big", 1009))
+    await settle()
+
+    operations = set(written.operations)
+    assert {"ConnectionStarted", "ConnectionRecovered", "ConnectionRecoveryRefused", "ConnectionRefused"} <= operations
+    assert {"ConnectionAborted", "SendToGroup", "RefusedInternalServerError"} <= operations
+    assert len(secrets) == 7
+    for secret in secrets:
+        assert secret not in written.text
+        assert not any(secret in repr(vars(record)) for record in written.records)
+
+
+async def test_name_that_a_stranger_chose_cannot_forge_a_line(house: House, written: Written) -> None:
+    """Neither in the text of a record nor in its fields."""
+    forged = "x\n2026-01-01T00:00:00.000+00:00 info    Connection started\r\x85\u2028\x1b[2J"
+    client = await house.client(user_id=forged, roles=[], webpubsub_mode="sendToGroup", group=forged)
+    house.gateway.receive(client.connection, "hello")
+    house.decide(awps_connection_id=forged, awps_reconnection_token="t")
+
+    assert len(written.records) == 4
+    for row in written.records:
+        for format in (TextLines(), JsonLines("/default")):
+            line = format.format(row)
+            assert line.isprintable()
