@@ -281,6 +281,10 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         self._now = end
         await settle()
 
+    def jump(self, seconds: float) -> None:
+        """Let time pass without anything happening, as in a process that was stopped."""
+        self._now += seconds
+
     @property
     def timers(self) -> int:
         """How many are set."""

@@ -1,7 +1,7 @@
 """
 Records to lines: readable text, or one JSON object a line in the shape of the service's resource logs.
 
-Names that strangers chose stand in many records. Nothing in them can begin a line of its own or move a terminal's cursor.
+Names that strangers chose stand in many records. Nothing in them begins a line of its own or moves a terminal's cursor.
 
 Whoever logs an event of a category gives its fields as `extra={"record": {…}}`. Names that the record format has at its
 top are put there, all others under `properties`.

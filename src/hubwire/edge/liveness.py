@@ -9,12 +9,14 @@ webSocketKeepAliveIntervalInSeconds, default 20.
 """
 
 import asyncio
+from itertools import chain, islice
 from typing import Final, Protocol
 
 __all__ = ["Liveness", "Watched"]
 
 _MISSED: Final = 3
 _TICK_S: Final = 1.0
+_LONGEST_TICK_S: Final = 2.0
 _SLICE: Final = 500
 
 
@@ -36,66 +38,73 @@ class Watched(Protocol):
 class Liveness:
     """
     Attributes:
-        now: whole seconds since this clock started; clients copy it into `last_seen`.
+        now: whole seconds that this clock ran; clients copy it into `last_seen`. It stands still while there are no
+            clients, and while this process does: time in which nothing could be heard is nobody's silence.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now = 0
         self._loop = loop
-        # For each interval, clients and when they are due. Entries of one interval are in the order of their time.
-        self._due: dict[int, dict[Watched, int]] = {}
-        self._interval: dict[Watched, int] = {}
+        self._ran = 0.0
+        self._looked = 0.0
+        # Clients by the second in which they are due and the interval that led to it; and these two by client.
+        self._due: dict[tuple[int, int], dict[Watched, None]] = {}
+        self._when: dict[Watched, tuple[int, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._started = loop.time()
 
     def watch(self, client: Watched) -> None:
         """Begin to look after a client."""
-        client.last_seen = self.now
-        self._enter(client)
         if self._timer is None:
+            self._looked = self._loop.time()
             self._timer = self._loop.call_later(_TICK_S, self._tick)
+        client.last_seen = self.now
+        self._enter(client, self.now, client.keep_alive_s())
 
     def forget(self, client: Watched) -> None:
         """The client is gone by other means. Harmless if it is not watched."""
-        interval = self._interval.pop(client, None)
-        if interval is not None:
-            del self._due[interval][client]
+        when = self._when.pop(client, None)
+        if when is not None:
+            due = self._due[when]
+            del due[client]
+            if not due:
+                del self._due[when]
 
-    def _enter(self, client: Watched) -> None:
-        interval = client.keep_alive_s()
-        self._interval[client] = interval
-        self._due.setdefault(interval, {})[client] = self.now + interval
+    def _enter(self, client: Watched, since: int, interval: int) -> None:
+        when = (since + interval, interval)
+        self._when[client] = when
+        self._due.setdefault(when, {})[client] = None
 
     def _tick(self) -> None:
         self._timer = None
-        self.now = int(self._loop.time() - self._started)
-        self._look(list(self._due))
-        if self._interval:
+        time = self._loop.time()
+        self._ran += min(time - self._looked, _LONGEST_TICK_S)
+        self._looked = time
+        self.now = int(self._ran)
+        self._look()
+        if self._when:
             self._timer = self._loop.call_later(_TICK_S, self._tick)
 
-    def _look(self, intervals: list[int]) -> None:
+    def _look(self) -> None:
         """Look after those who are due, some at a time: a ping costs a system call, and others want their turn."""
-        for interval in intervals:
-            due = self._due.get(interval, {})
-            over: list[Watched] = []
-            for client, when in due.items():
-                if when > self.now or len(over) == _SLICE:
-                    break
-                over.append(client)
-            for client in over:
-                self._look_after(client, interval)
-            if len(over) == _SLICE:
-                self._loop.call_soon(self._look, [interval])
+        times = sorted(when for when in self._due if when[0] <= self.now)
+        over = list(islice(chain.from_iterable(self._due[when] for when in times), _SLICE))
+        for client in over:
+            if client in self._when:  # it may have left while others were looked after
+                self._look_after(client)
+        if len(over) == _SLICE:
+            self._loop.call_soon(self._look)
 
-    def _look_after(self, client: Watched, interval: int) -> None:
-        if self._interval.get(client) != interval:
-            return  # it left while others were looked after
-        del self._due[interval][client]
+    def _look_after(self, client: Watched) -> None:
+        _, interval = self._when[client]
+        self.forget(client)
         silence = self.now - client.last_seen
         if silence >= _MISSED * interval:
-            del self._interval[client]
             client.give_up()
             return
-        self._enter(client)
-        if silence >= interval:
+        # The setting may have changed. Who is silent by the new one was not asked under it, and is so now.
+        new = client.keep_alive_s()
+        if silence >= min(interval, new):
+            self._enter(client, self.now, new)
             client.ping()
+        else:
+            self._enter(client, client.last_seen, new)

@@ -1,0 +1,234 @@
+"""Who is pinged, who is given up, and when."""
+
+from itertools import pairwise
+
+import pytest
+
+from doubles import VirtualLoop
+from hubwire.edge.liveness import Liveness
+
+
+class Client:
+    """
+    Attributes:
+        interval: what its hub's setting says now.
+        pinged: seconds on the loop's clock, as is `given_up`.
+        answers: does it answer a ping.
+    """
+
+    def __init__(self, house: "House", interval: int = 20, answers: bool = False) -> None:
+        self.house = house
+        self.last_seen = 0
+        self.interval = interval
+        self.answers = answers
+        self.pinged: list[float] = []
+        self.given_up: list[float] = []
+
+    def keep_alive_s(self) -> int:
+        return self.interval
+
+    def ping(self) -> None:
+        self.pinged.append(self.house.time)
+        if self.answers:
+            self.say()
+
+    def say(self) -> None:
+        """Some bytes come from it."""
+        self.last_seen = self.house.liveness.now
+
+    def give_up(self) -> None:
+        self.given_up.append(self.house.time)
+
+
+class House:
+    def __init__(self) -> None:
+        self.loop = VirtualLoop()
+        self.start = self.loop.time()
+        self.liveness = Liveness(self.loop)
+
+    @property
+    def time(self) -> float:
+        return self.loop.time() - self.start
+
+    def watch(self, interval: int = 20, answers: bool = False) -> Client:
+        client = Client(self, interval, answers)
+        self.liveness.watch(client)
+        return client
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_silent_client_is_pinged_after_its_interval_and_given_up_after_three(house: House) -> None:
+    client = house.watch(20)
+
+    await house.loop.advance(19)
+    assert client.pinged == []
+    await house.loop.advance(100)
+
+    assert (client.pinged, client.given_up) == ([20, 40], [60])
+
+
+async def test_client_that_answers_is_pinged_at_each_interval_and_never_given_up(house: House) -> None:
+    client = house.watch(20, answers=True)
+
+    await house.loop.advance(200)
+
+    assert (client.pinged, client.given_up) == ([20, 40, 60, 80, 100, 120, 140, 160, 180, 200], [])
+
+
+async def test_silence_is_counted_from_the_last_sign_of_life(house: House) -> None:
+    client = house.watch(20)
+    await house.loop.advance(13)
+    client.say()
+
+    await house.loop.advance(100)
+
+    assert (client.pinged, client.given_up) == ([33, 53], [73])
+
+
+async def test_busy_client_is_never_pinged(house: House) -> None:
+    """Any byte is a sign of life."""
+    client = house.watch(5)
+    for _ in range(50):
+        await house.loop.advance(2)
+        client.say()
+
+    assert (client.pinged, client.given_up) == ([], [])
+
+
+@pytest.mark.parametrize("interval", [1, 7, 120])
+async def test_each_hub_has_its_own_interval(house: House, interval: int) -> None:
+    client, other = house.watch(interval), house.watch(20)
+
+    await house.loop.advance(400)
+
+    assert (client.pinged, client.given_up) == ([interval, 2 * interval], [3 * interval])
+    assert (other.pinged, other.given_up) == ([20, 40], [60])
+
+
+async def test_interval_is_asked_for_again_each_time(house: House) -> None:
+    client = house.watch(5, answers=True)
+    await house.loop.advance(5)
+    client.interval = 20
+    await house.loop.advance(50)
+
+    assert client.pinged == [5, 10, 30, 50]
+
+
+@pytest.mark.parametrize("seen", [0, 1, 19])
+async def test_shorter_interval_gives_nobody_up_who_was_not_asked(house: House, seen: int) -> None:
+    """Whole crowds were rightly silent under the longer one."""
+    alive, dead = house.watch(20, answers=True), house.watch(20)
+    await house.loop.advance(seen)
+    for client in (alive, dead):
+        client.say()
+        client.interval = 2
+
+    await house.loop.advance(60)
+
+    assert (len(alive.pinged) > 10, alive.given_up) == (True, [])
+    assert (len(dead.pinged) > 0, len(dead.given_up)) == (True, 1)
+
+
+async def test_client_that_is_forgotten_is_left_alone(house: House) -> None:
+    client, other = house.watch(20), house.watch(20)
+    await house.loop.advance(10)
+
+    house.liveness.forget(client)
+    house.liveness.forget(client)
+    await house.loop.advance(100)
+
+    assert (client.pinged, client.given_up) == ([], [])
+    assert other.given_up == [60]
+
+
+async def test_client_that_was_given_up_is_forgotten(house: House) -> None:
+    client = house.watch(1)
+    await house.loop.advance(100)
+    house.liveness.forget(client)
+
+    assert client.given_up == [3]
+    assert house.loop.timers == 0
+
+
+async def test_clock_stands_still_while_nobody_is_there(house: House) -> None:
+    assert house.loop.timers == 0
+    client = house.watch()
+    assert house.loop.timers == 1
+
+    house.liveness.forget(client)
+    await house.loop.advance(2)
+
+    assert house.loop.timers == 0
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_first_client_after_a_quiet_time_is_not_taken_for_a_silent_one(house: House, before: bool) -> None:
+    """The clock stood still meanwhile, and time did not."""
+    if before:
+        house.liveness.forget(house.watch())
+    await house.loop.advance(1000)
+    client = house.watch(20)
+
+    await house.loop.advance(19)
+    assert (client.pinged, client.given_up) == ([], [])
+    await house.loop.advance(100)
+    assert (client.pinged, client.given_up) == ([1020, 1040], [1060])
+
+
+async def test_second_client_does_not_start_a_second_clock(house: House) -> None:
+    house.watch()
+    await house.loop.advance(0.5)
+    house.watch()
+
+    assert house.loop.timers == 1
+
+
+async def test_time_in_which_the_process_stood_still_is_nobodys_silence(house: House) -> None:
+    """It was stopped, or its machine slept: nobody could be heard, and nobody was asked."""
+    dead, alive = house.watch(5), house.watch(5, answers=True)
+    house.loop.jump(1000)
+
+    await house.loop.advance(2)
+    assert (dead.given_up, alive.given_up) == ([], [])
+
+    await house.loop.advance(20)
+    assert (len(dead.pinged), len(dead.given_up)) == (2, 1)
+    assert len(alive.pinged) > 2
+    assert alive.given_up == []
+
+
+async def test_thousands_are_looked_after_some_at_a_time(house: House) -> None:
+    """A ping costs a system call, and others want their turn."""
+    clients = [house.watch(1) for _ in range(1200)]
+    turns = [0]
+
+    def count() -> None:
+        turns.append(sum(len(client.pinged) for client in clients))
+        if turns[-1] < 1200:
+            house.loop.call_soon(count)
+
+    count()
+    await house.loop.advance(1)
+
+    assert turns[-1] == 1200
+    assert max(later - earlier for earlier, later in pairwise(turns)) <= 500
+    await house.loop.advance(3)
+    assert all((len(client.pinged), len(client.given_up)) == (2, 1) for client in clients)
+
+
+async def test_client_that_leaves_while_others_are_looked_after_is_left_alone(house: House) -> None:
+    first, second = Client(house, 1), Client(house, 1)
+    leaving = {first: second, second: first}
+    for client in leaving:
+        client.ping = lambda client=client: house.liveness.forget(leaving[client])  # type: ignore[misc, method-assign]
+        house.liveness.watch(client)
+
+    await house.loop.advance(1)
+
+    assert (first.given_up, second.given_up) == ([], [])
+    await house.loop.advance(2)
+    assert len(first.given_up) + len(second.given_up) == 1
