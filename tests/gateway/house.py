@@ -1,5 +1,6 @@
 """A gateway with its node, and clients that are sinks."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +13,44 @@ from hubwire.cluster.node import Node
 from hubwire.gateway.gateway import Gateway, Opening
 from hubwire.gateway.handshake import HandshakeRefused
 from hubwire.hub.connection import Connection
+from hubwire.model.commands import Send, Target, to_group
+from hubwire.model.messages import Data, GroupMessage
+from hubwire.model.ports import Bus
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.catalog import QueueLimits
 
-__all__ = ["JSON", "RELIABLE", "URL", "Client", "House"]
+__all__ = ["JSON", "RELIABLE", "URL", "Client", "HeldBus", "House"]
 
 JSON = "json.webpubsub.azure.v1"
 RELIABLE = "json.reliable.webpubsub.azure.v1"
 URL = f"/client/hubs/{HUB.hub}"
+
+
+class HeldBus:
+    """
+    A bus whose subscriptions wait if the test says so.
+
+    Attributes:
+        gate: awaited before each subscription; None lets them pass.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.gate: asyncio.Future[None] | None = None
+        self._bus = bus
+        self.attach = bus.attach
+        self.publish = bus.publish
+        self.ask = bus.ask
+        self.unsubscribe = bus.unsubscribe
+
+    async def subscribe(self, topic: Target) -> None:
+        if self.gate is not None:
+            await self.gate
+        await self._bus.subscribe(topic)
+
+    def hold(self) -> "asyncio.Future[None]":
+        """Let subscriptions wait until this is done."""
+        self.gate = asyncio.get_running_loop().create_future()
+        return self.gate
 
 
 class House:
@@ -35,7 +66,8 @@ class House:
         self.loop = VirtualLoop()
         self.telemetry = Telemetry(quota)
         self.exchange = MemoryExchange()
-        self.node = Node(self.exchange.bus(), self.telemetry, self.loop)
+        self.bus = HeldBus(self.exchange.bus())
+        self.node = Node(self.bus, self.telemetry, self.loop)
         self.directory = Directory()
         self.principals = Principals(Keys(), (), 60, lambda: self.clock)
         self.gateway = Gateway(self.node, self.principals, self.directory, self.telemetry, QueueLimits(messages=5))
@@ -62,6 +94,11 @@ class House:
         except HandshakeRefused as refusal:
             return refusal
         return None
+
+    def send(self, group: str, text: str, ttl_s: int = 0) -> None:
+        """What REST does to send."""
+        target = to_group(HUB, group)
+        self.node.execute(Send(target, GroupMessage(group, Data("text", text.encode())), ttl_s=ttl_s))
 
     async def client(
         self,

@@ -143,11 +143,13 @@ class Clients:
         return len(late)
 
     def _finish_some(self) -> None:
-        for _ in range(min(_SLICE, len(self._gone))):
-            self._gone[0]()
-            self._gone.popleft()
-        if self._gone:
-            self.loop.call_soon(self._finish_some)
+        try:
+            for _ in range(min(_SLICE, len(self._gone))):
+                self._gone.popleft()()
+        finally:
+            # Behind a fault too: one client must not keep all the others here.
+            if self._gone:
+                self.loop.call_soon(self._finish_some)
 
 
 class ClientProtocol(asyncio.Protocol):
@@ -295,7 +297,8 @@ class ClientProtocol(asyncio.Protocol):
             self._client_closed(payload)
         elif opcode == _LOST:
             self._finish(payload)
-        elif connection is not None and not self._closing:
+        elif connection is not None and connection.sink is self:
+            # What came before the socket was lost still counts; not so what came before it was closed or replaced.
             if opcode == _FAULT:
                 self._clients.gateway.violated(connection, payload)
                 self._end_writing()
@@ -309,6 +312,8 @@ class ClientProtocol(asyncio.Protocol):
         included, so nobody waits for one. Closing only our direction lets the close frame arrive at a peer that is
         busy sending, which a reset would overtake.
         """
+        if self._gone:
+            return
         if self._queue is not None:
             return  # the close frame waits behind what the client does not take; the timer ends that
         if self._transport.can_write_eof():
@@ -320,13 +325,16 @@ class ClientProtocol(asyncio.Protocol):
         """RFC 6455 5.5.1: answer a close frame with its own code, unless it is itself the answer to ours."""
         code = close[0]
         if not self._closing:
-            # What it asked for before it said goodbye is still answered: the turn may not be over yet.
+            # What it asked for before it said goodbye is still answered: the turn may not be over yet. Which may show
+            # that the client is too slow, and so close it ourselves.
             self._clients.gateway.settle()
+        if not self._closing:
             self._closing = True
             self._drop_queue()
             self._transport.write(build_frame(CLOSE, b"" if code is None else close_payload(code, "")))
             self._abort_later()
-            self._finish(1005 if code is None else code)
+        # Even if the socket was lost before it could be answered: what the client said decides whether it comes back.
+        self._finish(1005 if code is None else code)
         self._transport.close()
 
     def eof_received(self) -> bool:

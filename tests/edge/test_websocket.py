@@ -1,0 +1,970 @@
+"""One client's socket: the opening, both directions with their back pressure, and all the ways in which it ends."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from doubles import HUB, Frame, head, settle
+from edge.sockets import ACCEPTED, FakeTransport, Server, Socket, complaints
+from gateway.house import JSON, RELIABLE, URL
+from hubwire.model.commands import Close, to_hub
+from hubwire.model.telemetry import CloseCategory
+from vectors.websocket_frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    client_frame,
+    fragments,
+)
+
+JOIN = {"type": "joinGroup", "group": "g", "ackId": 1}
+PING_MESSAGE = {"type": "ping"}
+
+
+def ok(ack_id: int) -> dict[str, Any]:
+    return {"type": "ack", "ackId": ack_id, "success": True}
+
+
+def goodbye(code: int | None, reason: bytes = b"") -> bytes:
+    """A client's close frame."""
+    return client_frame(CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason)
+
+
+def ends(server: Server) -> list[tuple[CloseCategory, int]]:
+    """Category and code of all connections that ended."""
+    return [(category, code) for _, category, code, _ in server.house.ended]
+
+
+# The opening
+
+
+async def test_101_comes_before_anything_else_and_answers_the_key() -> None:
+    socket = Server().upgrade(JSON)
+    assert socket.transport.sent == (
+        ACCEPTED + b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+        b"Sec-WebSocket-Protocol: json.webpubsub.azure.v1\r\n\r\n"
+    )
+
+    await settle()
+
+    assert [message["event"] for message in socket.messages] == ["connected"]
+
+
+async def test_simple_client_gets_no_subprotocol_header() -> None:
+    socket = Server().upgrade("mine")
+
+    assert b"Sec-WebSocket-Protocol" not in socket.transport.sent
+    assert socket.transport.sent.endswith(b"\r\n\r\n")
+
+
+async def test_refusal_is_an_answer_with_its_reason_and_leaves_the_socket_to_the_front() -> None:
+    server, transport = Server(), FakeTransport()
+
+    assert server.clients.upgrade(head(URL), transport, b"") is None
+
+    top, _, body = transport.sent.partition(b"\r\n\r\n")
+    lines = top.decode().split("\r\n")
+    assert lines[0] == "HTTP/1.1 401 Unauthorized"
+    assert "WWW-Authenticate: Bearer" in lines
+    assert "Connection: close" in lines
+    assert f"Content-Length: {len(body)}" in lines
+    assert body == b"A client access token is required."
+    assert (transport.protocol, server.clients.sockets) == (None, set())
+
+
+async def test_refusal_of_a_head_request_has_no_body() -> None:
+    transport = FakeTransport()
+
+    Server().clients.upgrade(head(URL, method="HEAD"), transport, b"")
+
+    assert transport.sent.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert transport.sent.endswith(b"\r\n\r\n")
+
+
+async def test_refusal_carries_its_own_headers() -> None:
+    server, transport = Server(), FakeTransport()
+    server.house.gateway.stop()
+
+    server.clients.upgrade(head(URL), transport, b"")
+
+    assert transport.sent.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nRetry-After: 1\r\n" in transport.sent
+
+
+async def test_frames_that_come_before_the_client_is_in_are_handled_in_order_once_it_is() -> None:
+    """With the head, and while its topics are subscribed to; official clients do not wait for `connected`."""
+    server = Server()
+    held = server.house.bus.hold()
+    socket = server.upgrade(JSON, rest=client_frame(TEXT, b'{"type":"joinGroup","group":"g","ackId":1}')[:20])
+    await settle()
+    socket.feed(client_frame(TEXT, b'{"type":"joinGroup","group":"g","ackId":1}')[20:])
+    socket.say(PING_MESSAGE)
+    await settle()
+    assert socket.frames == []
+
+    held.set_result(None)
+    await settle()
+
+    assert [message["type"] for message in socket.messages] == ["system", "ack", "pong"]
+
+
+async def test_client_that_says_too_much_before_it_is_in_is_not_read_until_it_is() -> None:
+    server = Server()
+    held = server.house.bus.hold()
+    socket = server.upgrade(JSON)
+    await settle()
+    blank = client_frame(PONG, b" " * 100)
+    socket.feed(*[blank] * (64 * 1024 // len(blank)))
+    assert socket.is_read()
+
+    socket.feed(blank)
+    assert not socket.is_read()
+
+    held.set_result(None)
+    await settle()
+    assert socket.is_read()
+
+
+@pytest.mark.parametrize(("offer", "ended"), [(JSON, [(CloseCategory.NORMAL, 1006)]), (RELIABLE, [])])
+async def test_socket_that_is_lost_while_the_client_is_let_in_is_a_lost_socket(
+    offer: str, ended: list[tuple[CloseCategory, int]]
+) -> None:
+    server = Server()
+    held = server.house.bus.hold()
+    socket = server.upgrade(offer)
+    await settle()
+    socket.transport.lose()
+
+    held.set_result(None)
+    await settle()
+
+    assert ends(server) == ended
+    assert server.house.telemetry.retained == (offer == RELIABLE)
+    assert (socket.frames, server.clients.sockets) == ([], set())
+
+
+async def test_client_that_cannot_be_let_in_is_closed_1008_and_that_is_recorded() -> None:
+    """1008 lets official clients begin anew."""
+    server = Server()
+    held = server.house.bus.hold()
+    socket = server.upgrade(RELIABLE)
+    await settle()
+    with complaints() as complained:
+        held.set_exception(ConnectionError())
+        await settle()
+
+    assert socket.closed == (1008, "The connection cannot be activated.")
+    assert complained == ["a client could not be let in"]
+    await server.advance(2)
+    assert socket.transport.ended == "lost"
+    assert (server.house.telemetry.connections, server.house.loop.timers) == (0, 0)
+
+
+async def test_refused_recovery_is_101_then_1008_and_what_the_client_says_is_ignored() -> None:
+    server = Server()
+    socket = server.upgrade(RELIABLE, awps_connection_id="gone", awps_reconnection_token="t")
+    socket.say(JOIN)
+    await settle()
+    socket.say(JOIN)
+    await settle()
+
+    assert socket.transport.sent.startswith(ACCEPTED)
+    assert [frame.opcode for frame in socket.frames] == [CLOSE]
+    assert (socket.closed or (0,))[0] == 1008
+
+    socket.feed(goodbye(1008))
+    await settle()
+    assert socket.transport.ended == "lost"
+    assert (server.clients.sockets, server.house.loop.timers) == (set(), 0)
+
+
+# In
+
+
+async def test_messages_reach_the_gateway_whole_and_in_order() -> None:
+    server = Server()
+    socket = await server.connect(webpubsub_mode="sendToGroup", group="g")
+    listener = await server.connect(JSON, groups=["g"])
+    socket.feed(client_frame(TEXT, b"1") + client_frame(BINARY, b"\x01")[:3])
+    socket.feed(client_frame(BINARY, b"\x01")[3:], fragments(TEXT, b"a", b"", b"b"))
+    await settle()
+
+    assert listener.data == ["1", "AQ==", "ab"]
+
+
+async def test_ping_is_answered_with_its_payload_at_once_and_a_pong_never() -> None:
+    socket = await Server().connect()
+
+    socket.feed(client_frame(PING, b"payload") + client_frame(PONG, b"x") + client_frame(PING))
+
+    assert socket.frames == [Frame(PONG, b"payload"), Frame(PONG, b"")]
+
+
+async def test_ping_in_the_middle_of_a_message_and_of_a_request_that_waits_is_answered_at_once() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    server.house.bus.hold()
+    socket.say(JOIN)
+    socket.feed(client_frame(TEXT, b'{"type":', fin=False), client_frame(PING, b"now"))
+
+    assert socket.frames == [Frame(PONG, b"now")]
+
+
+async def test_requests_behind_one_that_waits_are_handled_after_it_and_in_order() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    held = server.house.bus.hold()
+    socket.say(JOIN, {**JOIN, "group": "h", "ackId": 2})
+    socket.say(PING_MESSAGE, {"type": "leaveGroup", "group": "g", "ackId": 3})
+    await settle()
+    assert socket.frames == []
+
+    held.set_result(None)
+    await settle()
+
+    assert [message.get("ackId", message["type"]) for message in socket.messages] == [1, 2, "pong", 3]
+
+
+async def test_client_with_too_many_waiting_requests_is_not_read_until_they_are_done() -> None:
+    server = Server(inbox_requests=3)
+    socket = await server.connect(JSON)
+    held = server.house.bus.hold()
+    socket.say(JOIN, PING_MESSAGE, PING_MESSAGE)
+    assert socket.is_read()
+
+    socket.say(PING_MESSAGE)
+    assert not socket.is_read()
+
+    held.set_result(None)
+    await settle()
+    assert socket.is_read()
+    assert [message["type"] for message in socket.messages] == ["ack", "pong", "pong", "pong"]
+
+
+async def test_early_request_that_waits_keeps_the_next_ones_waiting() -> None:
+    server = Server(inbox_requests=2)
+    opening = server.house.bus.hold()
+    socket = server.upgrade(JSON)
+    await settle()
+    socket.say(JOIN, PING_MESSAGE, PING_MESSAGE)
+    joining = server.house.bus.hold()
+    opening.set_result(None)
+    await settle()
+    assert [message["type"] for message in socket.messages] == []
+
+    joining.set_result(None)
+    await settle()
+    assert [message["type"] for message in socket.messages] == ["system", "ack", "pong", "pong"]
+    assert socket.is_read()
+
+
+async def test_request_that_fails_by_our_fault_ends_the_connection_1011_and_is_recorded() -> None:
+    server = Server()
+    socket, other = await server.connect(JSON), await server.connect(JSON)
+    held = server.house.bus.hold()
+    socket.say(JOIN, PING_MESSAGE)
+    with complaints() as complained:
+        held.set_exception(ConnectionError())
+        await settle()
+
+    assert socket.closed == (1011, "Internal server error")
+    assert ends(server) == [(CloseCategory.SERVICE_TRANSIENT_ERROR, 1011)]
+    assert complained == ["a client's request failed"]
+    assert other.transport.ended == ""
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        (client_frame(3, b"x"), 1002),
+        (client_frame(TEXT, b"x", mask=None), 1002),
+        (client_frame(CONTINUATION, b"x"), 1002),
+        (client_frame(TEXT, b"\xff"), 1007),
+        (client_frame(BINARY, b"", announced=(1 << 20) + 1, length_bytes=8), 1009),
+        (client_frame(TEXT, b"nonsense"), 1007),
+    ],
+)
+@pytest.mark.parametrize("offer", [JSON, RELIABLE])
+async def test_what_is_no_legal_message_ends_the_connection_behind_what_was_legal(
+    broken: bytes, code: int, offer: str
+) -> None:
+    server = Server()
+    socket = await server.connect(offer)
+    legal = client_frame(TEXT, b'{"type":"ping"}')
+    socket.feed(legal + broken + legal)
+    await settle()
+
+    assert [message["type"] for message in socket.messages] == ["pong", "system"]
+    assert socket.closed is not None
+    assert socket.closed[0] == code
+    assert ends(server) == [(CloseCategory.BAD_REQUEST, code)]
+
+
+async def test_broken_frame_ends_our_direction_at_once_and_the_socket_soon() -> None:
+    """Nothing more can be read, an answer to our close frame included."""
+    server = Server()
+    socket = await server.connect(JSON)
+    socket.feed(client_frame(3))
+    assert socket.transport.ended == "eof"
+    socket.feed(client_frame(PING), goodbye(1002))
+    await settle()
+    assert socket.transport.ended == "eof"
+
+    await server.advance(2)
+    assert socket.transport.ended == "lost"
+
+
+async def test_broken_frame_ends_a_tls_socket_whole() -> None:
+    socket = await Server().connect(JSON)
+    socket.transport.tls = True
+    socket.feed(client_frame(3))
+    await settle()
+
+    assert (socket.closed or (0,))[0] == 1002
+    assert socket.transport.ended == "lost"
+
+
+async def test_broken_frame_of_a_client_that_takes_nothing_is_answered_if_it_takes_it_in_time() -> None:
+    server = Server()
+    socket = await stuck(server)
+    await server.send("1")
+    socket.feed(client_frame(3))
+    await settle()
+    assert socket.transport.ended == ""
+
+    socket.transport.take()
+    assert socket.data == ["first", "1"]
+    assert (socket.closed or (0,))[0] == 1002
+    await server.advance(2)
+    assert socket.transport.ended == "lost"
+
+
+async def test_broken_frame_behind_a_request_that_waits_is_noticed_after_it() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    held = server.house.bus.hold()
+    socket.say(JOIN)
+    socket.feed(client_frame(3))
+    socket.feed(b"more of it")
+    await settle()
+    assert socket.transport.ended == ""
+
+    held.set_result(None)
+    await settle()
+    assert [message["type"] for message in socket.messages] == ["ack", "system"]
+    assert (socket.closed or (0,))[0] == 1002
+
+
+async def test_broken_frame_counts_although_the_socket_was_gone_before_it_was_noticed() -> None:
+    server = Server()
+    socket = await server.connect(RELIABLE)
+    held = server.house.bus.hold()
+    socket.say(JOIN)
+    socket.feed(client_frame(3))
+    socket.transport.lose()
+    await settle()
+    with complaints() as complained:
+        held.set_result(None)
+        await settle()
+
+    assert complained == []
+    assert ends(server) == [(CloseCategory.BAD_REQUEST, 1002)]
+
+
+async def test_what_comes_after_our_close_is_ignored() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    await server.house.node.ask(Close(to_hub(HUB)))
+    socket.say(PING_MESSAGE, JOIN, "nonsense")
+    socket.feed(client_frame(PING), client_frame(3))
+    await settle()
+
+    assert [frame.opcode for frame in socket.frames] == [TEXT, CLOSE]
+    assert len(server.house.ended) == 1
+
+
+async def test_bytes_are_counted_both_ways() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    telemetry = server.house.telemetry
+    inbound, outbound = telemetry.inbound_bytes, telemetry.outbound_bytes
+    socket.say(PING_MESSAGE)
+    await settle()
+
+    assert telemetry.inbound_bytes - inbound == len(client_frame(TEXT, b'{"type":"ping"}'))
+    assert telemetry.outbound_bytes - outbound == len(socket.raw)
+
+
+# The client says goodbye
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 3000, 4999])
+async def test_goodbye_is_answered_with_its_own_code_and_the_socket_ends(code: int) -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    socket.feed(goodbye(code, b"because"))
+    assert socket.closed == (code, "")
+    await settle()
+
+    assert socket.transport.ended == "lost"
+    assert ends(server) == [(CloseCategory.NORMAL, code)]
+    assert server.clients.sockets == set()
+    await server.advance(1)
+    assert server.house.loop.timers == 0
+
+
+async def test_goodbye_without_a_code_is_answered_without_one_and_means_1005() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    socket.feed(goodbye(None))
+    await settle()
+
+    assert socket.closed == (None, "")
+    assert ends(server) == [(CloseCategory.NORMAL, 1005)]
+
+
+@pytest.mark.parametrize(("code", "final"), [(1000, True), (1001, False), (None, False)])
+async def test_goodbye_of_a_reliable_client_is_final_with_1000_only(code: int | None, final: bool) -> None:
+    server = Server()
+    socket = await server.connect(RELIABLE)
+    socket.feed(goodbye(code))
+    await settle()
+
+    assert len(server.house.ended) == final
+    assert server.house.telemetry.retained == (not final)
+
+
+async def test_what_was_asked_before_the_goodbye_is_answered() -> None:
+    server = Server()
+    socket, listener = await server.connect(JSON), await server.connect(JSON, groups=["g"])
+    publish = b'{"type":"sendToGroup","group":"g","data":1,"ackId":1}'
+    socket.feed(client_frame(TEXT, publish) + goodbye(1000) + client_frame(PING))
+    await settle()
+
+    assert socket.messages == [ok(1)]
+    assert socket.closed == (1000, "")
+    assert listener.data == [1]
+
+
+async def test_goodbye_behind_a_request_that_waits_is_answered_after_it() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    held = server.house.bus.hold()
+    socket.say(JOIN)
+    socket.feed(goodbye(1000))
+    await settle()
+    assert socket.frames == []
+
+    held.set_result(None)
+    await settle()
+    assert socket.messages == [ok(1)]
+    assert socket.closed == (1000, "")
+    assert ends(server) == [(CloseCategory.NORMAL, 1000)]
+
+
+async def test_goodbye_counts_although_the_socket_was_gone_before_it_could_be_answered() -> None:
+    """1000 is final; a lost socket would be waited for."""
+    server = Server()
+    socket = await server.connect(RELIABLE)
+    held = server.house.bus.hold()
+    socket.say(JOIN)
+    socket.feed(goodbye(1000))
+    socket.transport.lose()
+    await settle()
+    assert server.house.ended == []
+
+    held.set_result(None)
+    await settle()
+    assert ends(server) == [(CloseCategory.NORMAL, 1000)]
+    assert (server.house.telemetry.connections, server.house.telemetry.retained) == (0, 0)
+
+
+async def test_client_that_does_not_take_the_answer_to_its_goodbye_is_cut_off() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    socket.transport.stuck = True
+    socket.feed(goodbye(1000))
+    await settle()
+    assert socket.transport.ended == "closing"
+
+    await server.advance(2)
+    assert socket.transport.ended == "lost"
+
+
+async def test_client_that_overflows_by_what_it_asked_before_its_goodbye_gets_one_close_frame() -> None:
+    server = Server()
+    socket = await server.connect(RELIABLE, groups=["g"])
+    for number in range(6):
+        server.house.send("g", str(number))
+
+    socket.feed(goodbye(1000))
+    await settle()
+
+    assert (socket.closed or (0,))[0] == 1008
+    assert ends(server) == [(CloseCategory.SLOW_CLIENT, 1008)]
+    assert socket.transport.ended == "lost"
+
+
+# We say goodbye
+
+
+async def test_our_close_waits_for_the_clients_answer_and_ends_the_socket_then() -> None:
+    server = Server()
+    socket = await server.connect()
+    socket.protocol.close(1008, "why")
+    socket.protocol.close(1011, "again")
+    await settle()
+    assert socket.closed == (1008, "why")
+    assert socket.transport.ended == ""
+
+    socket.feed(goodbye(1008))
+    await settle()
+    assert socket.transport.ended == "lost"
+    assert socket.closed == (1008, "why")
+    await server.advance(1)
+    assert server.house.loop.timers == 0
+
+
+async def test_client_that_does_not_answer_our_close_is_cut_off_after_two_seconds() -> None:
+    server = Server()
+    socket = await server.connect()
+    socket.protocol.close(1000, "")
+
+    await server.advance(1.9)
+    assert socket.transport.ended == ""
+
+    await server.advance(0.1)
+    assert socket.transport.ended == "lost"
+    assert server.house.loop.timers == 0
+
+
+async def test_close_comes_behind_what_waits_for_the_client() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.transport.limits = (0, 0)
+    socket.transport.stuck = True
+    await server.send("1", "2")
+    await server.house.node.ask(Close(to_hub(HUB)))
+    socket.transport.take()
+
+    assert [message.get("data", message["type"]) for message in socket.messages] == ["1", "2", "system"]
+    assert socket.closed == (1000, "")
+    assert server.house.telemetry.queued_bytes == 0
+
+
+async def test_client_that_takes_nothing_is_cut_off_although_the_close_frame_still_waits() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.transport.limits = (0, 0)
+    socket.transport.stuck = True
+    await server.send("1", "2")
+    await server.house.node.ask(Close(to_hub(HUB)))
+
+    await server.advance(2)
+
+    assert socket.transport.ended == "lost"
+    assert (server.clients.sockets, server.house.telemetry.queued_bytes) == (set(), 0)
+
+
+# The socket is gone
+
+
+@pytest.mark.parametrize(("offer", "ended"), [(JSON, [(CloseCategory.NORMAL, 1006)]), (RELIABLE, [])])
+async def test_socket_that_is_lost_without_a_word_means_1006(
+    offer: str, ended: list[tuple[CloseCategory, int]]
+) -> None:
+    server = Server()
+    socket = await server.connect(offer)
+    socket.transport.lose()
+    await settle()
+
+    assert ends(server) == ended
+    assert server.clients.sockets == set()
+
+
+async def test_end_of_the_clients_direction_ends_the_socket() -> None:
+    socket = await Server().connect(JSON)
+
+    assert not socket.protocol.eof_received()
+
+
+async def test_requests_that_wait_when_the_socket_is_lost_are_still_carried_out() -> None:
+    server = Server()
+    socket, listener = await server.connect(RELIABLE), await server.connect(JSON, groups=["h"])
+    held = server.house.bus.hold()
+    socket.say(JOIN, {"type": "sendToGroup", "group": "h", "data": 1})
+    socket.transport.lose()
+    await settle()
+    held.set_result(None)
+    await settle()
+
+    assert listener.data == [1]
+    (retained, _) = server.house.node.connections()
+    assert list(retained.groups) == ["g"]
+    assert server.house.telemetry.retained == 1
+
+
+async def test_half_open_socket_is_cut_off_when_its_client_comes_back_and_ends_nothing() -> None:
+    server = Server()
+    old = server.upgrade(RELIABLE, groups=["g"])
+    await settle()
+    connection, token = old.connection, old.messages[0]["reconnectionToken"]
+    await server.send("1")
+    new = server.upgrade(RELIABLE, awps_connection_id=connection.id, awps_reconnection_token=token)
+    await settle()
+
+    assert (old.transport.ended, old.closed) == ("lost", None)
+    assert server.house.ended == []
+    assert connection.alive
+    await server.send("2")
+    assert new.data == ["1", "2"]
+    assert server.clients.sockets == {new.protocol}
+    assert server.house.telemetry.retained == 0
+
+
+async def test_what_still_waits_of_a_replaced_socket_is_not_carried_out() -> None:
+    """The client repeats it on its new one."""
+    server = Server()
+    old = server.upgrade(RELIABLE)
+    await settle()
+    connection, token = old.connection, old.messages[0]["reconnectionToken"]
+    held = server.house.bus.hold()
+    old.say(JOIN, {**JOIN, "group": "h", "ackId": 2})
+    old.feed(goodbye(1000))
+    new = server.upgrade(RELIABLE, awps_connection_id=connection.id, awps_reconnection_token=token)
+    await settle()
+    held.set_result(None)
+    await settle()
+
+    assert list(connection.groups) == ["g"]
+    assert connection.alive
+    assert connection.sink is new.protocol
+
+
+async def test_thousands_of_lost_sockets_are_taken_out_some_at_a_time() -> None:
+    server = Server()
+    sockets = [await server.connect(JSON) for _ in range(1000)]
+    for socket in sockets:
+        socket.transport.lose()
+    left = [1000]
+
+    def count() -> None:
+        left.append(len(server.house.node.connections()))
+        if left[-1]:
+            server.house.loop.call_soon(count)
+
+    count()
+    await settle()
+
+    assert left[-1] == 0
+    assert max(before - after for before, after in pairwise(left)) <= 200
+
+
+async def test_fault_with_one_lost_socket_keeps_none_of_the_others() -> None:
+    server = Server()
+    sockets = [await server.connect(JSON) for _ in range(300)]
+    faulty, told = sockets[0].connection, []
+
+    def fault(connection: object, *_: object) -> None:
+        if connection is faulty:
+            raise ZeroDivisionError
+
+    server.house.node.on_end.append(fault)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(type(context["exception"])))
+    for socket in sockets:
+        socket.transport.lose()
+    await settle()
+
+    assert told == [ZeroDivisionError]
+    assert server.house.node.connections() == []
+    (await server.connect(JSON)).transport.lose()
+    await settle()
+    assert server.house.node.connections() == []
+
+
+# Out
+
+
+async def test_what_is_sent_goes_straight_to_the_transport_as_the_same_object() -> None:
+    server = Server()
+    sockets = [await server.connect(JSON, groups=["g"]) for _ in range(3)]
+    await server.send("1")
+
+    assert [len(socket.transport.writes) for socket in sockets] == [1, 1, 1]
+    assert len({id(socket.transport.writes[0]) for socket in sockets}) == 1
+
+
+async def test_what_is_sent_to_a_client_that_takes_nothing_waits_in_order_and_is_counted() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.transport.limits = (100, 10)
+    socket.transport.stuck = True
+    await server.send("1", "2", "3", "4")
+    telemetry = server.house.telemetry
+    waiting = telemetry.queued_bytes
+    outbound = telemetry.outbound_bytes
+    assert waiting > 0
+    assert socket.data == []
+
+    socket.transport.take()
+    assert socket.data == ["1", "2", "3", "4"]
+    assert telemetry.queued_bytes == 0
+    assert telemetry.outbound_bytes - outbound == waiting
+
+    await server.send("5")
+    assert socket.data[-1] == "5"
+
+
+async def test_client_that_takes_a_little_is_given_a_little() -> None:
+    """The transport may be full again at any time; what waits stays in front of what comes."""
+    server = Server(buffer_bytes=10_000)
+    socket = await server.connect(JSON, groups=["g"])
+    socket.transport.limits = (100, 10)
+    socket.transport.stuck = True
+    texts = [str(number) for number in range(20)]
+    for text in texts:
+        await server.send(text)
+        if text == "12":
+            socket.transport.take(150)
+            assert 0 < len(socket.transport.waiting) < 300
+            assert server.house.telemetry.queued_bytes > 0
+    while socket.transport.waiting:
+        socket.transport.take(90)
+
+    assert socket.data == texts
+    assert server.house.telemetry.queued_bytes == 0
+
+
+async def stuck(server: Server, offer: str = JSON) -> Socket:
+    """A client whose transport is full, so that every further byte waits in its queue."""
+    socket = await server.connect(offer, groups=["g"])
+    socket.transport.limits = (0, 0)
+    socket.transport.stuck = True
+    await server.send("first")
+    return socket
+
+
+def size_of(text: str) -> int:
+    """Bytes of the frame that brings this to a plain client."""
+    return len(f'{{"type":"message","from":"group","group":"g","dataType":"text","data":"{text}"}}') + 2
+
+
+async def test_queue_that_is_full_is_no_overflow_and_one_byte_more_is() -> None:
+    server = Server(buffer_bytes=3 * size_of("1"))
+    slow, other = await stuck(server), await server.connect(JSON, groups=["g"])
+    await server.send("1", "2", "3")
+    assert server.house.telemetry.queued_bytes == 3 * size_of("1")
+    assert server.house.ended == []
+
+    await server.send("4")
+
+    assert ends(server) == [(CloseCategory.SLOW_CLIENT, 1008)]
+    assert server.house.telemetry.queued_bytes == 0, "nobody will get what waited"
+    assert other.data == ["1", "2", "3", "4"]
+    await server.advance(2)
+    assert slow.transport.ended == "lost"
+    assert len(server.house.ended) == 1
+
+
+async def test_slow_client_that_recovers_in_time_learns_why_it_was_closed() -> None:
+    server = Server(buffer_bytes=100)
+    slow = await stuck(server)
+    await server.send("1", "2")
+    slow.transport.take()
+
+    assert slow.data == ["first"]
+    assert (slow.closed or (0,))[0] == 1008
+
+
+async def test_one_overflow_in_a_turn_is_one_close() -> None:
+    server = Server(buffer_bytes=10)
+    await stuck(server)
+    for number in range(10):
+        server.house.send("g", str(number), ttl_s=number + 1)
+    await settle()
+
+    assert ends(server) == [(CloseCategory.SLOW_CLIENT, 1008)]
+
+
+async def test_slow_reliable_client_cannot_be_recovered() -> None:
+    server = Server(reliable_buffer_bytes=1000)
+    await stuck(server, RELIABLE)
+    await server.send("x" * 1000)
+
+    assert ends(server) == [(CloseCategory.SLOW_CLIENT, 1008)]
+    assert server.house.telemetry.retained == 0
+
+
+async def test_reliable_clients_have_the_larger_of_both_limits() -> None:
+    server = Server(buffer_bytes=10, reliable_buffer_bytes=1000)
+    await stuck(server, RELIABLE)
+    await server.send("1", "2")
+    assert server.house.ended == []
+
+    server = Server(buffer_bytes=1000, reliable_buffer_bytes=10)
+    await stuck(server, RELIABLE)
+    await server.send("1", "2")
+    assert server.house.ended == []
+
+
+async def test_message_whose_time_is_over_is_not_sent_any_more() -> None:
+    server = Server()
+    socket = await stuck(server)
+    await server.send("1", ttl_s=5)
+    await server.send("2")
+    await server.send("3", ttl_s=60)
+    await server.advance(5)
+    outbound = server.house.telemetry.outbound_bytes
+
+    socket.transport.take()
+
+    assert socket.data == ["first", "2", "3"]
+    assert server.house.telemetry.queued_bytes == 0
+    assert server.house.telemetry.outbound_bytes - outbound == 2 * size_of("1")
+
+
+async def test_messages_whose_time_is_over_give_way_before_anything_overflows() -> None:
+    server = Server(buffer_bytes=3 * size_of("1"))
+    socket = await stuck(server)
+    await server.send("1", ttl_s=5)
+    await server.send("2")
+    await server.send("3", ttl_s=5)
+    await server.advance(5)
+
+    await server.send("4", "5")
+    assert server.house.telemetry.queued_bytes == 3 * size_of("1")
+    await server.send("6", ttl_s=1)
+
+    assert ends(server) == [(CloseCategory.SLOW_CLIENT, 1008)]
+    assert socket.data == []
+
+
+async def test_queue_of_a_lost_socket_is_not_counted_any_more() -> None:
+    server = Server()
+    socket = await stuck(server)
+    await server.send("1", "2")
+    assert server.house.telemetry.queued_bytes > 0
+
+    socket.transport.lose()
+    await settle()
+
+    assert server.house.telemetry.queued_bytes == 0
+
+
+# Signs of life
+
+
+async def test_silent_client_is_pinged_and_then_cut_off() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    await server.advance(20)
+    assert socket.frames == [Frame(PING, b"")]
+
+    await server.advance(40)
+
+    assert socket.transport.ended == "lost"
+    assert ends(server) == [(CloseCategory.PING_TIMEOUT, 1006)]
+    assert server.house.loop.timers == 0
+
+
+async def test_client_that_answers_its_pings_stays() -> None:
+    server = Server()
+    socket = await server.connect(JSON)
+    for _ in range(20):
+        await server.advance(20)
+        socket.feed(client_frame(PONG))
+
+    assert socket.frames == [Frame(PING, b"")] * 20
+    assert server.house.ended == []
+
+
+async def test_client_that_does_not_read_is_not_pinged_and_cut_off_all_the_same() -> None:
+    server = Server()
+    socket = await stuck(server)
+    await server.advance(59)
+    assert len(socket.transport.writes) == 1
+
+    await server.advance(1)
+    assert ends(server) == [(CloseCategory.PING_TIMEOUT, 1006)]
+
+
+async def test_reliable_client_that_was_cut_off_may_come_back() -> None:
+    server = Server()
+    await server.connect(RELIABLE)
+    await server.advance(60)
+
+    assert server.house.ended == []
+    assert server.house.telemetry.retained == 1
+    await server.advance(40)
+    assert ends(server) == [(CloseCategory.PING_TIMEOUT, 1006)]
+
+
+async def test_client_that_is_being_closed_is_not_pinged() -> None:
+    server = Server()
+    socket = await server.connect()
+    socket.protocol.close(1000, "")
+    socket.protocol.ping()
+
+    assert [frame.opcode for frame in socket.frames] == [CLOSE]
+
+
+# The server goes away
+
+
+async def test_everybody_is_told_that_the_server_goes_away_and_may_leave_in_peace() -> None:
+    server = Server()
+    sockets = [await server.connect(offer) for offer in (JSON, RELIABLE)]
+    raw = await server.connect()
+    ending = server.house.loop.create_task(server.clients.end(server.house.loop.time() + 60))
+    await settle()
+    for socket in (*sockets, raw):
+        assert (socket.closed or (0,))[0] == 1001
+        assert len(socket.messages) == (socket is not raw)
+        assert not ending.done()
+        socket.feed(goodbye(1001))
+        await settle()
+
+    assert ending.done()
+    assert ending.result() == 0
+    assert ends(server) == [(CloseCategory.SERVICE_RELOAD, 1001)] * 3
+
+
+async def test_thousands_are_told_some_at_a_time() -> None:
+    server = Server()
+    sockets = [await server.connect(JSON) for _ in range(450)]
+    ending = server.house.loop.create_task(server.clients.end(server.house.loop.time() + 60))
+    told = [0]
+    while told[-1] < len(sockets):
+        await asyncio.sleep(0)
+        told.append(sum(socket.closed is not None for socket in sockets))
+    for socket in sockets:
+        socket.feed(goodbye(1001))
+
+    assert await ending == 0
+    assert max(later - earlier for earlier, later in pairwise(told)) <= 200
+
+
+async def test_who_does_not_leave_in_time_is_cut_off() -> None:
+    server = Server()
+    polite, rude = await server.connect(JSON), await server.connect(JSON)
+    held = server.house.bus.hold()
+    arriving = server.upgrade(JSON)
+    await settle()
+    polite.protocol.close(1000, "")
+    polite.feed(goodbye(1000))
+    await settle()
+
+    assert await server.clients.end(server.house.loop.time()) == 2
+    await settle()
+
+    assert (rude.transport.ended, arriving.transport.ended) == ("lost", "lost")
+    assert server.clients.sockets == set()
+    assert server.clients.tasks == set()
+    assert held.cancelled()
+    assert server.house.node.connections() == []
