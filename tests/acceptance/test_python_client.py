@@ -20,8 +20,14 @@ from acceptance.wire import JOIN, SEND, JsonClient, client_target, client_token,
 
 TEXT, JSON_DATA, BINARY = WebPubSubDataType.TEXT, WebPubSubDataType.JSON, WebPubSubDataType.BINARY
 
-# The synchronous library leaves the sockets of lost connections to the collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [
+    # The synchronous library leaves the sockets of lost connections to the collector,
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    # and its thread that acknowledges dies with a connection that breaks while it writes; another one takes over.
+    pytest.mark.filterwarnings(
+        r"ignore:Exception in thread .*\(sequence_id_ack_periodically\):pytest.PytestUnhandledThreadExceptionWarning"
+    ),
+]
 
 
 @pytest.fixture(autouse=True)
