@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,10 +26,11 @@ from hubwire.adapters.data_folder import DataFolder
 from hubwire.adapters.store_sql import open_store
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
+from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.server import Listeners, bind, connectable
-from hubwire.edge.websocket import Clients
+from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
 from hubwire.logs import configure
 from hubwire.model.errors import StartFailed
@@ -195,7 +197,7 @@ class _Service:
             raise StartFailed(f"bad setting: {error}") from error
         self._front = FrontContext(
             app,
-            self._clients.upgrade,
+            partial(upgrade, self._clients),
             max_head_bytes=settings.max_head_bytes,
             head_timeout_s=settings.head_timeout_s,
             idle_timeout_s=settings.idle_timeout_s,

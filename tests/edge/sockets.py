@@ -11,7 +11,8 @@ import msgspec
 
 from doubles import ALL_ROLES, Frame, frames, head, settle
 from gateway.house import URL, House
-from hubwire.edge.websocket import ClientProtocol, Clients
+from hubwire.edge.clients import Clients
+from hubwire.edge.websocket import ClientProtocol, upgrade
 from hubwire.hub.connection import Connection
 from vectors.websocket_frames import TEXT, client_frame
 
@@ -158,7 +159,7 @@ class Server:
         """Answer an upgrade request; nothing has had its turn yet."""
         query.setdefault("access_token", self.house.token(user_id, roles, groups))
         transport = FakeTransport()
-        protocol = self.clients.upgrade(head(f"{URL}?{urlencode(query)}", offers=offers), transport, rest)
+        protocol = upgrade(self.clients, head(f"{URL}?{urlencode(query)}", offers=offers), transport, rest)
         assert isinstance(protocol, ClientProtocol)
         return Socket(self, transport, protocol)
 

@@ -988,18 +988,32 @@ async def test_refused_upgrade_ends_the_connection_after_its_answer() -> None:
         await assert_ended(client)
 
 
-@pytest.mark.parametrize("path", ["/client/hubs/h", "/client?hub=h", "//Client/", "/clients/mqtt/hubs/h"])
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        get("/client/hubs/h"),
+        get("/client?hub=h"),
+        get("//Client/"),
+        get("/clients/mqtt/hubs/h"),
+        b"GET /client/hubs/h HTTP/1.0\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /client/hubs/h HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi",
+        b"POST /client/hubs/h HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Content-Length: 2\r\n\r\nhi",
+    ],
+)
 @both_loops
-async def test_request_for_a_clients_endpoint_that_is_no_upgrade_is_answered_by_the_websocket_side(path: str) -> None:
+async def test_request_to_a_clients_endpoint_that_is_no_upgrade_by_the_rules_of_http_is_refused(
+    request_bytes: bytes,
+) -> None:
+    """HTTP/1.0 knows no upgrades, and one with a body could smuggle that in as frames."""
     side = Taken()
     async with serve(echo, side.upgrade) as served:
         client = await served.connect()
-        await client.send(get(path))
-        await eventually(lambda: bool(side.heads))
+        await client.send(request_bytes)
 
-        assert [head.target for head in side.heads] == [path]
-        assert served.context.requests == 0
-        client.close()
+        assert (await client.response()).status == 400
+        await assert_ended(client)
+        assert (side.heads, served.context.requests) == ([], 0)
 
 
 @both_loops

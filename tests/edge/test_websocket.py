@@ -9,6 +9,7 @@ import pytest
 from doubles import HUB, Frame, head, settle
 from edge.sockets import ACCEPTED, FakeTransport, Server, Socket, complaints
 from gateway.house import JSON, RELIABLE, URL
+from hubwire.edge.websocket import upgrade
 from hubwire.model.commands import Close, to_hub
 from hubwire.model.telemetry import CloseCategory
 from vectors.websocket_frames import (
@@ -66,7 +67,7 @@ async def test_simple_client_gets_no_subprotocol_header() -> None:
 async def test_refusal_is_an_answer_with_its_reason_and_leaves_the_socket_to_the_front() -> None:
     server, transport = Server(), FakeTransport()
 
-    assert server.clients.upgrade(head(URL), transport, b"") is None
+    assert upgrade(server.clients, head(URL), transport, b"") is None
 
     top, _, body = transport.sent.partition(b"\r\n\r\n")
     lines = top.decode().split("\r\n")
@@ -78,20 +79,11 @@ async def test_refusal_is_an_answer_with_its_reason_and_leaves_the_socket_to_the
     assert (transport.protocol, server.clients.sockets) == (None, set())
 
 
-async def test_refusal_of_a_head_request_has_no_body() -> None:
-    transport = FakeTransport()
-
-    Server().clients.upgrade(head(URL, method="HEAD"), transport, b"")
-
-    assert transport.sent.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert transport.sent.endswith(b"\r\n\r\n")
-
-
 async def test_refusal_carries_its_own_headers() -> None:
     server, transport = Server(), FakeTransport()
     server.house.gateway.stop()
 
-    server.clients.upgrade(head(URL), transport, b"")
+    upgrade(server.clients, head(URL), transport, b"")
 
     assert transport.sent.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nRetry-After: 1\r\n" in transport.sent
@@ -214,6 +206,70 @@ async def test_ping_in_the_middle_of_a_message_and_of_a_request_that_waits_is_an
     socket.feed(client_frame(TEXT, b'{"type":', fin=False), client_frame(PING, b"now"))
 
     assert socket.frames == [Frame(PONG, b"now")]
+
+
+async def test_of_very_many_pings_at_once_the_newest_are_answered() -> None:
+    """RFC 6455, 5.5.3; each answer costs us more than its question cost the client."""
+    socket = await Server().connect()
+
+    socket.feed(b"".join(client_frame(PING, b"%d" % number) for number in range(1000)))
+
+    assert [frame.payload for frame in socket.frames] == [b"%d" % number for number in range(936, 1000)]
+    assert len(socket.transport.writes) == 1
+
+
+async def test_pings_before_a_goodbye_are_answered_before_it() -> None:
+    socket = await Server().connect()
+
+    socket.feed(client_frame(PING, b"1") + goodbye(1000))
+
+    assert [frame.opcode for frame in socket.frames] == [PONG, CLOSE]
+
+
+async def test_client_that_pings_and_takes_nothing_is_owed_one_answer() -> None:
+    server = Server()
+    socket = await stuck(server)
+    for number in range(1000):
+        socket.feed(client_frame(PING, b"%d" % number))
+    assert server.house.telemetry.queued_bytes == 0
+
+    socket.transport.take()
+
+    assert [frame.payload for frame in socket.frames if frame.opcode == PONG] == [b"999"]
+
+
+async def test_flood_of_one_client_is_read_in_slices_and_others_have_their_turn_in_between() -> None:
+    server = Server()
+    flooding = await server.connect(JSON)
+    other = await server.connect(JSON)
+    flooding.say(*[PING_MESSAGE] * 20_000)
+    assert not flooding.is_read()
+    turns = 0
+    while not flooding.is_read():
+        turns += 1
+        other.say(PING_MESSAGE)
+        await asyncio.sleep(0)
+    await settle()
+
+    assert turns >= 5
+    assert len(flooding.messages) == 20_000
+    assert len(other.messages) == turns
+
+
+async def test_flood_is_read_on_only_when_what_waits_has_been_handled() -> None:
+    server = Server(inbox_requests=3)
+    socket = await server.connect(JSON)
+    held = server.house.bus.hold()
+    socket.say(JOIN, *[PING_MESSAGE] * 10_000)
+    await settle()
+    assert not socket.is_read()
+    assert socket.frames == []
+
+    held.set_result(None)
+    await settle()
+
+    assert socket.is_read()
+    assert [message["type"] for message in socket.messages] == ["ack"] + ["pong"] * 10_000
 
 
 async def test_requests_behind_one_that_waits_are_handled_after_it_and_in_order() -> None:
@@ -723,19 +779,19 @@ async def test_what_is_sent_to_a_client_that_takes_nothing_waits_in_order_and_is
 
 async def test_client_that_takes_a_little_is_given_a_little() -> None:
     """The transport may be full again at any time; what waits stays in front of what comes."""
-    server = Server(buffer_bytes=10_000)
+    server = Server(buffer_bytes=100_000)
     socket = await server.connect(JSON, groups=["g"])
-    socket.transport.limits = (100, 10)
+    socket.transport.limits = (1000, 600)
     socket.transport.stuck = True
-    texts = [str(number) for number in range(20)]
-    for text in texts:
+    texts = [f"{number:2000}" for number in range(20)]
+    for position, text in enumerate(texts):
         await server.send(text)
-        if text == "12":
-            socket.transport.take(150)
-            assert 0 < len(socket.transport.waiting) < 300
+        if position == 12:
+            socket.transport.take(1600)
+            assert 0 < len(socket.transport.waiting) < 5000
             assert server.house.telemetry.queued_bytes > 0
     while socket.transport.waiting:
-        socket.transport.take(90)
+        socket.transport.take(900)
 
     assert socket.data == texts
     assert server.house.telemetry.queued_bytes == 0

@@ -276,9 +276,11 @@ class Front(asyncio.Protocol):
         client_ip, scheme, host = self._peer, str(self._scheme), head.host
         if self._proxied:
             client_ip, scheme, host = context.trusted.resolve(client_ip, head.headers, scheme, host)
-        # Clients' endpoints are the WebSocket side's, which also says what is wrong with a request that is no upgrade.
-        if head.websocket or is_client_path(head.target):
+        if head.websocket:
             self._hand_over(RequestHead(head.method, head.target, head.headers, scheme, host, client_ip), rest)
+        elif is_client_path(head.target):
+            # Whatever else it is, by the rules of HTTP it is no upgrade, and nothing but those is served there.
+            self._refuse(400, "this endpoint takes WebSocket upgrade requests only")
         else:
             state = {
                 **context.app_state,

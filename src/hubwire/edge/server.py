@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
 from hubwire.edge.front import Front
-from hubwire.edge.websocket import Clients
 from hubwire.model.errors import StartFailed
 
 __all__ = ["Listeners", "bind", "connectable"]

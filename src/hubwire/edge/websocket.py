@@ -6,150 +6,66 @@ Source: RFC 6455 (sections 4.2.2, 5.5, 7); close codes as in the service's docum
 """
 
 import asyncio
-import base64
-import hashlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from http import HTTPStatus
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from websockets.speedups import apply_mask
 
-from hubwire.edge.liveness import Liveness
-from hubwire.gateway.gateway import Gateway, Opening
+from hubwire.edge.answers import refusal, switching
+from hubwire.edge.clients import Clients
+from hubwire.edge.outbox import Outbox
+from hubwire.gateway.gateway import Opening
 from hubwire.gateway.handshake import HandshakeRefused
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
-from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.frames import CLOSE, PING, PONG, FrameReader, build_frame, close_payload
 
-__all__ = ["ClientProtocol", "Clients"]
+__all__ = ["ClientProtocol", "upgrade"]
 
 _log = logging.getLogger("hubwire.edge")
 
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PING_FRAME: Final = build_frame(PING, b"")
 _HIGH_WATER: Final = 256 * 1024
 _LOW_WATER: Final = 64 * 1024
 _EARLY_LIMIT: Final = 64 * 1024
+_READ_SLICE: Final = 64 * 1024
+"""
+Bytes of one client that are handled in one turn: some 10,000 of the smallest frames. A loop may bring 256 KiB in one
+read, and 32 such reads in one turn, while everybody else waits.
+"""
+_PONGS: Final = 64
+"""Pings of one slice that are answered each; of more, RFC 6455 5.5.3 lets us answer the newest."""
 _CLOSE_TIMEOUT_S: Final = 2.0
-_SLICE: Final = 200
 _FAULT: Final = -2
 """In the inbox, in place of an opcode: the client broke the framing, after everything that came before."""
 _LOST: Final = -1
 """In the inbox, in place of an opcode: the socket is gone, after everything that came before."""
 
 
-class Clients:
+def upgrade(
+    clients: Clients, head: RequestHead, transport: asyncio.Transport, rest: bytes
+) -> asyncio.BaseProtocol | None:
     """
-    What all clients' sockets of a server share.
+    Answer an upgrade request on a socket that the front hands over.
 
     Args:
-        buffer_bytes: waiting for one client that reads too slowly.
-        reliable_buffer_bytes: the same for a reliable client, whose own queue limit is to decide first.
-        inbox_requests: waiting requests of one client before reading from it pauses.
+        rest: what was read behind the head already.
+
+    Returns:
+        the protocol that has the socket from now on; None if the request was refused and the front is to end it.
     """
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        telemetry: Telemetry,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        max_message_bytes: int,
-        buffer_bytes: int,
-        reliable_buffer_bytes: int,
-        inbox_requests: int,
-    ) -> None:
-        self.gateway = gateway
-        self.telemetry = telemetry
-        self.loop = loop
-        self.max_message_bytes = max_message_bytes
-        self.buffer_bytes = buffer_bytes
-        self.reliable_buffer_bytes = max(buffer_bytes, reliable_buffer_bytes)
-        self.inbox_requests = inbox_requests
-        self.liveness = Liveness(loop)
-        self.sockets: set[ClientProtocol] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self._gone: deque[Callable[[], None]] = deque()
-        self._emptied: asyncio.Event | None = None
-
-    def upgrade(self, head: RequestHead, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol | None:
-        """
-        Answer an upgrade request on a socket that the front hands over.
-
-        Args:
-            rest: what was read behind the head already.
-
-        Returns:
-            the protocol that has the socket from now on; None if the request was refused and the front is to end it.
-        """
-        try:
-            opening = self.gateway.decide(head)
-        except HandshakeRefused as refusal:
-            transport.write(_refusal(refusal, with_body=head.method != "HEAD"))
-            return None
-        client = ClientProtocol(self, transport, opening)
-        transport.set_protocol(client)
-        client.open(opening, rest)
-        return client
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def gone(self, finish: Callable[[], None]) -> None:
-        """
-        A socket is gone; take it out of the registries soon. Thousands may go at once, at some 20 µs each: they are
-        taken out some at a time, so that others have their turn.
-        """
-        self._gone.append(finish)
-        if len(self._gone) == 1:
-            self.loop.call_soon(self._finish_some)
-
-    def closed(self, client: "ClientProtocol") -> None:
-        """A client's socket is no more."""
-        self.sockets.discard(client)
-        if self._emptied is not None and not self.sockets:
-            self._emptied.set()
-
-    async def end(self, until: float) -> int:
-        """
-        Say goodbye to everybody, wait for them to leave, then cut off who did not.
-
-        Args:
-            until: seconds on the loop's clock.
-
-        Returns:
-            how many were cut off.
-        """
-        self._emptied = asyncio.Event()
-        for position, client in enumerate(list(self.sockets), start=1):
-            client.say_goodbye()
-            if position % _SLICE == 0:
-                await asyncio.sleep(0)
-        if self.sockets:
-            try:
-                await asyncio.wait_for(self._emptied.wait(), max(0.0, until - self.loop.time()))
-            except TimeoutError:
-                pass
-        late = list(self.sockets)
-        for client in late:
-            client.abort()
-        for task in self.tasks:
-            task.cancel()
-        return len(late)
-
-    def _finish_some(self) -> None:
-        try:
-            for _ in range(min(_SLICE, len(self._gone))):
-                self._gone.popleft()()
-        finally:
-            # Behind a fault too: one client must not keep all the others here.
-            if self._gone:
-                self.loop.call_soon(self._finish_some)
+    try:
+        opening = clients.gateway.decide(head)
+    except HandshakeRefused as refused:
+        transport.write(refusal(refused))
+        return None
+    client = ClientProtocol(clients, transport, opening)
+    transport.set_protocol(client)
+    client.open(opening, rest)
+    return client
 
 
 class ClientProtocol(asyncio.Protocol):
@@ -170,12 +86,13 @@ class ClientProtocol(asyncio.Protocol):
         "_gone",
         "_inbox",
         "_limit_bytes",
+        "_outbox",
         "_overflown",
         "_paused",
-        "_queue",
-        "_queued_bytes",
+        "_pong",
         "_reader",
         "_transport",
+        "_unread",
         "_why",
         "last_seen",
     )
@@ -190,8 +107,9 @@ class ClientProtocol(asyncio.Protocol):
         # Queues are made when something has to wait, which for most clients is never.
         self._early: list[bytes] | None = []
         self._inbox: deque[tuple[int, Any]] | None = None
-        self._queue: deque[tuple[bytes, float | None]] | None = None
-        self._queued_bytes = 0
+        self._outbox: Outbox | None = None
+        self._unread: bytes | None = None
+        self._pong: bytes | None = None
         self._busy = False
         self._paused = False
         self._overflown = False
@@ -206,7 +124,7 @@ class ClientProtocol(asyncio.Protocol):
     def open(self, opening: Opening, rest: bytes) -> None:
         """Answer 101, then let the client in. What it says in between waits."""
         self._transport.set_write_buffer_limits(_HIGH_WATER, _LOW_WATER)
-        self._transport.write(_switching(opening))
+        self._transport.write(switching(opening))
         self._clients.sockets.add(self)
         if rest:
             self.data_received(rest)
@@ -230,10 +148,8 @@ class ClientProtocol(asyncio.Protocol):
             self._clients.liveness.forget(self)
             self._clients.gateway.lost(connection, self, 1006, self._why)
             return
-        for data in early:
-            self._read(data)
-        if not self._busy:
-            self._transport.resume_reading()
+        self._transport.resume_reading()
+        self._read_some(b"".join(early))
 
     # In.
 
@@ -244,19 +160,59 @@ class ClientProtocol(asyncio.Protocol):
             self._early.append(data)
             if sum(map(len, self._early)) > _EARLY_LIMIT:
                 self._transport.pause_reading()
+        elif self._unread is not None:
+            self._unread += data
+        elif len(data) > _READ_SLICE:
+            self._read_some(data)
+        else:
+            self._read(data)
+
+    def _read_some(self, data: bytes) -> None:
+        """Read one slice now and the rest in later turns; until that is done, nothing more comes from the socket."""
+        if len(data) > _READ_SLICE:
+            self._unread = data[_READ_SLICE:]
+            self._transport.pause_reading()
+            self._clients.loop.call_soon(self._go_on)
+        self._read(data[:_READ_SLICE])
+
+    def _go_on(self) -> None:
+        """Read on where reading stopped, unless too much waits already; whoever takes that away comes here again."""
+        if self._gone or self._crowded:
             return
-        self._read(data)
+        unread, self._unread = self._unread, None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if unread is not None:
+            self._read_some(unread)
+
+    @property
+    def _crowded(self) -> bool:
+        return self._inbox is not None and len(self._inbox) >= self._clients.inbox_requests
 
     def _read(self, data: bytes) -> None:
         reader = self._reader
+        pongs: list[bytes] = []
         for opcode, payload in reader.feed(data):
             if opcode == PING:
                 assert isinstance(payload, bytes)
-                self.write(build_frame(PONG, payload), 0, None)
+                pongs.append(payload)
             elif opcode != PONG:
+                if opcode == CLOSE:
+                    self._answer_pings(pongs)
+                    pongs = []
                 self._take(opcode, payload)
+        self._answer_pings(pongs)
         if reader.fault is not None and not self._closing:
             self._take(_FAULT, reader.fault)
+
+    def _answer_pings(self, payloads: list[bytes]) -> None:
+        if payloads:
+            frames = [build_frame(PONG, payload) for payload in payloads[-_PONGS:]]
+            if self._paused:
+                # The client takes nothing now. It is owed one answer, however often it asks.
+                self._pong = frames[-1]
+            else:
+                self.write(b"".join(frames), 0, None)
 
     def _take(self, opcode: int, payload: Any) -> None:
         """Handle one thing that came from the socket, now or after what came before it."""
@@ -264,7 +220,7 @@ class ClientProtocol(asyncio.Protocol):
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append((opcode, payload))
-            if len(self._inbox) >= self._clients.inbox_requests and not self._gone:
+            if self._crowded and not self._gone:
                 self._transport.pause_reading()
             return
         waiting = self._handle(opcode, payload)
@@ -288,8 +244,7 @@ class ClientProtocol(asyncio.Protocol):
         finally:
             self._busy = False
             self._inbox = None
-            if not self._gone and not self._transport.is_closing():
-                self._transport.resume_reading()
+            self._go_on()
 
     def _handle(self, opcode: int, payload: Any) -> Awaitable[None] | None:
         connection = self._connection
@@ -314,7 +269,7 @@ class ClientProtocol(asyncio.Protocol):
         """
         if self._gone:
             return
-        if self._queue is not None:
+        if self._outbox is not None:
             return  # the close frame waits behind what the client does not take; the timer ends that
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -330,7 +285,7 @@ class ClientProtocol(asyncio.Protocol):
             self._clients.gateway.settle()
         if not self._closing:
             self._closing = True
-            self._drop_queue()
+            self._drop_outbox()
             self._transport.write(build_frame(CLOSE, b"" if code is None else close_payload(code, "")))
             self._abort_later()
         # Even if the socket was lost before it could be answered: what the client said decides whether it comes back.
@@ -343,7 +298,7 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  a reset says no more than its absence
         self._gone = True
         self._closing = True
-        self._drop_queue()
+        self._drop_outbox()
         self._clients.closed(self)
         self._clients.liveness.forget(self)
         if self._abort_timer is not None:
@@ -373,65 +328,63 @@ class ClientProtocol(asyncio.Protocol):
     def _wait(self, data: bytes, expires_at: float | None) -> None:
         if self._overflown:
             return
-        if self._queue is None:
-            self._queue = deque()
-        if self._queued_bytes + len(data) > self._limit_bytes:
-            self._drop_expired()
-            if self._queued_bytes + len(data) > self._limit_bytes:
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = Outbox()
+        if outbox.size_bytes + len(data) > self._limit_bytes:
+            before = outbox.size_bytes
+            outbox.drop_expired(self._clients.loop.time())
+            self._clients.telemetry.queued_bytes -= before - outbox.size_bytes
+            if outbox.size_bytes + len(data) > self._limit_bytes:
                 # Called from within the fan-out, which must not see its registries change: the close comes a moment
                 # later. What waits is dropped at once, since the client will not get it.
                 self._overflown = True
-                self._drop_queue()
+                self._drop_outbox()
                 self._clients.loop.call_soon(self._too_slow)
                 return
-        self._queue.append((data, expires_at))
-        self._queued_bytes += len(data)
+        outbox.put(data, expires_at)
         self._clients.telemetry.queued_bytes += len(data)
 
     def _too_slow(self) -> None:
         if self._connection is not None:
             self._clients.gateway.slow(self._connection, self)
 
-    def _drop_expired(self) -> None:
-        now = self._clients.loop.time()
-        kept = [entry for entry in self._queue or () if entry[1] is None or entry[1] > now]
-        self._drop_queue()
-        self._queue = deque(kept)
-        self._queued_bytes = sum(len(data) for data, _ in kept)
-        self._clients.telemetry.queued_bytes += self._queued_bytes
-
-    def _drop_queue(self) -> None:
-        self._clients.telemetry.queued_bytes -= self._queued_bytes
-        self._queued_bytes = 0
-        self._queue = None
+    def _drop_outbox(self) -> None:
+        if self._outbox is not None:
+            self._clients.telemetry.queued_bytes -= self._outbox.size_bytes
+            self._outbox = None
 
     def pause_writing(self) -> None:
         self._paused = True
 
     def resume_writing(self) -> None:
         self._paused = False
-        queue = self._queue
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.write(pong, 0, None)
+        outbox = self._outbox
+        if outbox is None:
+            return
         now = self._clients.loop.time()
         telemetry = self._clients.telemetry
         # Writing may pause the transport again at any time.
-        while queue and not self._paused:
-            data, expires_at = queue.popleft()
-            self._queued_bytes -= len(data)
-            telemetry.queued_bytes -= len(data)
-            if expires_at is None or expires_at > now:
-                telemetry.outbound_bytes += len(data)
-                self._transport.write(data)
-        if not queue:
-            self._queue = None
+        while not self._paused:
+            before = outbox.size_bytes
+            data = outbox.take(now)
+            telemetry.queued_bytes -= before - outbox.size_bytes
+            if data is None:
+                self._outbox = None
+                return
+            telemetry.outbound_bytes += len(data)
+            self._transport.write(data)
 
     def close(self, code: int, reason: str) -> None:
         if self._closing:
             return
         self._closing = True
         frame = build_frame(CLOSE, close_payload(code, reason))
-        if self._queue:
-            self._queue.append((frame, None))
-            self._queued_bytes += len(frame)
+        if self._outbox is not None:
+            self._outbox.put(frame, None)
             self._clients.telemetry.queued_bytes += len(frame)
         else:
             self._transport.write(frame)
@@ -444,7 +397,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def abort(self) -> None:
         self._closing = True
-        self._drop_queue()
+        self._drop_outbox()
         self._transport.abort()
 
     def say_goodbye(self) -> None:
@@ -469,24 +422,3 @@ class ClientProtocol(asyncio.Protocol):
         """Nothing was heard for too long."""
         self._why = CloseCategory.PING_TIMEOUT
         self.abort()
-
-
-def _switching(opening: Opening) -> bytes:
-    accept = base64.b64encode(hashlib.sha1(opening.websocket_key.encode() + _GUID, usedforsecurity=False).digest())
-    chosen = f"Sec-WebSocket-Protocol: {opening.subprotocol}\r\n" if opening.subprotocol is not None else ""
-    return (
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, chosen.encode())
-    )
-
-
-def _refusal(refusal: HandshakeRefused, *, with_body: bool) -> bytes:
-    body = refusal.text.encode()
-    phrase = HTTPStatus(refusal.status).phrase
-    more = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers.items())
-    challenge = "WWW-Authenticate: Bearer\r\n" if refusal.status == HTTPStatus.UNAUTHORIZED else ""
-    head = (
-        f"HTTP/1.1 {refusal.status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n{challenge}{more}\r\n"
-    )
-    return head.encode() + body if with_body else head.encode()

@@ -1,0 +1,38 @@
+"""
+What an upgrade request is answered: 101, or a status with one plain sentence.
+
+Source: RFC 6455 section 4.2.2.
+"""
+
+import base64
+import hashlib
+from http import HTTPStatus
+from typing import Final
+
+from hubwire.gateway.gateway import Opening
+from hubwire.gateway.handshake import HandshakeRefused
+
+__all__ = ["refusal", "switching"]
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def switching(opening: Opening) -> bytes:
+    accept = base64.b64encode(hashlib.sha1(opening.websocket_key.encode() + _GUID, usedforsecurity=False).digest())
+    chosen = f"Sec-WebSocket-Protocol: {opening.subprotocol}\r\n" if opening.subprotocol is not None else ""
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, chosen.encode())
+    )
+
+
+def refusal(refused: HandshakeRefused) -> bytes:
+    body = refused.text.encode()
+    phrase = HTTPStatus(refused.status).phrase
+    more = "".join(f"{name}: {value}\r\n" for name, value in refused.headers.items())
+    challenge = "WWW-Authenticate: Bearer\r\n" if refused.status == HTTPStatus.UNAUTHORIZED else ""
+    head = (
+        f"HTTP/1.1 {refused.status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n{challenge}{more}\r\n"
+    )
+    return head.encode() + body
