@@ -45,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         max_head_bytes, head_timeout_s: of one request head, first line included.
         idle_timeout_s: a kept-alive HTTP connection without a request.
         max_message_bytes: of a client's message and of a REST body.
+        max_groups_per_connection: more are refused; the service documents no limit.
         client_buffer_bytes: waiting for one client that reads too slowly.
         reliable_queue_messages, reliable_queue_bytes: unacknowledged for one reliable client.
         recovery_s: how long a dropped reliable client may come back.
@@ -70,6 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     head_timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
     idle_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 75.0
     max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 27)] = 1 << 20
+    max_groups_per_connection: Annotated[int, Meta(ge=1)] = 10_000
     client_buffer_bytes: Annotated[int, Meta(ge=1024)] = 4 << 20
     reliable_queue_messages: Annotated[int, Meta(ge=1)] = 1000
     reliable_queue_bytes: Annotated[int, Meta(ge=1024)] = 16 << 20

@@ -325,3 +325,29 @@ async def test_members_are_heard_for_and_nobody_else_whatever_overlaps(seed: int
 
     assert house.bus.there == set()
     assert house.members.total() == 0
+
+
+async def test_one_of_several_who_wait_may_give_up_without_harm_to_the_others() -> None:
+    wanted: set[Target] = set()
+    bus = GatedBus()
+    interest = Interest(bus, wanted.__contains__)
+    async with interest.hold((G,)):
+        pass
+    gate = asyncio.get_running_loop().create_future()
+    bus.gate = lambda call: gate if call == "-g" else None
+    await settle()
+
+    async def hold() -> None:
+        async with interest.hold((G,)):
+            wanted.add(G)
+
+    impatient, patient = asyncio.ensure_future(hold()), asyncio.ensure_future(hold())
+    await settle()
+    impatient.cancel()
+    await settle()
+    gate.set_result(None)
+    await patient
+    await settle()
+
+    assert impatient.cancelled()
+    assert G in bus.there

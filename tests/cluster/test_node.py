@@ -27,6 +27,7 @@ from hubwire.model.commands import (
     to_hub,
     to_user,
 )
+from hubwire.model.errors import Conflict
 from hubwire.model.messages import Connected, Data, FromServer
 from hubwire.model.names import HubKey
 from hubwire.model.telemetry import CloseCategory, Telemetry
@@ -650,3 +651,86 @@ async def test_rule_too_many_is_answered_so_and_changes_nothing(house: House) ->
 
     assert answer == Answer(count=1, limit_reached=True)
     assert not one.permissions.allows("sendToGroup", "g")
+
+
+# Limits, and the end of everybody
+
+
+async def test_group_too_many_is_refused_and_a_repeated_join_is_not(house: House) -> None:
+    house.node = Node(house.exchange.bus(), house.telemetry, house.loop, RECOVERY_S, max_groups=2)
+    one = await house.client("g", "h")
+
+    assert house.node.join(one, "g") is None
+    with pytest.raises(Conflict):
+        house.node.join(one, "k")
+    house.node.leave(one, "h")
+    waiting = house.node.join(one, "k")
+    assert waiting is not None
+    await waiting
+
+    assert list(one.groups) == ["g", "k"]
+
+
+async def test_groups_too_many_by_rest_are_told_and_the_others_hold(house: House) -> None:
+    house.node = Node(house.exchange.bus(), house.telemetry, house.loop, RECOVERY_S, max_groups=2)
+    full = await house.client("g", "h")
+    other = await house.client()
+
+    answer = await house.node.ask(AddToGroups(to_hub(HUB), ("k", "g")))
+
+    assert answer == Answer(count=2, limit_reached=True)
+    assert (list(full.groups), list(other.groups)) == (["g", "h"], ["k", "g"])
+
+
+async def test_many_memberships_are_made_some_at_a_time(house: House) -> None:
+    one = await house.client()
+    groups = tuple(str(number) for number in range(5000))
+    adding = asyncio.ensure_future(house.node.ask(AddToGroups(to_hub(HUB), groups)))
+    seen: set[int] = set()
+    while not adding.done():
+        seen.add(len(one.groups))
+        await asyncio.sleep(0)
+
+    assert len(seen) > 10
+    assert len(one.groups) == 5000
+
+    removing = asyncio.ensure_future(house.node.ask(RemoveFromGroups(to_hub(HUB), None)))
+    seen.clear()
+    while not removing.done():
+        seen.add(len(one.groups))
+        await asyncio.sleep(0)
+
+    assert len(seen) > 10
+    assert len(one.groups) == 0
+
+
+async def test_end_of_the_server_is_the_end_of_those_that_wait_for_their_recovery_too(house: House) -> None:
+    waiting, there = await house.client(kind="reliable"), await house.client()
+    house.drop(waiting)
+    await house.node.end(1001, "bye", CloseCategory.SERVICE_RELOAD)
+
+    assert [(one.id, category) for one, category, _, _ in house.ended] == [
+        (waiting.id, CloseCategory.SERVICE_RELOAD),
+        (there.id, CloseCategory.SERVICE_RELOAD),
+    ]
+    assert (house.telemetry.connections, house.telemetry.retained) == (0, 0)
+
+
+async def test_messages_of_one_lifetime_within_a_turn_are_one_write_although_the_clock_goes_on(house: House) -> None:
+    one = await house.client("g")
+    house.loop.jump(0.1)
+    house.send("a", ttl_s=5)
+    house.loop.jump(0.001)
+    await house.say("b", ttl_s=5)
+
+    assert house.data(one) == ["a", "b"]
+    assert len({write.expires_at for write in house.sinks[one].writes[1:]}) == 1
+    assert len(house.sinks[one].writes) == 2
+
+
+async def test_connection_knows_how_long_it_lasted(house: House) -> None:
+    one = await house.client()
+    house.loop.jump(7.5)
+    house.drop(one)
+
+    assert one.ended_at - one.opened_at == 7.5

@@ -169,6 +169,34 @@ async def test_one_client_over_the_quota_is_429_until_another_leaves() -> None:
     assert status(house, access_token=house.token()) == 101
 
 
+@pytest.mark.parametrize(
+    ("query", "offers", "category"),
+    [
+        ({"access_token": "x"}, (), CloseCategory.UNAUTHORIZED),
+        ({}, (), CloseCategory.UNAUTHORIZED),
+        ({"webpubsub_mode": "x"}, (), CloseCategory.BAD_REQUEST),
+        ({}, ("protobuf.webpubsub.azure.v1",), CloseCategory.BAD_REQUEST),
+    ],
+)
+async def test_refused_client_is_counted_under_its_category(
+    query: dict[str, str], offers: tuple[str, ...], category: CloseCategory
+) -> None:
+    house = House()
+    if category is CloseCategory.BAD_REQUEST:
+        query = {"access_token": house.token(), **query}
+    assert house.refusal(*offers, **query) is not None
+
+    assert {name: count for name, count in house.telemetry.closed.items() if count} == {category: 1}
+
+
+async def test_client_over_the_quota_is_counted_as_throttled() -> None:
+    house = House(quota=1)
+    await house.client(JSON)
+    assert status(house, access_token=house.token()) == 429
+
+    assert house.telemetry.closed[CloseCategory.THROTTLED] == 1
+
+
 async def test_clients_that_are_on_their_way_in_count_against_the_quota() -> None:
     house = House(quota=1)
     opening = house.decide(access_token=house.token())

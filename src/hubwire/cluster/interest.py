@@ -44,10 +44,13 @@ class Interest:
     async def acquire(self, topics: Sequence[Target]) -> None:
         for topic in topics:
             self._opening[topic] = self._opening.get(topic, 0) + 1
-        for topic in topics:
+        for position, topic in enumerate(topics, start=1):
+            if position % _SLICE == 0:
+                await asyncio.sleep(0)
             # Only while its unsubscription is under way: a subscription that it overtakes would be lost.
             while self._leaving is not None and self._leaving[0] == topic:
-                await self._leaving[1]
+                # Shielded: one of several who wait may be cancelled, which is not the others' affair.
+                await asyncio.shield(self._leaving[1])
             if not self._wanted(topic):
                 await self._bus.subscribe(topic)
 
@@ -64,8 +67,8 @@ class Interest:
         try:
             done = 0
             while self._idle:
-                topic = next(iter(self._idle))
-                del self._idle[topic]
+                # The newest: a dict that is emptied from its front looks at all its old places again each time.
+                topic, _ = self._idle.popitem()
                 if topic not in self._opening and not self._wanted(topic):
                     await self._unsubscribe(topic)
                 done += 1

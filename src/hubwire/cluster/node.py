@@ -4,8 +4,10 @@ a local client sent and what another node sent take the same way, so one sender 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Final, Literal
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from itertools import product
+from typing import Final, Literal, TypeVar
 
 from hubwire.cluster.interest import Interest
 from hubwire.hub.connection import Connection
@@ -38,8 +40,10 @@ from hubwire.model.telemetry import CloseCategory, Telemetry
 
 __all__ = ["Ending", "Node"]
 
+_T = TypeVar("_T")
+
 _SLICE: Final = 200
-"""Connections that are ended or changed in one go; ending one costs some 20 µs, and others want their turn."""
+"""Connections or memberships that change in one go; ending one costs some 20 µs, and others want their turn."""
 
 _ASK_TIMEOUT_S: Final = 5.0
 
@@ -59,14 +63,21 @@ class Node:
         telemetry: counters of this node.
         loop: its clock is the one that all deadlines are on.
         recovery_s: how long a dropped reliable connection may come back.
+        max_groups: that one connection may be in; its end undoes them all in one go.
     """
 
     def __init__(
-        self, bus: Bus, telemetry: Telemetry, loop: asyncio.AbstractEventLoop, recovery_s: float = 32.0
+        self,
+        bus: Bus,
+        telemetry: Telemetry,
+        loop: asyncio.AbstractEventLoop,
+        recovery_s: float = 32.0,
+        max_groups: int = 10_000,
     ) -> None:
         self._bus = bus
         self._telemetry = telemetry
         self._loop = loop
+        self._max_groups = max_groups
         self._hubs: dict[HubKey, Hub] = {}
         self._delivery = Delivery(telemetry)
         self._interest = Interest(bus, self._wanted)
@@ -87,7 +98,8 @@ class Node:
         hub = self._hubs.get(topic.hub)
         if hub is None:
             return
-        expires_at = self._loop.time() + command.ttl_s if command.ttl_s else None
+        # To the quarter of a second, so that messages of one turn and lifetime can be one segment on any loop.
+        expires_at = math.ceil(self._loop.time() * 4) / 4 + command.ttl_s if command.ttl_s else None
         if command.filter is None:
             self._delivery.send(hub, topic, command.message, command.excluded, expires_at)
         else:
@@ -148,6 +160,7 @@ class Node:
             if hub is None:
                 hub = self._hubs[key] = Hub(key)
             connection.sink = sink
+            connection.opened_at = self._loop.time()
             hub.add(connection)
             for group in groups:
                 hub.join(connection, group)
@@ -182,13 +195,21 @@ class Node:
         """
         Make a connection a member of a group. None when that is done; else to be awaited before it is acknowledged:
         who holds an acknowledgement misses nothing that is sent later.
+
+        Raises:
+            Conflict: the connection is in as many groups as it may be.
         """
+        if self._full(connection, group):
+            raise Conflict(f"A connection may be in {self._max_groups} groups.")
         hub = self._hubs[connection.hub]
         topic = to_group(connection.hub, group)
         if hub.members(topic):
             self._joined(hub, connection, topic)
             return None
         return self._subscribe_and_join(hub, connection, topic)
+
+    def _full(self, connection: Connection, group: str) -> bool:
+        return len(connection.groups) >= self._max_groups and group not in connection.groups
 
     async def _subscribe_and_join(self, hub: Hub, connection: Connection, topic: Target) -> None:
         async with self._interest.hold((topic,)):
@@ -252,6 +273,7 @@ class Node:
 
     def _end(self, connection: Connection, category: CloseCategory, code: int, text: str) -> None:
         connection.alive = False
+        connection.ended_at = self._loop.time()
         hub = self._hubs[connection.hub]
         self._interest.left(hub.remove(connection))
         if not hub.connections:
@@ -262,8 +284,10 @@ class Node:
             told(connection, category, code, text)
 
     def _schedule_sweep(self) -> None:
+        if self._sweep is not None:
+            return
         deadline = self._waiting.next_deadline()
-        if self._sweep is None and deadline is not None:
+        if deadline is not None:
             # A little late is right: all that dropped within this second are then ended in one go.
             self._sweep = self._loop.call_at(deadline + 1.0, self._end_waiting)
 
@@ -315,33 +339,35 @@ class Node:
         if not picked:
             return Answer()
         topics = [to_group(hub.key, group) for group in groups]
+        limit_reached = False
         async with self._interest.hold(topics):
-            for part in _slices(picked):
-                for connection in part:
-                    if connection.alive:
-                        for topic in topics:
-                            self._joined(hub, connection, topic)
-                if len(picked) > _SLICE:
-                    await asyncio.sleep(0)
-        return Answer(count=len(picked))
+            async for connection, topic in _in_turns(product(picked, topics)):
+                if self._full(connection, topic.name):
+                    limit_reached = True
+                elif connection.alive:
+                    self._joined(hub, connection, topic)
+        return Answer(count=len(picked), limit_reached=limit_reached)
 
     async def _remove_from_groups(self, picked: Sequence[Connection], groups: Sequence[str] | None) -> Answer:
-        for part in _slices(picked):
-            for connection in part:
-                for group in list(connection.groups) if groups is None else groups:
-                    self.leave(connection, group)
-            if len(picked) > _SLICE:
-                await asyncio.sleep(0)
+        leaving = (
+            (connection, group)
+            for connection in picked
+            for group in (list(connection.groups) if groups is None else groups)
+        )
+        async for connection, group in _in_turns(leaving):
+            self.leave(connection, group)
         return Answer(count=len(picked))
 
     async def _close_all(self, picked: Sequence[Connection], reason: str) -> Answer:
         text = f"{_CLOSED_BY_SERVER} Reason: {reason}" if reason else _CLOSED_BY_SERVER
-        for part in _slices(picked):
-            for connection in part:
-                self.close(connection, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER)
-            if len(picked) > _SLICE:
-                await asyncio.sleep(0)
+        async for connection in _in_turns(picked):
+            self.close(connection, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER)
         return Answer(count=len(picked))
+
+    async def end(self, code: int, text: str, category: CloseCategory) -> None:
+        """End every connection of this node, those that wait for their recovery included."""
+        async for connection in _in_turns(self.connections()):
+            self.close(connection, code, text, category)
 
     @staticmethod
     def _permission(hub: Hub, query: PermissionRule) -> Answer:
@@ -375,8 +401,12 @@ def _select(members: Collection[Connection], filter: str | None, excluded: Seque
     return list(picked)
 
 
-def _slices(connections: Sequence[Connection]) -> Iterable[Sequence[Connection]]:
-    return (connections[start : start + _SLICE] for start in range(0, len(connections), _SLICE))
+async def _in_turns(work: Iterable[_T]) -> AsyncIterator[_T]:
+    """Each item; after every slice of them, others have their turn."""
+    for position, item in enumerate(work, start=1):
+        yield item
+        if position % _SLICE == 0:
+            await asyncio.sleep(0)
 
 
 def _list(members: Collection[Connection], after: str, limit: int) -> Answer:

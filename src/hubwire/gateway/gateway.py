@@ -30,6 +30,15 @@ from hubwire.protocols.session import Session
 __all__ = ["Gateway", "Opening"]
 
 _NORMAL: Final = 1000
+_GOING_AWAY: Final = 1001
+_FAREWELL: Final = "The server is shutting down."
+_CATEGORIES: Final = {
+    400: CloseCategory.BAD_REQUEST,
+    401: CloseCategory.UNAUTHORIZED,
+    429: CloseCategory.THROTTLED,
+    503: CloseCategory.SERVICE_RELOAD,
+}
+"""Refused connections are counted as closed ones, too: some of the service's categories have no other meaning."""
 _ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
 
 
@@ -90,6 +99,7 @@ class Gateway:
             return self._open(attempt)
         except HandshakeRefused as refusal:
             self._telemetry.count_refused(refusal.status)
+            self._telemetry.closed[_CATEGORIES.get(refusal.status, CloseCategory.BAD_REQUEST)] += 1
             records.refused(head, refusal.status, refusal.cause)
             raise
 
@@ -159,23 +169,27 @@ class Gateway:
         if connection is None:
             sink.close(1008, "The connection cannot be recovered.")
             return None
-        token = None
-        if connection.session.recoverable:
-            token = self._principals.issue_recovery_token(connection.id)
-        first = connection.codec.direct(Connected(connection.id, connection.user_id, token))
-        if not opening.resumed:
-            try:
-                await self._node.attach(connection, opening.groups, sink, first)
-            finally:
-                self._opening -= 1
-            records.started(connection)
-            return connection
-        if not self._node.resume(connection, sink, first):
+        if opening.resumed:
+            return self._resume(connection, sink)
+        try:
+            await self._node.attach(connection, opening.groups, sink, self._connected(connection))
+        finally:
+            self._opening -= 1
+        records.started(connection)
+        return connection
+
+    def _resume(self, connection: Connection, sink: Sink) -> Connection | None:
+        if not self._node.resume(connection, sink, self._connected(connection)):
             sink.close(1008, "The connection cannot be recovered.")
             return None
         self._telemetry.recoveries += 1
         records.recovered(connection)
         return connection
+
+    def _connected(self, connection: Connection) -> bytes:
+        reliable = connection.session.recoverable
+        token = self._principals.issue_recovery_token(connection.id) if reliable else None
+        return connection.codec.direct(Connected(connection.id, connection.user_id, token))
 
     def keep_alive_s(self, connection: Connection) -> int:
         """Whole seconds of silence after which this client is pinged; asked again each time, since it may change."""
@@ -251,6 +265,10 @@ class Gateway:
         """Refuse new clients from now on."""
         self._stopping = True
 
+    async def end(self) -> None:
+        """The server goes away: end everybody, those without a socket included."""
+        await self._node.end(_GOING_AWAY, _FAREWELL, CloseCategory.SERVICE_RELOAD)
+
     def farewell(self, connection: Connection) -> None:
         """The server goes away. One node has nobody to hand a session to, so this ends reliable clients honestly."""
-        self._node.close(connection, 1001, "The server is shutting down.", CloseCategory.SERVICE_RELOAD)
+        self._node.close(connection, _GOING_AWAY, _FAREWELL, CloseCategory.SERVICE_RELOAD)

@@ -41,7 +41,9 @@ def ended(connection: Connection, category: CloseCategory, code: int, text: str)
     level, operation = (
         (logging.INFO, "ConnectionEnded") if category in _EXPECTED else (logging.WARNING, "ConnectionAborted")
     )
-    _connection(level, operation, connection, text or "Connection ended", category=category.value, code=code)
+    duration = round((connection.ended_at - connection.opened_at) * 1000)
+    text = text or "Connection ended"
+    _connection(level, operation, connection, text, category=category.value, code=code, duration=duration)
 
 
 def refused(head: RequestHead, status: int, cause: str) -> None:

@@ -61,7 +61,7 @@ class Requests:
                     _allow(connection, "joinLeaveGroup", group)
                     waiting = self._node.join(connection, group)
                     if waiting is not None:
-                        return self._join(connection, waiting, ack_id)
+                        return self._join(connection, waiting, request)
                 case LeaveGroup(group):
                     _allow(connection, "joinLeaveGroup", group)
                     self._node.leave(connection, group)
@@ -72,14 +72,13 @@ class Requests:
         except Refused as refusal:
             self._refuse(connection, request, refusal)
         else:
-            if ack_id is not None:
-                self._acknowledge(connection, ack_id)
+            self._carried_out(connection, request)
         return None
 
-    async def _join(self, connection: Connection, waiting: Awaitable[None], ack_id: int | None) -> None:
+    async def _join(self, connection: Connection, waiting: Awaitable[None], request: JoinGroup) -> None:
         await waiting
-        if ack_id is not None and connection.alive:
-            self._acknowledge(connection, ack_id)
+        if connection.alive:
+            self._carried_out(connection, request)
 
     def _send_to_group(self, connection: Connection, request: SendToGroup) -> None:
         group = request.group
@@ -89,11 +88,12 @@ class Requests:
         message = GroupMessage(group, request.data, connection.user_id, request.metadata)
         excluded = (connection.id,) if request.no_echo else ()
         self._node.execute(Send(to_group(connection.hub, group), message, excluded, None, request.ttl_s))
-        records.message(connection, "SendToGroup", request)
 
-    def _acknowledge(self, connection: Connection, ack_id: int) -> None:
-        connection.done(ack_id)
-        self._node.reply(connection, connection.codec.direct(Ack(ack_id)))
+    def _carried_out(self, connection: Connection, request: SendToGroup | JoinGroup | LeaveGroup | SendEvent) -> None:
+        if request.ack_id is not None:
+            connection.done(request.ack_id)
+            self._node.reply(connection, connection.codec.direct(Ack(request.ack_id)))
+        records.message(connection, type(request).__name__, request)
 
     def _refuse(self, connection: Connection, request: ClientRequest, refusal: Refused) -> None:
         error = _ack_error(refusal)

@@ -1,5 +1,6 @@
 """Who a client is, and what of it outlives its socket."""
 
+from collections import OrderedDict
 from typing import Final
 
 from hubwire.model.names import HubKey
@@ -13,34 +14,45 @@ __all__ = ["AckLog", "Connection"]
 _REMEMBERED: Final = 1000
 """Ack ids remembered for each connection, as in the service's emulator."""
 
+_FEW: Final = 16
+
 
 class AckLog:
     """
     Which ack ids were carried out last, so that a repeated request is answered and not repeated.
 
-    Official clients count 1, 2, 3, … so the log is a list of runs: one pair of numbers for a client that counts, and
-    never more than one for each id. What is higher than all before, as nearly every id is, is not looked for.
+    Official clients count 1, 2, 3, …, with a gap where a request failed: a few runs of numbers hold what they did.
+    Whoever makes more than a few has a table instead, the oldest first, which is larger and no slower.
     """
 
-    __slots__ = ("_count", "_high", "_runs")
+    __slots__ = ("_count", "_runs", "_table")
 
     def __init__(self) -> None:
         self._runs: list[list[int]] = []  # first and last of each, in the order in which they were done
         self._count = 0
-        self._high = -1
+        self._table: OrderedDict[int, None] | None = None
 
     def seen(self, ack_id: int) -> bool:
         """Was `ack_id` carried out, as far as remembered."""
-        return ack_id <= self._high and any(first <= ack_id <= last for first, last in self._runs)
+        if self._table is not None:
+            return ack_id in self._table
+        return any(first <= ack_id <= last for first, last in self._runs)
 
     def add(self, ack_id: int) -> None:
         """Remember `ack_id` (0 to 2^64-1, not seen yet) as carried out; the oldest of one too many is forgotten."""
+        if self._table is None:
+            self._add_to_runs(ack_id)
+        else:
+            self._table[ack_id] = None
+            if len(self._table) > _REMEMBERED:
+                self._table.popitem(last=False)
+
+    def _add_to_runs(self, ack_id: int) -> None:
         runs = self._runs
         if runs and runs[-1][1] == ack_id - 1:
             runs[-1][1] = ack_id
         else:
             runs.append([ack_id, ack_id])
-        self._high = max(self._high, ack_id)
         self._count += 1
         if self._count > _REMEMBERED:
             self._count -= 1
@@ -48,6 +60,9 @@ class AckLog:
             oldest[0] += 1
             if oldest[0] > oldest[1]:
                 del runs[0]
+        if len(runs) > _FEW:
+            self._table = OrderedDict.fromkeys(number for first, last in runs for number in range(first, last + 1))
+            self._runs = []
 
 
 class Connection:
@@ -65,7 +80,7 @@ class Connection:
         sink: its way out; None while a dropped connection waits for its recovery.
         alive: false once it has ended for good.
         client_ip: where it came from, for the records.
-        opened_at: monotonic seconds.
+        opened_at, ended_at: monotonic seconds.
         why: category under which it will end if it does not come back.
     """
 
@@ -74,6 +89,7 @@ class Connection:
         "alive",
         "client_ip",
         "codec",
+        "ended_at",
         "groups",
         "hub",
         "id",
@@ -93,7 +109,6 @@ class Connection:
         permissions: Permissions,
         session: Session,
         client_ip: str = "",
-        opened_at: float = 0.0,
     ) -> None:
         self.id = id
         self.hub = hub
@@ -105,7 +120,8 @@ class Connection:
         self.sink: Sink | None = None
         self.alive = True
         self.client_ip = client_ip
-        self.opened_at = opened_at
+        self.opened_at = 0.0
+        self.ended_at = 0.0
         self.why = CloseCategory.NORMAL
         self._acks: AckLog | None = None
 

@@ -1,5 +1,7 @@
 """Connections that lost their socket and may come back, each until its deadline."""
 
+from collections import OrderedDict
+
 from hubwire.hub.connection import Connection
 
 __all__ = ["Waiting"]
@@ -17,9 +19,9 @@ class Waiting:
 
     def __init__(self, period_s: float) -> None:
         self.period_s = period_s
-        self._deadlines: dict[
-            Connection, float
-        ] = {}  # the period is the same for all, so insertion order is time order
+        # The period is the same for all, so the order of insertion is that of time. Not a plain dict, which is slow to
+        # find its first entry once many were taken from its front.
+        self._deadlines: OrderedDict[Connection, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._deadlines)

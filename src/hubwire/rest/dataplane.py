@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from hubwire.model.commands import (
     AddToGroups,
+    Answer,
     Close,
     Exists,
     ListMembers,
@@ -119,7 +120,7 @@ class DataPlane:
         remove, leave, rule = self._remove, self._leave_all, self._change_rule
         return (
             row("HEAD", "/api/health", "GetServiceStatus", _health, (200, 400), anonymous=True),
-            row("POST", _HUB + "/:addToGroups", "AddConnectionsToGroups", self._add_to_groups, (200, 400, 415)),
+            row("POST", _HUB + "/:addToGroups", "AddConnectionsToGroups", self._add_to_groups, (200, 400, 409, 415)),
             row("POST", _HUB + _REMOVE, "RemoveConnectionsFromGroups", self._remove_from_groups, (200, 400, 415)),
             row("POST", _HUB + _CLOSE, "CloseAllConnections", partial(close, all_of, excluded=True), (204, 400)),
             row("POST", _HUB + "/:generateToken", "GenerateClientToken", self._generate_token, (200, 400)),
@@ -132,7 +133,7 @@ class DataPlane:
             row("POST", _GROUP + _CLOSE, "CloseGroupConnections", partial(close, group, excluded=True), (204, 400)),
             row("POST", _GROUP + _SEND, "SendToGroup", partial(send, group, excluded=True, filtered=True), _SENT),
             row("GET", _GROUP + "/connections", "ListConnectionsInGroup", self._list_connections, (200, 400)),
-            row("PUT", _MEMBER, "AddConnectionToGroup", partial(add, one), (200, 400, 404)),
+            row("PUT", _MEMBER, "AddConnectionToGroup", partial(add, one), (200, 400, 404, 409)),
             row("DELETE", _MEMBER, "RemoveConnectionFromGroup", partial(remove, one), (204, 400)),
             row("HEAD", _PERMISSION, "CheckPermission", self._check_rule, (200, 400, 404)),
             row("PUT", _PERMISSION, "GrantPermission", partial(rule, "grant"), (200, 400, 404, 409)),
@@ -141,7 +142,7 @@ class DataPlane:
             row("POST", _USER + _CLOSE, "CloseUserConnections", partial(close, user, excluded=True), (204, 400)),
             row("POST", _USER + _SEND, "SendToUser", partial(send, user, filtered=True), _SENT),
             row("DELETE", _USER + "/groups", "RemoveUserFromAllGroups", partial(leave, user), (204, 400)),
-            row("PUT", _USER_GROUP, "AddUserToGroup", partial(add, user), (200, 400, 404)),
+            row("PUT", _USER_GROUP, "AddUserToGroup", partial(add, user), (200, 400, 404, 409)),
             row("DELETE", _USER_GROUP, "RemoveUserFromGroup", partial(remove, user), (204, 400)),
         )
 
@@ -228,6 +229,12 @@ class DataPlane:
         answer = await self._node.ask(AddToGroups(whom(call), (_group_name(call),)))
         if answer.count == 0:
             raise NotFound("There is no such connection.")
+        return self._added(answer)
+
+    @staticmethod
+    def _added(answer: Answer) -> Reply:
+        if answer.limit_reached:
+            raise Conflict("A connection is in as many groups as it may be.")
         return _DONE
 
     async def _remove(self, whom: _Whom, call: Call) -> Reply:
@@ -241,8 +248,7 @@ class DataPlane:
     async def _add_to_groups(self, call: Call) -> Reply:
         target = self._all(call)
         groups, filter_text = await _bulk(call)
-        await self._node.ask(AddToGroups(target, groups, filter_text))
-        return _DONE
+        return self._added(await self._node.ask(AddToGroups(target, groups, filter_text)))
 
     async def _remove_from_groups(self, call: Call) -> Reply:
         target = self._all(call)
