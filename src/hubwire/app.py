@@ -165,7 +165,9 @@ class _Service:
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._telemetry = Telemetry(settings.max_connections)
-        node = Node(MemoryExchange().bus(), self._telemetry, loop, settings.recovery_s)
+        node = Node(
+            MemoryExchange().bus(), self._telemetry, loop, settings.recovery_s, settings.max_groups_per_connection
+        )
         principals = Principals(catalog, settings.public_endpoints, settings.token_leeway_s)
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         self._gateway = Gateway(node, principals, catalog, self._telemetry, limits)
@@ -175,7 +177,9 @@ class _Service:
             loop,
             max_message_bytes=settings.max_message_bytes,
             buffer_bytes=settings.client_buffer_bytes,
-            reliable_buffer_bytes=settings.reliable_queue_bytes,
+            # What waits for a reliable client is what it has not acknowledged, with frame heads and numbers around it:
+            # a little more room, so that the queue limit decides, also when all of it is replayed at once.
+            reliable_buffer_bytes=settings.reliable_queue_bytes * 5 // 4 + settings.max_message_bytes,
             inbox_requests=settings.inbox_requests,
         )
         self._serving = False
@@ -219,6 +223,7 @@ class _Service:
             self._serving = False
             self._gateway.stop()
             cut = await listeners.stop(self._settings.shutdown_grace_s)
+            await self._gateway.end()
             if cut:
                 _log.warning("%d connections did not end in time and were cut off", cut)
 
