@@ -8,6 +8,7 @@ Source: the service's reference of its JSON subprotocols, the client spec, and t
 """
 
 import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, get_args
 
@@ -35,15 +36,29 @@ from hubwire.model.messages import (
 )
 from hubwire.model.names import is_event_name, is_group_name, metadata_fault
 from hubwire.protocols.frames import TEXT, build_frame
-from hubwire.protocols.session import Batch, Codec
+from hubwire.protocols.session import Codec, Unnumbered
 
-__all__ = ["NAME", "JsonCodec", "JsonSession", "Ping", "SequenceAck", "decode", "direct_body", "message_body"]
+__all__ = [
+    "NAME",
+    "Dialogue",
+    "JsonCodec",
+    "JsonSession",
+    "Ping",
+    "SequenceAck",
+    "decode",
+    "direct_body",
+    "message_body",
+]
 
 NAME: Final = "json.webpubsub.azure.v1"
 
 _UINT64_MAX: Final = (1 << 64) - 1
 _TTL_MAX_S: Final = 300
 _DATA_TYPES: Final = frozenset(get_args(DataKind))
+
+
+# Whole pairs and other escapes are taken as they are, so that the second half of neither is seen alone.
+_ESCAPES: Final = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
 
 
 class _Request(Struct, tag_field="type", rename="camel", gc=False):
@@ -159,7 +174,14 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
         ProtocolViolation: not JSON, not an object, unknown type, or a property that is missing or not what it must be.
     """
     try:
-        wire = _decoder.decode(payload if isinstance(payload, str) else payload.decode())
+        text = payload if isinstance(payload, str) else payload.decode()
+        try:
+            wire = _decoder.decode(text)
+        except msgspec.DecodeError:
+            whole = _without_half_characters(text)
+            if whole is None:
+                raise
+            wire = _decoder.decode(whole)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # msgspec names the place and the expected type, never the value. RecursionError is its answer to deep nesting.
         raise ProtocolViolation("The message is not a valid request of this subprotocol.") from error
@@ -190,6 +212,17 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
             return NotOffered("group state", _group(group), _ack_id(ack_id))
         case _:  # pragma: no cover
             raise AssertionError(wire)
+
+
+def _without_half_characters(text: str) -> str | None:
+    """
+    The message with U+FFFD in place of escapes of half a surrogate pair; None if it has none.
+
+    JSON's grammar allows them (RFC 8259, 8.2) and browsers write them for half an emoji, but they are no characters,
+    and the decoder refuses them. What a browser sends as plain text has the same replacement in their place.
+    """
+    whole = _ESCAPES.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
+    return None if whole == text else whole
 
 
 def _send_to_group(wire: _SendToGroup) -> SendToGroup | NotOffered:
@@ -353,15 +386,38 @@ PONG: Final = build_frame(TEXT, b'{"type":"pong"}')
 CODEC: Final = JsonCodec()
 
 
-class JsonSession:
-    """One client of the plain form. All it remembers is a pong that it owes."""
+class Dialogue:
+    """What all JSON sessions understand: requests are handed on, pings and sequence acks are the protocol's own."""
 
     __slots__ = ("_pongs",)
 
-    recoverable = False
-
     def __init__(self) -> None:
         self._pongs = 0
+
+    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
+        request = decode(payload)
+        if request is None:
+            return ()
+        if isinstance(request, Ping):
+            self._pongs += 1
+            return ()
+        if isinstance(request, SequenceAck):
+            self.acknowledge(_sequence_id(request.sequence_id))
+            return ()
+        return (request,)
+
+    def acknowledge(self, sequence_id: int) -> None:
+        """The client has everything up to this number. Where nothing is numbered, that means nothing."""
+
+    def outgoing(self) -> Sequence[bytes]:
+        owed, self._pongs = self._pongs, 0
+        return (PONG,) * owed
+
+
+class JsonSession(Dialogue, Unnumbered):
+    """One client of the plain form. All it remembers is a pong that it owes."""
+
+    __slots__ = ()
 
     @property
     def codec(self) -> Codec:
@@ -371,24 +427,10 @@ class JsonSession:
     def subprotocol(self) -> str | None:
         return NAME
 
-    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
-        request = decode(payload)
-        if request is None or isinstance(request, SequenceAck):
-            return ()
-        if isinstance(request, Ping):
-            self._pongs += 1
-            return ()
-        return (request,)
 
-    def outgoing(self) -> Sequence[bytes]:
-        owed, self._pongs = self._pongs, 0
-        return (PONG,) * owed
-
-    def deliver(self, batch: Batch, now: float) -> bytes:  # noqa: ARG002  nothing is kept, so nothing expires
-        return batch.joined
-
-    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:  # noqa: ARG002
-        return ()
-
-    def held(self) -> tuple[int, int]:
-        return (0, 0)
+def _sequence_id(value: int | str) -> int:
+    """The documentation shows text, every client sends a number. Anything else acknowledges nothing."""
+    if isinstance(value, int):
+        return value
+    # 20 digits hold every unsigned 64-bit number; longer text is not one, and int() of it would be slow.
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 20 else 0

@@ -15,9 +15,9 @@ from typing import Final
 from msgspec import Struct
 
 from hubwire.model.errors import QueueOverflow
-from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage
+from hubwire.model.messages import DataMessage, DirectMessage
 from hubwire.protocols.frames import TEXT, build_frame, frame_head
-from hubwire.protocols.json_v1 import PONG, Ping, SequenceAck, decode, direct_body, message_body
+from hubwire.protocols.json_v1 import Dialogue, direct_body, message_body
 from hubwire.protocols.session import Batch, Codec
 
 __all__ = ["NAME", "QueueLimits", "ReliableJsonCodec", "ReliableJsonSession"]
@@ -93,25 +93,27 @@ class _Held:
         self.done = 0
 
 
-class ReliableJsonSession:
+class ReliableJsonSession(Dialogue):
     """
     One client of the reliable form: its numbering and what it has not acknowledged yet.
 
     The log holds references to batches that all receivers share, so remembering is O(1) for each turn and connection.
     """
 
-    __slots__ = ("_acknowledged", "_held_bytes", "_held_messages", "_limits", "_log", "_next", "_pongs")
-
-    recoverable = True
+    __slots__ = ("_acknowledged", "_held_bytes", "_held_messages", "_limits", "_log", "_next")
 
     def __init__(self, limits: QueueLimits) -> None:
+        super().__init__()
         self._limits = limits
         self._next = 1
         self._acknowledged = 0
         self._log: deque[_Held] | None = None  # made with the first message: most connections wait for one
         self._held_messages = 0
         self._held_bytes = 0
-        self._pongs = 0
+
+    @property
+    def recoverable(self) -> bool:
+        return True
 
     @property
     def codec(self) -> Codec:
@@ -120,22 +122,6 @@ class ReliableJsonSession:
     @property
     def subprotocol(self) -> str | None:
         return NAME
-
-    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
-        request = decode(payload)
-        if request is None:
-            return ()
-        if isinstance(request, SequenceAck):
-            self.acknowledge(_sequence_id(request.sequence_id))
-            return ()
-        if isinstance(request, Ping):
-            self._pongs += 1
-            return ()
-        return (request,)
-
-    def outgoing(self) -> Sequence[bytes]:
-        owed, self._pongs = self._pongs, 0
-        return (PONG,) * owed
 
     def acknowledge(self, sequence_id: int) -> None:
         """
@@ -204,11 +190,3 @@ class ReliableJsonSession:
 
     def held(self) -> tuple[int, int]:
         return (self._held_messages, self._held_bytes)
-
-
-def _sequence_id(value: int | str) -> int:
-    """The documentation shows text, every client sends a number. Anything else acknowledges nothing."""
-    if isinstance(value, int):
-        return value
-    # 20 digits hold every unsigned 64-bit number; longer text is not one, and int() of it would be slow.
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 20 else 0

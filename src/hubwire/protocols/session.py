@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage
 
-__all__ = ["Batch", "Codec", "Session"]
+__all__ = ["Batch", "Codec", "Session", "Unnumbered"]
 
 
 class Codec(Protocol):
@@ -118,3 +118,22 @@ class Session(Protocol):
 
     def held(self) -> tuple[int, int]:
         """Messages and bytes that wait for an acknowledgement."""
+
+
+class Unnumbered:
+    """The half of a session that keeps nothing of what it delivers, so that nothing can be recovered."""
+
+    __slots__ = ()
+
+    @property
+    def recoverable(self) -> bool:
+        return False
+
+    def deliver(self, batch: Batch, now: float) -> bytes:  # noqa: ARG002  nothing is kept, so nothing expires
+        return batch.joined
+
+    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:  # noqa: ARG002
+        return ()
+
+    def held(self) -> tuple[int, int]:
+        return (0, 0)

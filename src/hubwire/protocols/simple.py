@@ -9,7 +9,7 @@ from typing import Final
 
 from hubwire.model.messages import ClientRequest, Data, DataMessage, DirectMessage, SendEvent, SendToGroup
 from hubwire.protocols.frames import BINARY, TEXT, build_frame
-from hubwire.protocols.session import Batch, Codec
+from hubwire.protocols.session import Codec, Unnumbered
 
 __all__ = ["SimpleCodec", "SimpleSession"]
 
@@ -35,7 +35,7 @@ class SimpleCodec:
 CODEC: Final = SimpleCodec()
 
 
-class SimpleSession:
+class SimpleSession(Unnumbered):
     """
     One simple client.
 
@@ -47,8 +47,6 @@ class SimpleSession:
     """
 
     __slots__ = ("_no_echo", "_publish_to", "_subprotocol")
-
-    recoverable = False
 
     def __init__(self, subprotocol: str | None = None, publish_to: str | None = None, no_echo: bool = False) -> None:
         self._subprotocol = subprotocol
@@ -71,12 +69,3 @@ class SimpleSession:
 
     def outgoing(self) -> Sequence[bytes]:
         return ()
-
-    def deliver(self, batch: Batch, now: float) -> bytes:  # noqa: ARG002  nothing is kept, so nothing expires
-        return batch.joined
-
-    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:  # noqa: ARG002
-        return ()
-
-    def held(self) -> tuple[int, int]:
-        return (0, 0)
