@@ -3,14 +3,20 @@
 import io
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
+import threading
+import time
 import warnings
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TextIO
 
 import pytest
 
-from hubwire.logs import CATEGORIES, JsonLines, TextLines, configure
+from hubwire.logs import CATEGORIES, JsonLines, QueuedLines, TextLines, configure, flush_records
 
 FORGED = [
     "x\n2026-01-01T00:00:00.000+00:00 info    forged",
@@ -48,13 +54,18 @@ def text(one: logging.LogRecord) -> str:
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def stream(tmp_path: Path) -> Iterator[TextIO]:
     """Where lines go; everything about logging is put back afterwards."""
     root = logging.getLogger()
     loggers = [root, *(logging.getLogger(name) for name in ("hubwire", *(f"hubwire.{name}" for name in CATEGORIES)))]
     levels, handlers = [logger.level for logger in loggers], list(root.handlers)
-    yield io.StringIO()
+    with (tmp_path / "log").open("a+", encoding="utf-8") as stream:
+        yield stream
+        flush_records()
     logging.captureWarnings(False)
+    for handler in root.handlers:
+        if isinstance(handler, QueuedLines):
+            handler.close()
     root.handlers[:] = handlers
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
@@ -219,8 +230,15 @@ def say_everything() -> None:
             logging.getLogger(f"hubwire.{category}").log(getattr(logging, level.upper()), "%s-%s", category, level)
 
 
-def heard(stream: io.StringIO) -> set[str]:
-    return set(re.findall(r"\w+-(?:debug|info|warning|error)\b", stream.getvalue()))
+def written(stream: TextIO) -> str:
+    """Everything that was logged."""
+    flush_records()
+    stream.seek(0)
+    return stream.read()
+
+
+def heard(stream: TextIO) -> set[str]:
+    return set(re.findall(r"\w+-(?:debug|info|warning|error)\b", written(stream)))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +251,7 @@ def heard(stream: io.StringIO) -> set[str]:
     ],
 )
 def test_level_says_what_is_written(
-    stream: io.StringIO, level: Literal["debug", "info", "warning", "error"], levels: set[str]
+    stream: TextIO, level: Literal["debug", "info", "warning", "error"], levels: set[str]
 ) -> None:
     configure("text", level, (), "/default", stream)
     say_everything()
@@ -242,37 +260,35 @@ def test_level_says_what_is_written(
 
 
 @pytest.mark.parametrize("off", [[name] for name in CATEGORIES] + [list(CATEGORIES)])
-def test_category_that_is_off_is_silent_at_every_level_and_the_others_are_not(
-    stream: io.StringIO, off: list[str]
-) -> None:
+def test_category_that_is_off_is_silent_at_every_level_and_the_others_are_not(stream: TextIO, off: list[str]) -> None:
     configure("text", "debug", off, "/default", stream)
     say_everything()
 
     assert {said.partition("-")[0] for said in heard(stream)} == {*CATEGORIES, "server"} - set(off)
 
 
-def test_category_that_was_off_is_on_again_when_set_up_anew(stream: io.StringIO) -> None:
+def test_category_that_was_off_is_on_again_when_set_up_anew(stream: TextIO) -> None:
     configure("text", "info", ("http",), "/default", stream)
     configure("text", "info", (), "/default", stream)
     logging.getLogger("hubwire.http").info("x-info")
 
     assert heard(stream) == {"x-info"}
-    assert stream.getvalue().count("\n") == 1, "one handler, or every line comes twice"
+    assert written(stream).count("\n") == 1, "one handler, or every line comes twice"
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
-def test_format_is_that_which_was_asked_for(stream: io.StringIO, format: Literal["text", "json"]) -> None:
+def test_format_is_that_which_was_asked_for(stream: TextIO, format: Literal["text", "json"]) -> None:
     configure(format, "info", (), "/res", stream)
     logging.getLogger("hubwire.server").info("hello %s", "there")
 
-    line = stream.getvalue()
+    line = written(stream)
     if format == "json":
         assert (json.loads(line)["resourceId"], json.loads(line)["properties"]["message"]) == ("/res", "hello there")
     else:
         assert line.endswith(" info    hello there\n")
 
 
-def test_libraries_speak_only_when_something_is_wrong(stream: io.StringIO) -> None:
+def test_libraries_speak_only_when_something_is_wrong(stream: TextIO) -> None:
     configure("text", "debug", (), "/default", stream)
     for level in (logging.DEBUG, logging.INFO, logging.WARNING):
         logging.getLogger("library").log(level, "x-%s", logging.getLevelName(level).lower())
@@ -280,12 +296,233 @@ def test_libraries_speak_only_when_something_is_wrong(stream: io.StringIO) -> No
     assert heard(stream) == {"x-warning"}
 
 
-def test_warnings_become_records(stream: io.StringIO) -> None:
+def test_warnings_become_records(stream: TextIO) -> None:
     configure("text", "info", (), "/default", stream)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(True)
         warnings.warn("be careful", stacklevel=1)
 
-    assert "be careful" in stream.getvalue()
-    assert stream.getvalue().count("\n") == 1
+    assert "be careful" in written(stream)
+    assert written(stream).count("\n") == 1
+
+
+# Writing
+
+
+class Pipe:
+    """A pipe with a handler of `limit` records at its end; nobody reads unless the test does."""
+
+    def __init__(self, limit: int = 100) -> None:
+        self.reader, self.writer = os.pipe()
+        self.stream = os.fdopen(self.writer, "w", encoding="utf-8")
+        self.handler = QueuedLines(self.stream, limit)
+        self.text = ""
+
+    def log(self, message: str) -> None:
+        """A record whose line is its message."""
+        self.handler.handle(record(message))
+
+    def read_until(self, end: str) -> list[str]:
+        """The lines so far, which come to end with this one."""
+        until = time.monotonic() + 20
+        while not self.text.endswith(f"{end}\n"):
+            assert time.monotonic() < until, f"waited in vain for {end!r}"
+            self.text += os.read(self.reader, 1 << 16).decode()
+        return self.text.splitlines()
+
+    def go(self) -> None:
+        """Read no more, ever."""
+        os.close(self.reader)
+        self.reader = -1
+
+    def end(self) -> None:
+        """Leave nothing behind. A thread that still writes hears that nobody reads."""
+        if self.reader >= 0:
+            os.close(self.reader)
+        self.handler.close()
+        self.handler.flush()
+        self.stream.close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.end()
+
+
+FILL = "x" * (1 << 20)
+"""More than a pipe holds."""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def test_who_logs_does_not_wait_for_a_reader_and_is_told_later_what_was_dropped(pipe: Pipe) -> None:
+    """In order: what waited (a hundred, with the one that is being written), how many were dropped, what came later."""
+    pipe.log(FILL)
+    for number in range(150):
+        pipe.log(str(number))
+
+    assert pipe.read_until("51 log records were dropped") == [
+        FILL,
+        *map(str, range(99)),
+        "51 log records were dropped",
+    ]
+    pipe.log("later")
+    assert pipe.read_until("later")[-1] == "later"
+
+
+def test_there_is_room_again_once_lines_are_written(pipe: Pipe) -> None:
+    for round in range(5):
+        for number in range(100):
+            pipe.log(f"{round} {number}")
+        pipe.read_until(f"{round} 99")
+        pipe.handler.flush()
+
+    assert pipe.text.splitlines() == [f"{round} {number}" for round in range(5) for number in range(100)]
+
+
+def test_lines_of_several_threads_are_whole_and_each_thread_s_in_order() -> None:
+    pipe = Pipe(limit=10_000)
+
+    def log(name: str) -> None:
+        for number in range(500):
+            pipe.log(f"{name} {number}")
+
+    threads = [threading.Thread(target=log, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    while pipe.text.count("\n") < 1500:
+        pipe.text += os.read(pipe.reader, 1 << 16).decode()
+    for thread in threads:
+        thread.join()
+    pipe.end()
+
+    lines = pipe.text.splitlines()
+    for name in "abc":
+        assert [line for line in lines if line[0] == name] == [f"{name} {number}" for number in range(500)]
+
+
+def test_nobody_at_the_other_end_does_no_harm(pipe: Pipe) -> None:
+    pipe.go()
+    for number in range(1000):
+        pipe.log(str(number))
+        pipe.handler.flush()
+
+
+def test_pipe_that_breaks_while_a_line_waits_for_it_does_no_harm(pipe: Pipe) -> None:
+    pipe.log(FILL)
+    pipe.go()
+
+    pipe.handler.flush()
+    pipe.log("more")
+    pipe.handler.flush()
+
+
+def test_what_the_system_refused_to_write_is_counted(tmp_path: Path) -> None:
+    """The file is full first, then it is not; the descriptor is the same."""
+    with (tmp_path / "log").open("a+", encoding="utf-8") as file, open("/dev/full", "w") as full:
+        good = os.dup(file.fileno())
+        os.dup2(full.fileno(), file.fileno())
+        handler = QueuedLines(file)
+        for message in ("1", "2"):
+            handler.handle(record(message))
+            handler.flush()
+        os.dup2(good, file.fileno())
+        os.close(good)
+        handler.handle(record("3"))
+        handler.flush()
+        handler.close()
+
+    assert (tmp_path / "log").read_text().splitlines() == ["3", "2 log records were dropped"]
+
+
+def test_descriptor_that_somebody_made_non_blocking_is_waited_for(pipe: Pipe) -> None:
+    os.set_blocking(pipe.writer, False)
+    pipe.log(FILL)
+    pipe.log("end")
+
+    assert pipe.read_until("end") == [FILL, "end"]
+
+
+def test_flush_gives_up_on_who_does_not_read_and_writing_goes_on_when_he_does(pipe: Pipe) -> None:
+    pipe.log(FILL)
+    pipe.handler.flush()
+    pipe.log("end")
+    pipe.handler.flush()
+
+    assert pipe.read_until("end") == [FILL, "end"]
+    pipe.log("more")
+    pipe.handler.flush()
+    assert os.read(pipe.reader, 100) == b"more\n"
+
+
+def test_record_that_cannot_be_shown_is_told_of_and_harms_nobody(pipe: Pipe) -> None:
+    pipe.handler.handle(logging.LogRecord("hubwire", logging.INFO, "file.py", 7, "%d", ("text",), None))
+    pipe.log("end")
+
+    lines = pipe.read_until("end")
+    assert lines[0] == "the record of file.py:7 cannot be shown"
+    assert lines[1].startswith("Traceback")
+
+
+def test_handler_that_is_closed_takes_nothing_and_ends_its_thread() -> None:
+    def workers() -> int:
+        return sum(thread.name == "hubwire-log" for thread in threading.enumerate())
+
+    before = workers()
+    pipe = Pipe()
+    pipe.log("in time")
+    assert workers() == before + 1
+    pipe.handler.close()
+    pipe.log("too late")
+
+    wait_until(lambda: workers() == before)
+    assert pipe.read_until("in time") == ["in time"]
+    pipe.end()
+
+
+def test_characters_that_the_stream_cannot_write_are_escaped(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w", encoding="ascii") as file:
+        handler = QueuedLines(file)
+        handler.handle(record("h\u00e4ns"))
+        handler.flush()
+        handler.close()
+
+    assert (tmp_path / "log").read_bytes() == b"h\\xe4ns\n"
+
+
+SCRIPT = """
+import logging, sys
+from hubwire.logs import configure
+configure("text", "info", (), "/default")
+for number in range(int(sys.argv[1])):
+    logging.getLogger("hubwire.server").info("line %d", number)
+"""
+
+
+def test_what_was_logged_last_is_written_when_the_process_ends() -> None:
+    result = subprocess.run([sys.executable, "-c", SCRIPT, "500"], capture_output=True, text=True, timeout=60)
+
+    assert result.returncode == 0
+    assert [line.split()[-1] for line in result.stderr.splitlines()] == [str(number) for number in range(500)]
+
+
+def test_process_ends_although_nobody_reads_what_it_logged() -> None:
+    """Far more than a pipe holds, and without a word about it."""
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, "5000"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert "Fatal" not in process.stderr.read()
+
+
+def test_process_without_standard_error_is_not_disturbed() -> None:
+    command = ["sh", "-c", '"$0" "$@" 2>&-', sys.executable, "-c", SCRIPT, "5"]
+
+    assert subprocess.run(command, timeout=60).returncode == 0

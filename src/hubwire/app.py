@@ -10,7 +10,6 @@ import logging
 import os
 import resource
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,7 +31,7 @@ from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.server import Listeners, bind, connectable
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
-from hubwire.logs import configure
+from hubwire.logs import configure, flush_records
 from hubwire.model.errors import StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.telemetry import Telemetry
@@ -86,8 +85,11 @@ def run(settings: Settings, announce: Callable[[Announcement], None]) -> int:
         StartFailed: the operator can mend why.
     """
     configure(settings.log_format, settings.log_level, settings.log_off, f"/{DEFAULT_RESOURCE}")
-    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        return runner.run(_serve(settings, announce))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+            return runner.run(_serve(settings, announce))
+    finally:
+        flush_records()
 
 
 def offline(settings: Settings, action: Callable[[Catalog], Awaitable[_T]]) -> _T:
@@ -237,7 +239,7 @@ def _stop_on_signals() -> asyncio.Event:
             _log.warning("stopped at once by a second signal")
             for leftover in _leftovers:
                 leftover.unlink(missing_ok=True)
-            sys.stderr.flush()
+            flush_records()
             os._exit(1)
         stop.set()
 

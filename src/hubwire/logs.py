@@ -3,6 +3,9 @@ Records to lines: readable text, or one JSON object a line in the shape of the s
 
 Names that strangers chose stand in many records. Nothing in them begins a line of its own or moves a terminal's cursor.
 
+Whoever logs never waits for whoever reads: a thread writes the lines, and what it cannot write in time is dropped and
+counted.
+
 Whoever logs an event of a category gives its fields as `extra={"record": {…}}`. Names that the record format has at its
 top are put there, all others under `properties`.
 
@@ -11,15 +14,21 @@ Source: the service's monitoring data reference (record format, categories, leve
 
 import json
 import logging
+import os
 import re
 import sys
+import threading
+import time
+from bisect import bisect
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, Final, TextIO
 
 from hubwire.settings import LogFormat, LogLevel
 
-__all__ = ["CATEGORIES", "JsonLines", "TextLines", "configure"]
+__all__ = ["CATEGORIES", "JsonLines", "QueuedLines", "TextLines", "configure", "flush_records"]
 
 CATEGORIES: Final[Mapping[str, str]] = {
     "connectivity": "ConnectivityLogs",
@@ -38,6 +47,11 @@ _LEVELS: Final = {
 _AT_TOP: Final = frozenset({"operationName", "callerIpAddress"})
 _QUOTED: Final = re.compile(r'[ "=]')
 _ROOT: Final = "hubwire"
+
+_WAITING_RECORDS: Final = 10_000
+"""Some megabytes at most, and some seconds of the busiest log."""
+_FLUSH_S: Final = 1.0
+_AGAIN_S: Final = 0.05
 
 
 class JsonLines(logging.Formatter):
@@ -80,6 +94,104 @@ class TextLines(logging.Formatter):
         return line
 
 
+class QueuedLines(logging.Handler):
+    """
+    Writes records from a thread of its own, in order. Who logs pays for the formatting and never waits.
+
+    A record that finds `limit` others waiting is dropped, as are those that the system refuses to write (nobody is at
+    the other end, the disk is full). As soon as writing goes on, a line says how many there were.
+
+    Args:
+        stream: has a descriptor, which is written to directly: a thread that hangs in a write at the end of the process
+            must not hold a lock of the stream.
+        limit: at least 1.
+    """
+
+    def __init__(self, stream: TextIO, limit: int = _WAITING_RECORDS) -> None:
+        super().__init__()
+        self._descriptor = stream.fileno()
+        self._encoding = stream.encoding
+        self._limit = limit
+        self._lines: deque[str] = deque()
+        self._in_flight = 0
+        self._dropped = 0
+        self._broken = False  # the last write failed; it is tried again with the next record
+        self._stuck = False  # somebody waited in vain, and nothing was written since
+        self._closed = False
+        # Its lock may be taken again by its owner: a collected object may log at any moment.
+        self._changed = threading.Condition()
+        # A daemon: it may hang in a write for ever.
+        threading.Thread(target=self._work, name="hubwire-log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:
+            # As handlers of the library do: whoever logs something that cannot be shown goes on. But they print.
+            text, place = "the record of %s:%d cannot be shown", (record.filename, record.lineno)
+            line = self.format(_record(logging.ERROR, text, *place, exc_info=True))
+        with self._changed:
+            if self._closed:
+                return
+            if len(self._lines) + self._in_flight >= self._limit:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until everything is written, a second at most, and not a second time if that was in vain."""
+        with self._changed:
+            if not self._stuck:
+                self._stuck = not self._changed.wait_for(lambda: not (self._due() or self._in_flight), _FLUSH_S)
+
+    def close(self) -> None:
+        """Take no records any more; those that wait are still written."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        super().close()
+
+    def _due(self) -> bool:
+        """Is there something to write."""
+        return bool(self._lines) or (self._dropped > 0 and not self._broken)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._in_flight = 0
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._due() or self._closed)
+                if not self._due():
+                    return
+                # All at once: what was dropped came after these, and before whatever will wait next.
+                lines, dropped = list(self._lines), self._dropped
+                self._lines.clear()
+                self._in_flight, self._dropped = len(lines) + bool(dropped), 0
+            notice = [self.format(_record(logging.WARNING, "%d log records were dropped", dropped))] if dropped else []
+            written = self._write([*lines, *notice])
+            if written < len(lines) + len(notice):
+                with self._changed:
+                    self._dropped += dropped + len(lines) - min(written, len(lines))
+
+    def _write(self, lines: Sequence[str]) -> int:
+        """How many of the lines were written; fewer than all if the system refuses."""
+        encoded = [f"{line}\n".encode(self._encoding, "backslashreplace") for line in lines]
+        rest = memoryview(b"".join(encoded))
+        size = len(rest)
+        self._broken = False
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+                self._stuck = False
+            except BlockingIOError:
+                time.sleep(_AGAIN_S)  # somebody else who has the same terminal or pipe made it so
+            except OSError:
+                self._broken = True
+                break
+        return bisect(list(accumulate(map(len, encoded))), size - len(rest))
+
+
 def configure(
     format: LogFormat, level: LogLevel, off: Sequence[str], resource_id: str, stream: TextIO | None = None
 ) -> None:
@@ -88,11 +200,16 @@ def configure(
 
     Args:
         off: categories (connectivity, messaging, http) to leave out altogether.
-        stream: standard error if None.
+        stream: see `QueuedLines`; standard error if None.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    stream = stream or sys.stderr
+    # There is no standard error in a process that was started without; its number may be another file's by now.
+    handler = QueuedLines(stream) if stream is not None else logging.NullHandler()
     handler.setFormatter(JsonLines(resource_id) if format == "json" else TextLines())
     root = logging.getLogger()
+    for former in root.handlers:
+        if isinstance(former, QueuedLines):
+            former.close()
     root.handlers[:] = [handler]
     # Libraries speak only when something is wrong.
     root.setLevel(logging.WARNING)
@@ -101,6 +218,18 @@ def configure(
         logger = logging.getLogger(f"{_ROOT}.{name}")
         logger.setLevel(logging.CRITICAL + 1 if name in off else logging.NOTSET)
     logging.captureWarnings(True)
+
+
+def flush_records() -> None:
+    """Wait until all that was logged is written, a second at most."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _record(level: int, text: str, *args: object, exc_info: bool = False) -> logging.LogRecord:
+    """One of our own."""
+    fault = sys.exc_info() if exc_info else None
+    return logging.LogRecord(f"{_ROOT}.server", level, __file__, 0, text, args, fault)
 
 
 def _category(record: logging.LogRecord) -> str:
