@@ -302,6 +302,23 @@ def test_every_record_of_connectivity_is_documented() -> None:
     assert known == {name for name in codes(section(page("guide/operating.md"), "## Logs")) if name in known}
 
 
+def test_what_the_front_refuses_is_documented_as_it_is_recorded_and_counted() -> None:
+    """Under one name in both places, and with every status that it answers."""
+    from hubwire.edge.records import REQUEST_REFUSED
+
+    statuses = {
+        int(status)
+        for path in ("edge/front.py", "edge/head.py", "edge/body.py")
+        for status in texts(path, r"(?:_refuse|refusal|RequestFault)\((\d{3}), ")
+    }
+    told = section(page("reference/errors.md"), "## REST error codes").partition("Before a request")[2]
+
+    assert REQUEST_REFUSED in section(page("guide/operating.md"), "## Metrics")
+    assert REQUEST_REFUSED in section(page("guide/operating.md"), "## Logs")
+    assert {400, 408, 431, 501, 503, 505} <= statuses
+    assert statuses == {int(status) for status in re.findall(r"\b\d{3}(?= \()", told)}
+
+
 def test_every_category_of_records_is_documented() -> None:
     """Those that can be switched off, and the one that cannot."""
     from hubwire.logs import CATEGORIES

@@ -28,6 +28,7 @@ from hubwire.cluster.node import Node
 from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
+from hubwire.edge.records import refused
 from hubwire.edge.server import Listeners, bind, connectable
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
@@ -210,6 +211,7 @@ class _Service:
             max_sockets=settings.max_sockets,
             upgraded=lambda: len(self._clients.sockets),
             trusted=trusted,
+            on_refused=partial(refused, self._telemetry),
         )
 
     @contextlib.asynccontextmanager

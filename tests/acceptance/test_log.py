@@ -1,4 +1,4 @@
-"""A server whose log nobody reads."""
+"""What a server logs of requests that nobody saw, and a server whose log nobody reads."""
 
 import json
 import signal
@@ -11,13 +11,30 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, wait_until
+from acceptance.servers import DEADLINE_S, StartServer, wait_until
+from acceptance.wire import metric
 
 REFUSED = (
     b"GET /client/hubs/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 HEALTH = b"HEAD /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+def test_request_that_the_front_refuses_is_logged_and_counted(start_server: StartServer) -> None:
+    """With its status, its reason and the client's address, and with nothing of what the client sent."""
+    server = start_server("--log-format", "json")
+    with socket.create_connection((server.host, server.port), DEADLINE_S) as client:
+        client.sendall(b"BREW /pot?milk=secret HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 501 ")
+
+    assert metric(server, 'hubwire_requests_total{operation="RequestRefused",status="501"}') == 1
+    server.stop()
+    (line,) = [line for line in map(json.loads, server.log().splitlines()) if line["operationName"] == "RequestRefused"]
+    assert (line["category"], line["level"]) == ("HttpRequestLogs", "Warning")
+    assert line["callerIpAddress"] in ("127.0.0.1", "::1")
+    assert line["properties"] == {"message": "unknown method", "statusCode": 501}
+    assert "secret" not in server.log()
 
 
 class Unheard:

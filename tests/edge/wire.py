@@ -157,11 +157,18 @@ class Served(NamedTuple):
 
     Attributes:
         fronts: one for each connection so far.
+        refused: status, reason and client's address of each answer that a front gave itself.
     """
 
     context: FrontContext
     address: Any
     fronts: list[Watched]
+    refused: list[tuple[int, str, str]]
+
+    @property
+    def answered(self) -> int:
+        """How many requests the application has answered."""
+        return self.context.server_state.total_requests
 
     async def connect(self) -> Client:
         async with asyncio.timeout(_DEADLINE_S):
@@ -189,7 +196,12 @@ async def serve(
 
     At the end nothing may be left of it: no front, no connection and no request of the HTTP server.
     """
-    context = FrontContext(app, upgrade, **bounds)
+    refused: list[tuple[int, str, str]] = []
+
+    def on_refused(status: int, reason: str, client_ip: str) -> None:
+        refused.append((status, reason, client_ip))
+
+    context = FrontContext(app, upgrade, on_refused=on_refused, **bounds)
     fronts: list[Watched] = []
 
     def accept() -> Front:
@@ -201,7 +213,7 @@ async def serve(
         server = await loop.create_server(accept, host, 0)
     else:
         server = await loop.create_unix_server(accept, path)
-    yield Served(context, path or server.sockets[0].getsockname(), fronts)
+    yield Served(context, path or server.sockets[0].getsockname(), fronts, refused)
     server.close()
     await context.drain(_DEADLINE_S)
     assert not context.fronts

@@ -1,5 +1,5 @@
 """
-What all fronts share: bounds, counters, the HTTP server's configuration, one timer, and the end of them all.
+What all fronts share: bounds, the HTTP server's configuration, one timer, and the end of them all.
 
 The timer is one sweep over the open fronts, not a timer for each. A front writes a deadline into itself (one
 assignment; `loop.call_later` with its cancellation is ten times that, for each state of each request), and a sweep
@@ -68,13 +68,12 @@ class FrontContext:
         max_sockets: at once, those that became WebSockets included; one more is answered 503.
         upgraded: how many sockets the WebSocket side holds at the moment.
         trusted: proxies that are believed.
+        on_refused: hears of each answer that a front gives itself: status, reason (generic text) and address of the
+            client (empty for peers of a Unix socket).
 
     Attributes:
         fronts: the open ones.
         closing: no new request is taken any more.
-        accepted: connections so far, those over `max_sockets` included.
-        requests, upgrades: heads handed to the application and to `upgrade` so far.
-        refused: answers of the fronts themselves so far, by status.
     """
 
     def __init__(
@@ -89,6 +88,7 @@ class FrontContext:
         max_sockets: int = 120_000,
         upgraded: Callable[[], int] = lambda: 0,
         trusted: TrustedProxies | None = None,
+        on_refused: Callable[[int, str, str], None] = lambda _status, _reason, _client_ip: None,
     ) -> None:
         self._app = app
         self.upgrade = upgrade
@@ -99,6 +99,7 @@ class FrontContext:
         self.max_sockets = max_sockets
         self.upgraded = upgraded
         self.trusted = trusted if trusted is not None else TrustedProxies(())
+        self._on_refused = on_refused
         self.config = Config(
             app=self._run,
             http="httptools",
@@ -115,10 +116,6 @@ class FrontContext:
         self.server_state = ServerState()
         self.fronts: set[Gate] = set()
         self.closing = False
-        self.accepted = 0
-        self.requests = 0
-        self.upgrades = 0
-        self.refused: dict[int, int] = {}
         self._period_s = min(1.0, max(0.02, min(head_timeout_s, idle_timeout_s) / 4))
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied = asyncio.Event()
@@ -141,15 +138,20 @@ class FrontContext:
         if self.closing and not self.fronts:
             self._emptied.set()
 
-    def refusal(self, status: int, reason: str) -> bytes:
-        """A whole answer of the front itself, after which the connection ends; it is counted."""
-        self.refused[status] = self.refused.get(status, 0) + 1
+    def refusal(self, status: int, reason: str, client_ip: str, *, with_body: bool = True) -> bytes:
+        """
+        A whole answer of the front itself, after which the connection ends; `on_refused` hears of it.
+
+        Args:
+            with_body: false answers HEAD, with the length that the body would have.
+        """
+        self._on_refused(status, reason, client_ip)
         self._dated()
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
         lines += [b"%b: %b" % header for header in self.server_state.default_headers]
         body = reason.encode() + b"\n"
         lines += [b"content-type: text/plain; charset=utf-8", b"content-length: %d" % len(body), b"connection: close"]
-        return b"\r\n".join([*lines, b"", body])
+        return b"\r\n".join([*lines, b"", body if with_body else b""])
 
     async def drain(self, timeout_s: float) -> int:
         """

@@ -67,10 +67,12 @@ class Front(asyncio.Protocol):
         "_body",
         "_body_begun",
         "_buffer",
+        "_client_ip",
         "_context",
         "_control",
         "_discarded",
         "_eof",
+        "_head_only",
         "_held",
         "_inner",
         "_inner_paused",
@@ -102,6 +104,8 @@ class Front(asyncio.Protocol):
         self._buffer = b""
         self._searched = 0
         self._blank_seen = False
+        self._head_only = False
+        self._client_ip = ""  # the peer's, until a head that a trusted proxy sent names another
         # Two reasons to pause reading, and the other direction.
         self._held = False
         self._inner_paused = False
@@ -121,12 +125,11 @@ class Front(asyncio.Protocol):
         # uvloop's transports have the methods of asyncio.Transport and not its name.
         self._transport = cast("asyncio.Transport", transport)
         context = self._context
-        context.accepted += 1
+        self._peer = self._client_ip = peer_address(transport.get_extra_info("peername"))
         if context.closing or context.full:
-            self._transport.write(context.refusal(503, "the server is full or shutting down"))
+            self._transport.write(context.refusal(503, "the server is full or shutting down", self._peer))
             self._transport.close()
             return
-        self._peer = peer_address(transport.get_extra_info("peername"))
         self._proxied = context.trusted.trusts(self._peer)
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self._state = _State.HEAD
@@ -236,6 +239,7 @@ class Front(asyncio.Protocol):
             self._blank_seen = True
             self._searched = 0
             data = data[2:]
+        self._head_only = data.startswith(b"HEAD ")
         end = data.find(b"\r\n\r\n", self._searched) + 4
         if end < 4:
             self._await_rest(data)
@@ -270,14 +274,13 @@ class Front(asyncio.Protocol):
         except RequestFault as fault:
             self._refuse(fault.status, fault.reason)
             return
+        scheme, host = str(self._scheme), head.host
+        if self._proxied:
+            self._client_ip, scheme, host = context.trusted.resolve(self._peer, head.headers, scheme, host)
         if context.closing:
             self._refuse(503, "the server is shutting down")
-            return
-        client_ip, scheme, host = self._peer, str(self._scheme), head.host
-        if self._proxied:
-            client_ip, scheme, host = context.trusted.resolve(client_ip, head.headers, scheme, host)
-        if head.websocket:
-            self._hand_over(RequestHead(head.method, head.target, head.headers, scheme, host, client_ip), rest)
+        elif head.websocket:
+            self._hand_over(RequestHead(head.method, head.target, head.headers, scheme, host, self._client_ip), rest)
         elif is_client_path(head.target):
             # Whatever else it is, by the rules of HTTP it is no upgrade, and nothing but those is served there.
             self._refuse(400, "this endpoint takes WebSocket upgrade requests only")
@@ -286,7 +289,7 @@ class Front(asyncio.Protocol):
                 **context.app_state,
                 "host": host,
                 "scheme": scheme,
-                "client_ip": client_ip,
+                "client_ip": self._client_ip,
                 "target": head.target,
                 "control": self._control,
             }
@@ -296,7 +299,6 @@ class Front(asyncio.Protocol):
         if self._eof:
             self._linger()  # who has nothing more to say cannot even close a WebSocket
             return
-        self._context.upgrades += 1
         self._drop_inner()
         self._release()
         if self._context.upgrade(head, self._transport, rest) is not None:
@@ -306,7 +308,6 @@ class Front(asyncio.Protocol):
 
     def _forward(self, head: Head, state: dict[str, Any], wire: bytes, rest: bytes) -> None:
         context = self._context
-        context.requests += 1
         inner = self._inner
         if inner is None:
             inner = self._inner = RestProtocol(context.config, context.server_state, self, self._transport)
@@ -362,6 +363,7 @@ class Front(asyncio.Protocol):
             return
         self._state = _State.HEAD
         self._answered = False
+        self._client_ip = self._peer
         self._wait_for_client()
         if self._buffer:
             # In its own turn: this one is still the application's.
@@ -388,7 +390,8 @@ class Front(asyncio.Protocol):
         """Answer for ourselves, if an answer can still be told from the application's, and end."""
         if not self._answered and (self._inner is None or not self._inner.answering):
             self._drop_inner()
-            self._transport.write(self._context.refusal(status, reason))
+            refusal = self._context.refusal(status, reason, self._client_ip, with_body=not self._head_only)
+            self._transport.write(refusal)
         self._linger()
 
     def _end(self) -> None:
