@@ -142,6 +142,8 @@ def test_what_is_no_websocket_request_is_400(missing: str) -> None:
         ("Sec-WebSocket-Key", "short"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZTE3"),
+        ("Sec-WebSocket-Key", "dGhlIHNh bXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Key", "dGhlIHNh-bXBsZSBub25jZQ=="),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==\u00fc"),
     ],
 )

@@ -538,20 +538,21 @@ def test_reply_behind_a_message_with_a_lifetime_has_none() -> None:
 # Clients that are away, or too slow
 
 
-def test_reliable_client_that_is_away_finds_its_messages_when_it_comes_back() -> None:
+@pytest.mark.parametrize("targets", [(GROUP,), (GROUP, OTHER)])
+def test_reliable_client_that_is_away_finds_its_messages_when_it_comes_back(targets: tuple[Target, ...]) -> None:
+    """Those of a turn with one segment and of one with several."""
     house = House()
     away = house.client("g", "other", kind="reliable")
     away.sink = None
-    house.send("1", "2")
-    house.send("3", to=OTHER)
-    house.ack(away, 1)
+    for target in targets:
+        house.send("x", "y", to=target)
 
     house.flush()
 
     assert house.writes(away) == 0
     replay = away.session.resume(NOW)
     assert [frame.payload[:16] for data, _, _ in replay for frame in frames(data)] == [
-        b'{"sequenceId":%d,' % number for number in (1, 2, 3)
+        b'{"sequenceId":%d,' % number for number in range(1, 2 * len(targets) + 1)
     ]
 
 

@@ -127,6 +127,20 @@ def test_removed_connection_is_in_no_group_any_more() -> None:
     assert list(one.groups) == []
 
 
+def test_nothing_is_kept_of_those_who_are_gone() -> None:
+    """Names of users and groups come and go by the million."""
+    hub = Hub(HUB)
+    for number in range(10):
+        one = connection(user_id=f"u{number}" if number % 2 else None)
+        hub.add(one)
+        hub.join(one, f"left {number}")
+        hub.leave(one, f"left {number}")
+        hub.join(one, f"kept {number}")
+        hub.remove(one)
+
+    assert (hub.connections, hub._users, hub._groups) == ({}, {}, {})
+
+
 def test_removing_twice_tells_nothing() -> None:
     one, other = connection(), connection()
     hub = hub_with(one, other)

@@ -161,6 +161,7 @@ def test_session_is_plain() -> None:
     session = JsonSession()
 
     assert (session.subprotocol, session.recoverable) == (NAME, False)
+    assert isinstance(session.codec, JsonCodec)
     assert session.codec is JsonSession().codec, "one object for all clients, or nothing is encoded once"
     assert session.held() == (0, 0)
     assert session.resume(0.0) == ()

@@ -166,6 +166,7 @@ def test_session_is_recoverable() -> None:
     one = session()
 
     assert (one.subprotocol, one.recoverable) == (NAME, True)
+    assert isinstance(one.codec, ReliableJsonCodec)
     assert one.codec is session().codec, "one object for all clients, or nothing is encoded once"
     assert one.held() == (0, 0)
 
@@ -250,6 +251,8 @@ def test_ack_of_what_was_never_sent_counts_for_what_was(number: int) -> None:
 
     one.deliver(batch("d"), NOW)
     assert replayed(one) == [(4, "d")]
+    one.acknowledge(4)
+    assert one.held() == (0, 0)
 
 
 def test_ack_before_anything_was_sent_is_harmless() -> None:
@@ -336,6 +339,17 @@ def test_what_has_expired_gives_way_before_anything_overflows() -> None:
 
     assert one.held()[0] == 3
     assert replayed(one, NOW + 5) == [(3, "c"), (4, "d"), (5, "e")]
+
+
+def test_ack_covers_what_stood_behind_what_has_expired() -> None:
+    one = session(messages=3)
+    one.deliver(batch("a"), NOW)
+    one.deliver(batch("b", expires_at=NOW + 5), NOW)
+    one.deliver(batch("c", "d"), NOW + 5)
+
+    one.acknowledge(3)
+
+    assert replayed(one, NOW + 5) == [(4, "d")]
 
 
 def test_what_has_not_expired_yet_counts() -> None:

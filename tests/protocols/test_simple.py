@@ -62,8 +62,9 @@ def test_session_keeps_nothing() -> None:
     session = SimpleSession()
     batch = Batch(CODEC, [CODEC.prepare(FromServer(Data("text", b"a")))] * 2, None)
 
-    assert session.deliver(batch, 0.0) is SimpleSession().deliver(batch, 0.0)
+    assert session.deliver(batch, 0.0) is SimpleSession().deliver(batch, 0.0) is batch.joined
     assert (session.recoverable, session.held(), session.resume(0.0)) == (False, (0, 0), ())
+    assert isinstance(session.codec, SimpleCodec)
     assert session.codec is SimpleSession("custom").codec
 
 
