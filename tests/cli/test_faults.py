@@ -72,6 +72,36 @@ def test_output_that_the_terminal_cannot_show_is_escaped(server: StandIn) -> Non
     assert result.stdout == b"version  \xfc\\u6f22\n"
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["--help"], ["--version"], ["status", "--help"]])
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(server: StandIn, arguments: list[str]) -> None:
+    """Such as to a disk that is full; nor does the interpreter add anything at its end."""
+    server.on("GET", "/control/status", 200, {"version": "1"})
+
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "hubwire", *arguments], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+
+    assert (result.returncode, result.stderr) == (
+        1,
+        b"hubwire: cannot write the output: No space left on device\n",
+    )
+
+
+def test_reader_who_had_enough_is_not_complained_about(server: StandIn) -> None:
+    """As in `hubwire status | head -1`."""
+    server.on("GET", "/control/status", 200, {"version": "1"})
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    result = subprocess.run(
+        [sys.executable, "-m", "hubwire", "status"], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60
+    )
+    os.close(writer)
+
+    assert result.stderr == b""
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [("plain ü 漢 👍", "plain ü 漢 👍"), ("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\nb", "a\\nb"), ("\u202e", "\\u202e")],

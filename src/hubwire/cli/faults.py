@@ -5,6 +5,7 @@ How a command fails: one line on stderr that begins with `hubwire:`, and an exit
     1   everything else: nobody answers, the server refuses, a connection is lost
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -68,3 +69,9 @@ def _in_one_line() -> Iterator[None]:
     except UnicodeEncodeError as error:
         # The bytes of an argument or a variable that are not text reach us as lone surrogates.
         raise BadCommandLine("a name, text or path on the command line is not UTF-8") from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # who read our output had enough; the library ends the process in silence
+        # Writing names no file, and what the commands read and connect to has words of its own already.
+        what = "cannot write the output" if error.filename is None else str(error.filename)
+        raise CommandFailed(f"{what}: {error.strerror or error}") from error

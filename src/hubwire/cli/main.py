@@ -1,6 +1,7 @@
 """The command `hubwire`."""
 
 import io
+import os
 import sys
 
 import click
@@ -36,4 +37,19 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # What a terminal of another character set cannot show is escaped, not a reason to fail.
             stream.reconfigure(errors="backslashreplace")
-    commands(prog_name="hubwire")
+    try:
+        commands(prog_name="hubwire")
+    finally:
+        _give_up_output()
+
+
+def _give_up_output() -> None:
+    """What cannot be written was told already. At the end of the process the interpreter would try and tell again."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
