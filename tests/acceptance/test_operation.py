@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,30 @@ def test_port_that_is_taken_is_named(tmp_path: Path) -> None:
     assert result.returncode not in (0, None)
     assert str(port) in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_folder_in_the_place_of_the_control_socket_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data" / "control.sock").mkdir(parents=True)
+
+    result = run_command("serve", "--port", "0", "--data", str(tmp_path / "data"))
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("hubwire: cannot open the control socket ")
+    assert len(result.stderr.splitlines()) == 1
+    assert (tmp_path / "data" / "control.sock").is_dir()
+
+
+def test_document_that_is_damaged_is_named(start_server: StartServer) -> None:
+    server = start_server()
+    server.stop()
+    with closing(sqlite3.connect(server.data / "hubwire.db")) as database:
+        database.execute("UPDATE documents SET body = '{nope' WHERE kind = 'resource'")
+        database.commit()
+
+    result = run_command("serve", "--port", "0", "--data", str(server.data))
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "hubwire: the stored resource default is damaged: its body is not JSON\n"
 
 
 @pytest.mark.parametrize(

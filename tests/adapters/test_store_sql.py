@@ -216,3 +216,26 @@ async def test_empty_file_becomes_a_store(tmp_path: Path) -> None:
     await store.commit([Change("k", "a", {})])
     assert await store.get("k", "a") is not None
     await store.close()
+
+
+@pytest.mark.parametrize("body", ["'{nope'", "''", "x'22ff22'", "CAST(x'6e6f7065ff' AS TEXT)"])
+async def test_body_that_is_not_json_is_damage_and_named_without_its_content(tmp_path: Path, body: str) -> None:
+    """Not that of the other document, which is whole."""
+    path = tmp_path / "store.db"
+    store = await open_store(f"sqlite:///{path}")
+    await store.commit([Change("hub", "a", {"a": 1}), Change("hub", "b", {})])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE documents SET body = {body} WHERE key = 'b'")
+        connection.commit()
+
+    with pytest.raises(StartFailed) as got:
+        await store.get("hub", "b")
+    with pytest.raises(StartFailed):
+        await store.list("hub", "", None, 10)
+    whole = await store.get("hub", "a")
+    await store.close()
+
+    assert "\n" not in str(got.value)
+    assert "nope" not in str(got.value)
+    assert whole is not None
+    assert whole.body == {"a": 1}

@@ -6,6 +6,7 @@ A lock on an open file goes with the process, however that ends; a file with a p
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +61,9 @@ class DataFolder:
 
     def close(self) -> None:
         """Take away the control socket and let another server have the folder."""
-        self.control_socket.unlink(missing_ok=True)
+        # What cannot be taken away was not ours: that it is in the way was said when the socket was to be bound.
+        with suppress(OSError):
+            self.control_socket.unlink()
         if self._folder is not None:
             os.close(self._folder)
         os.close(self._lock)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
+    Row,
     Select,
     String,
     Table,
@@ -129,9 +130,25 @@ async def _write(engine: AsyncEngine, changes: Sequence[Change]) -> None:
 
 
 async def _read(engine: AsyncEngine, query: Select[Any]) -> list[Document]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(query)
-        return [Document(row.kind, row.key, msgspec.json.decode(row.body), row.etag) for row in rows]
+    """
+    Raises:
+        StartFailed: damaged. Everything is read at the start, so that is when it is noticed.
+    """
+    try:
+        async with engine.connect() as connection:
+            return [_document(row) for row in await connection.execute(query)]
+    except SQLAlchemyError as error:
+        # The driver quotes text that is not UTF-8, and bodies hold keys.
+        reason = _reason(error).partition(" with text ")[0]
+        raise StartFailed(f"cannot read the store: {reason}") from error
+
+
+def _document(row: Row[Any]) -> Document:
+    try:
+        return Document(row.kind, row.key, msgspec.json.decode(row.body), row.etag)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Never with its content, which may be secret.
+        raise StartFailed(f"the stored {row.kind} {row.key} is damaged: its body is not JSON") from error
 
 
 async def _apply(connection: AsyncConnection, change: Change) -> None:

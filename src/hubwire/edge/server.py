@@ -152,9 +152,9 @@ class Listeners:
             StartFailed: the path cannot be bound.
         """
         loop = asyncio.get_running_loop()
-        Path(bindable).unlink(missing_ok=True)  # left by a process that was killed; the lock says that it is gone
         before = os.umask(0o177)
         try:
+            Path(bindable).unlink(missing_ok=True)  # left by a process that was killed; the lock says that it is gone
             server = await loop.create_unix_server(lambda: Front(self._front, control=True), bindable)
         except OSError as error:
             raise StartFailed(f"cannot open the control socket {bindable}: {error.strerror or error}") from error
