@@ -23,7 +23,7 @@ from hubwire import __version__
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.adapters.data_folder import DataFolder
 from hubwire.adapters.store_sql import open_store
-from hubwire.auth.principals import Principals
+from hubwire.auth.principals import Principals, public_authority
 from hubwire.cluster.node import Node
 from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
@@ -40,7 +40,7 @@ from hubwire.protocols.catalog import QueueLimits
 from hubwire.resources.catalog import Catalog
 from hubwire.rest.app import build_app
 from hubwire.rest.ports import Server
-from hubwire.settings import Settings
+from hubwire.settings import BadSetting, Settings
 
 __all__ = ["Announcement", "offline", "run"]
 
@@ -83,12 +83,14 @@ def run(settings: Settings, announce: Callable[[Announcement], None]) -> int:
         exit code: 0 after a graceful end.
 
     Raises:
+        BadSetting: nothing was begun.
         StartFailed: the operator can mend why.
     """
+    trusted = _checked(settings)
     configure(settings.log_format, settings.log_level, settings.log_off, f"/{DEFAULT_RESOURCE}")
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            return runner.run(_serve(settings, announce))
+            return runner.run(_serve(settings, trusted, announce))
     finally:
         flush_records()
 
@@ -115,6 +117,21 @@ def offline(settings: Settings, action: Callable[[Catalog], Awaitable[_T]]) -> _
     return asyncio.run(work())
 
 
+def _checked(settings: Settings) -> TrustedProxies:
+    """
+    What only its user can tell to be good or bad, looked at before anything is made.
+
+    Raises:
+        BadSetting: naming it.
+    """
+    try:
+        for endpoint in settings.public_endpoints:
+            public_authority(endpoint)
+        return TrustedProxies(settings.trusted_proxies)
+    except (StartFailed, ValueError) as error:
+        raise BadSetting(f"bad setting: {error}") from error
+
+
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
     if settings.loop == "asyncio":
         return None
@@ -127,7 +144,7 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
     return uvloop.new_event_loop
 
 
-async def _serve(settings: Settings, announce: Callable[[Announcement], None]) -> int:
+async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable[[Announcement], None]) -> int:
     stop = _stop_on_signals()
     warnings = _raise_descriptor_limit(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -143,7 +160,7 @@ async def _serve(settings: Settings, announce: Callable[[Announcement], None]) -
         endpoint = settings.public_endpoints[0].rstrip("/") if settings.public_endpoints else None
         endpoint = endpoint or f"http://{connectable(sockets)}"
         service = _Service(
-            settings, catalog, Server(endpoint, __version__, os.getpid(), str(folder.path), time.monotonic())
+            settings, trusted, catalog, Server(endpoint, __version__, os.getpid(), str(folder.path), time.monotonic())
         )
         await stack.enter_async_context(service.listening(sockets, folder))
         keys = catalog.access_keys(DEFAULT_RESOURCE)
@@ -164,7 +181,7 @@ async def _serve(settings: Settings, announce: Callable[[Announcement], None]) -
 class _Service:
     """Everything of one server that lives between its listeners' beginning and end."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, server: Server) -> None:
+    def __init__(self, settings: Settings, trusted: TrustedProxies, catalog: Catalog, server: Server) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._telemetry = Telemetry(settings.max_connections)
@@ -198,10 +215,6 @@ class _Service:
             max_message_bytes=settings.max_message_bytes,
             idle_timeout_s=settings.idle_timeout_s,
         )
-        try:
-            trusted = TrustedProxies(settings.trusted_proxies)
-        except ValueError as error:
-            raise StartFailed(f"bad setting: {error}") from error
         self._front = FrontContext(
             app,
             partial(upgrade, self._clients),

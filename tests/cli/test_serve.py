@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from cli.conftest import Run
 from hubwire.model.errors import StartFailed
-from hubwire.settings import Settings
+from hubwire.settings import BadSetting, Settings
 
 
 class Announcement(Struct, frozen=True):
@@ -35,12 +35,12 @@ class App(ModuleType):
         super().__init__("hubwire.app")
         self.settings: list[Settings] = []
         self.announcement = Announcement()
-        self.outcome: int | StartFailed = 0
+        self.outcome: int | StartFailed | BadSetting = 0
 
     def run(self, settings: Settings, announce: Callable[[Announcement], None]) -> int:
         """Serve for no time at all."""
         self.settings.append(settings)
-        if isinstance(self.outcome, StartFailed):
+        if isinstance(self.outcome, (StartFailed, BadSetting)):
             raise self.outcome
         announce(self.announcement)
         return self.outcome
@@ -153,6 +153,15 @@ def test_failed_start_is_one_line_and_exit_code_1(run: Run, app: App) -> None:
     result = run("serve")
 
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "hubwire: port 8080 is in use\n")
+
+
+def test_setting_that_only_the_server_finds_bad_is_one_line_and_exit_code_2(run: Run, app: App) -> None:
+    """As one that the command line finds bad."""
+    app.outcome = BadSetting("bad setting: trusted proxy 'x'")
+
+    result = run("serve")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", "hubwire: bad setting: trusted proxy 'x'\n")
 
 
 def test_exit_code_of_the_server_is_the_command_s(run: Run, app: App) -> None:

@@ -22,7 +22,7 @@ from hubwire.model.hubs import AccessKeys
 from hubwire.model.names import HubKey, is_group_name
 from hubwire.model.ports import KeyDirectory
 
-__all__ = ["ClientClaims", "Principal", "Principals"]
+__all__ = ["ClientClaims", "Principal", "Principals", "public_authority"]
 
 _NAME_IDENTIFIER: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
 _GROUPS: Final = "webpubsub.group"
@@ -86,7 +86,7 @@ class Principals:
         self._keys = keys
         self._leeway_s = leeway_s
         self._clock = clock
-        self._public = frozenset(map(_public_authority, public_endpoints))
+        self._public = frozenset(map(public_authority, public_endpoints))
 
     def client(self, token: str, hub: HubKey, path: str, host: str) -> ClientClaims:
         """
@@ -239,7 +239,13 @@ def _authority(text: str) -> str | None:
     return match[1] if port in _DEFAULT_PORTS else f"{match[1]}:{port}"
 
 
-def _public_authority(endpoint: str) -> str:
+def public_authority(endpoint: str) -> str:
+    """
+    Host and port under which an endpoint is reached, lower-case, without a default port.
+
+    Raises:
+        StartFailed: no http, https, ws or wss URL.
+    """
     audience = _audience(endpoint)
     if audience is None:
         raise StartFailed(f"public endpoint {endpoint!r} is not a URL such as https://hub.example.com")

@@ -107,6 +107,8 @@ def serve(no_banner: bool, config: Path | None, assignments: tuple[str, ...], **
 
     try:
         code = run(settings, announce)
+    except BadSetting as error:
+        raise BadCommandLine(str(error)) from error
     except StartFailed as error:
         raise CommandFailed(str(error)) from error
     raise click.exceptions.Exit(code)
