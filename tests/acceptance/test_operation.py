@@ -116,6 +116,18 @@ def test_two_servers_on_one_data_folder_are_one_too_many(start_server: StartServ
     assert server.cli("status").returncode == 0
 
 
+def test_server_that_lost_its_control_socket_is_known_to_run(start_server: StartServer) -> None:
+    """Somebody cleaned up too much."""
+    server = start_server()
+    (server.data / "control.sock").unlink()
+
+    for command in (["status"], ["keys", "show"], ["hub", "list"]):
+        result = server.cli(*command)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert "its control socket is missing; restart it" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
 def test_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -63,8 +63,37 @@ def test_nothing_is_changed_without_a_server(run: Run, keys: AccessKeys, argumen
     assert json.loads(run("keys", "show", "--json").stdout)["primaryKey"] == keys.primary
 
 
-def test_folder_that_somebody_holds_is_left_alone(run: Run, keys: AccessKeys) -> None:
-    """Such as a server that starts just now and does not listen yet."""
+@pytest.mark.parametrize(
+    "arguments", [["keys", "show"], ["hub", "list"], ["hub", "show", "chat"], ["status"], ["url", "--hub", "chat"]]
+)
+def test_server_whose_control_socket_is_missing_is_not_taken_for_none(
+    run: Run, keys: AccessKeys, arguments: list[str]
+) -> None:
+    """Its lock says that it runs: nothing is read behind its back, and nobody is told to start a second one."""
+    with Path("data/lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        result = run(*arguments)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "",
+        "hubwire: a server runs on the data folder data but its control socket is missing; restart it\n",
+    )
+
+
+def test_looking_whether_a_server_runs_leaves_the_folder_free(run: Run, keys: AccessKeys) -> None:
+    """Nobody holds its lock afterwards."""
+    assert "no server runs" in run("status").stderr
+    with Path("data/lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_folder_that_somebody_takes_meanwhile_is_left_alone(
+    run: Run, keys: AccessKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a server that starts after the command has looked for one."""
+    monkeypatch.setattr("hubwire.cli.control._is_locked", lambda _folder: False)
     with Path("data/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 

@@ -7,6 +7,7 @@ needs no token.
 
 import asyncio
 import errno
+import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,7 @@ from hubwire.cli.program import data_option, program
 __all__ = ["NoServer", "control", "control_session", "exchange", "plain_session"]
 
 _SOCKET: Final = "control.sock"
+_LOCK: Final = "lock"
 _ORIGIN: Final = "http://localhost"
 _TIMEOUT_S: Final = 30.0
 # `sun_path` holds 108 bytes on Linux and 104 elsewhere, the final NUL included.
@@ -30,7 +32,7 @@ _LONGEST_PATH_BYTES: Final = 103
 
 
 class NoServer(CommandFailed):
-    """Nobody listens on the control socket of a data folder."""
+    """Nobody listens on the control socket of a data folder, and nobody has its lock."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -169,8 +171,30 @@ def _reachable(folder: Path) -> Iterator[str]:
 def _unreachable(folder: Path, error: OSError) -> CommandFailed:
     match error.errno:
         case errno.ENOENT | errno.ECONNREFUSED | errno.ENOTDIR | errno.ENOTSOCK:
+            if _is_locked(folder):
+                return CommandFailed(
+                    f"a server runs on the data folder {folder} but its control socket is missing; restart it"
+                )
             return NoServer(folder)
         case errno.EACCES | errno.EPERM:
             return CommandFailed(f"{folder / _SOCKET} may be opened only by the user who started the server")
         case _:
             return CommandFailed(f"cannot open {folder / _SOCKET}: {error.strerror or error}")
+
+
+def _is_locked(folder: Path) -> bool:
+    """Does a process have the data folder. Nothing is created, and nothing stays locked."""
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two commands at once do not take each other for a server.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
