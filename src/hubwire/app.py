@@ -167,7 +167,10 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
         connection_string = f"Endpoint={endpoint};AccessKey={keys.primary};Version=1.0;"
         if settings.ready_file is not None:
             stack.enter_context(_ready_file(Path(settings.ready_file), endpoint, connection_string))
-        announce(Announcement(endpoint, connection_string, str(folder.path), (*warnings, *missing)))
+        warnings += tuple(missing)
+        announce(Announcement(endpoint, connection_string, str(folder.path), warnings))
+        for warning in warnings:
+            _log.warning("%s", warning)
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()

@@ -60,6 +60,22 @@ def test_banner_shows_the_connection_string_and_can_be_left_out(start_server: St
     assert silent.output() == ""
 
 
+def test_warnings_of_the_start_are_in_the_banner_and_in_the_log(start_server: StartServer) -> None:
+    """An address that this machine does not have is one; the server listens on the others."""
+    absent = "this machine has no address 192.0.2.1; not listening there"
+    shown = start_server("--host", "127.0.0.1", "--host", "192.0.2.1")
+    silent = start_server("--host", "127.0.0.1", "--host", "192.0.2.1", "--no-banner")
+
+    wait_until(lambda: shown.connection_string in shown.output(), "the banner")
+    for server in (shown, silent):
+        assert http_request(server, "HEAD", "/api/health").status == 200
+        server.stop()
+        (line,) = [line for line in server.log().splitlines() if absent in line]
+        assert " warning " in line
+    assert absent in shown.output()
+    assert silent.output() == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_server_in_order_and_tells_every_client(
     start_server: StartServer, hub: str, number: signal.Signals
@@ -91,7 +107,9 @@ def test_second_signal_ends_the_server_at_once(start_server: StartServer, hub: s
         assert silent.receive_frame()[0] == 8
         server.signal(signal.SIGTERM)
 
-        server.wait()
+        assert server.wait() == 1
+    assert server.log().endswith("stopped at once by a second signal\n")
+    assert not server.ready_file.exists()
 
 
 def test_server_that_is_told_to_end_before_anybody_came_ends(start_server: StartServer) -> None:

@@ -13,7 +13,6 @@ from hubwire import __version__
 from hubwire.cli.banner import Announced, banner, coloured, try_it
 from hubwire.cli.faults import BadCommandLine, CommandFailed
 from hubwire.cli.program import data_option, program
-from hubwire.cli.text import one_line
 from hubwire.model.errors import StartFailed
 from hubwire.settings import BadSetting, LogFormat, LogLevel, Settings, load
 
@@ -81,7 +80,7 @@ __all__ = ["read_settings", "serve"]
 @click.option(
     "--no-banner",
     is_flag=True,
-    help="Say only what is worth a warning; the banner shows the connection string, a secret.",
+    help="Leave out the banner, which shows the connection string, a secret.",
 )
 def serve(no_banner: bool, config: Path | None, assignments: tuple[str, ...], **options: Any) -> None:
     """
@@ -96,9 +95,7 @@ def serve(no_banner: bool, config: Path | None, assignments: tuple[str, ...], **
 
     def announce(announced: Announced) -> None:
         if no_banner:
-            for warning in announced.warnings:
-                click.echo(f"hubwire: warning: {one_line(warning)}", err=True)
-            return
+            return  # its warnings are in the log as well
         command = try_it(program(), data_option(settings.data))
         colour = coloured(sys.stdout.isatty(), os.environ)
         for line in banner(announced, __version__, command, colour=colour):
