@@ -112,6 +112,30 @@ def test_second_signal_ends_the_server_at_once(start_server: StartServer, hub: s
     assert not server.ready_file.exists()
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_server_serves_with_either_event_loop(start_server: StartServer, hub: str, loop: str) -> None:
+    """Clients, REST, the control socket, and an end in order."""
+    server = start_server("--set", f"loop={loop}")
+    with (
+        JsonClient(server, hub) as receiver,
+        JsonClient(server, hub, protocol=RELIABLE) as sender,
+        RawClient(server, client_target(hub, client_token(server, hub))) as simple,
+    ):
+        receiver.join("g")
+        assert sender.publish("g", "from a client", "text")["success"]
+        assert receiver.receive()["data"] == "from a client"
+        answer = rest(server, "POST", f"{hub}/:send", body=b"from REST", headers={"Content-Type": "text/plain"})
+        assert answer.status == 202
+        assert [client.receive()["data"] for client in (receiver, sender)] == ["from REST", "from REST"]
+        assert simple.receive_frame() == (1, b"from REST")
+        assert json.loads(server.cli("status", "--json").stdout)["connections"] == 3
+
+        server.signal(signal.SIGTERM)
+
+        assert [client.closed().code for client in (receiver, sender, simple)] == [1001, 1001, 1001]
+    assert server.wait() == 0
+
+
 def test_server_that_is_told_to_end_before_anybody_came_ends(start_server: StartServer) -> None:
     server = start_server()
     server.signal(signal.SIGTERM)
