@@ -179,6 +179,26 @@ async def test_first_client_after_a_quiet_time_is_not_taken_for_a_silent_one(hou
     assert (client.pinged, client.given_up) == ([1020, 1040], [1060])
 
 
+async def test_silence_begins_when_a_client_comes_and_not_before(house: House) -> None:
+    """Its socket was there a while before it was let in."""
+    house.watch(20, answers=True)
+    await house.loop.advance(100)
+    client = house.watch(20)
+
+    await house.loop.advance(40)
+
+    assert (client.pinged, client.given_up) == ([120, 140], [])
+
+
+async def test_nothing_is_kept_of_clients_that_are_gone(house: House) -> None:
+    for interval in range(1, 20):
+        client = house.watch(interval, answers=interval % 2 == 0)
+        await house.loop.advance(7)
+        house.liveness.forget(client)
+
+    assert (house.liveness._due, house.liveness._when) == ({}, {})
+
+
 async def test_second_client_does_not_start_a_second_clock(house: House) -> None:
     house.watch()
     await house.loop.advance(0.5)

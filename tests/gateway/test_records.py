@@ -86,6 +86,11 @@ async def test_connection_is_recorded_from_its_beginning_to_its_end(house: House
         (fields,) = written.fields(operation)
         assert expected.items() <= fields.items()
         assert written.levels(operation) == [logging.INFO]
+    assert [row.getMessage() for row in written.records] == [
+        "Connection started",
+        "Connection recovered",
+        "Connection ended",
+    ]
     (end,) = written.fields("ConnectionEnded")
     assert (end["category"], end["code"]) == ("Normal", 1000)
 
