@@ -191,7 +191,9 @@ class _Service:
         node = Node(
             MemoryExchange().bus(), self._telemetry, loop, settings.recovery_s, settings.max_groups_per_connection
         )
-        principals = Principals(catalog, settings.public_endpoints, settings.token_leeway_s)
+        # Our own endpoint is as good as a public one: a token that names it may come by another name of this machine.
+        endpoints = (*settings.public_endpoints, server.endpoint)
+        principals = Principals(catalog, endpoints, settings.token_leeway_s)
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         self._gateway = Gateway(node, principals, catalog, self._telemetry, limits)
         self._clients = Clients(

@@ -80,6 +80,16 @@ def test_each_spelling_of_the_audience_that_libraries_use_is_accepted(server: Se
         assert client.status == 101
 
 
+def test_token_for_the_endpoint_that_the_server_prints_is_good_under_any_name_of_the_machine(
+    server: Server, hub: str
+) -> None:
+    """`localhost` was printed, and a forwarded port or another name of this machine is asked for."""
+    token = signed(server, f"{server.endpoint}/client/hubs/{hub}")
+    for host in (f"127.0.0.1:{server.port}", f"[::1]:{server.port}", "forwarded.example:9000"):
+        with RawClient(server, client_target(hub, token), headers={"Host": host}) as client:
+            assert client.status == 101
+
+
 def test_audience_may_be_one_of_several(server: Server, hub: str) -> None:
     audience = ["http://elsewhere.example/client/hubs/x", f"{server.endpoint}/client/hubs/{hub}"]
     now = int(time.time())
