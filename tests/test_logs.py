@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -324,11 +324,12 @@ class Pipe:
         self.handler.handle(record(message))
 
     def read_until(self, end: str) -> list[str]:
-        """The lines so far, which come to end with this one."""
+        """The lines so far, which come to end with this one; those are no longer among the waiting ones afterwards."""
         until = time.monotonic() + 20
         while not self.text.endswith(f"{end}\n"):
             assert time.monotonic() < until, f"waited in vain for {end!r}"
             self.text += os.read(self.reader, 1 << 16).decode()
+        self.handler.flush()
         return self.text.splitlines()
 
     def go(self) -> None:
@@ -356,13 +357,6 @@ FILL = "x" * (1 << 20)
 """More than a pipe holds."""
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
-
-
 def test_who_logs_does_not_wait_for_a_reader_and_is_told_later_what_was_dropped(pipe: Pipe) -> None:
     """In order: what waited (a hundred, with the one that is being written), how many were dropped, what came later."""
     pipe.log(FILL)
@@ -383,7 +377,6 @@ def test_there_is_room_again_once_lines_are_written(pipe: Pipe) -> None:
         for number in range(100):
             pipe.log(f"{round} {number}")
         pipe.read_until(f"{round} 99")
-        pipe.handler.flush()
 
     assert pipe.text.splitlines() == [f"{round} {number}" for round in range(5) for number in range(100)]
 
@@ -473,17 +466,15 @@ def test_record_that_cannot_be_shown_is_told_of_and_harms_nobody(pipe: Pipe) -> 
 
 
 def test_handler_that_is_closed_takes_nothing_and_ends_its_thread() -> None:
-    def workers() -> int:
-        return sum(thread.name == "hubwire-log" for thread in threading.enumerate())
-
-    before = workers()
+    others = set(threading.enumerate())
     pipe = Pipe()
+    (worker,) = set(threading.enumerate()) - others
     pipe.log("in time")
-    assert workers() == before + 1
     pipe.handler.close()
     pipe.log("too late")
+    worker.join(20)
 
-    wait_until(lambda: workers() == before)
+    assert not worker.is_alive()
     assert pipe.read_until("in time") == ["in time"]
     pipe.end()
 
