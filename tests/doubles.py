@@ -13,10 +13,12 @@ from typing import Any, NamedTuple, TypeVarTuple
 import msgspec
 
 from hubwire.hub.connection import Connection
+from hubwire.model.commands import Target
 from hubwire.model.http import RequestHead
 from hubwire.model.hubs import AccessKeys, HubSettings, default_settings
 from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions, parse_roles
+from hubwire.model.ports import Bus
 from hubwire.protocols.json_v1 import JsonSession
 from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
 from hubwire.protocols.session import Session
@@ -28,6 +30,7 @@ __all__ = [
     "KEYS",
     "Directory",
     "Frame",
+    "HeldBus",
     "Keys",
     "RecordingSink",
     "VirtualLoop",
@@ -158,6 +161,33 @@ class Directory:
 
     def settings(self, hub: HubKey) -> HubSettings:
         return self.hubs.get(hub, default_settings())
+
+
+class HeldBus:
+    """
+    A bus whose subscriptions wait if the test says so.
+
+    Attributes:
+        gate: awaited before each subscription; None lets them pass.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.gate: asyncio.Future[None] | None = None
+        self._bus = bus
+        self.attach = bus.attach
+        self.publish = bus.publish
+        self.ask = bus.ask
+        self.unsubscribe = bus.unsubscribe
+
+    async def subscribe(self, topic: Target) -> None:
+        if self.gate is not None:
+            await self.gate
+        await self._bus.subscribe(topic)
+
+    def hold(self) -> "asyncio.Future[None]":
+        """Let subscriptions wait until this is done."""
+        self.gate = asyncio.get_running_loop().create_future()
+        return self.gate
 
 
 def head(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from doubles import HUB, RecordingSink, VirtualLoop, connection, settle
+from doubles import HUB, HeldBus, RecordingSink, VirtualLoop, connection, settle
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.cluster.node import Node
 from hubwire.hub.connection import Connection
@@ -44,7 +44,8 @@ class House:
         self.loop = VirtualLoop()
         self.telemetry = Telemetry(100)
         self.exchange = MemoryExchange()
-        self.node = Node(self.exchange.bus(), self.telemetry, self.loop, RECOVERY_S)
+        self.bus = HeldBus(self.exchange.bus())
+        self.node = Node(self.bus, self.telemetry, self.loop, RECOVERY_S)
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
         self.node.on_end.append(lambda *what: self.ended.append(what))
         self.sinks: dict[Connection, RecordingSink] = {}
@@ -128,6 +129,12 @@ async def test_newcomer_gets_nothing_that_was_sent_before_it(house: House) -> No
     assert (house.data(member), house.data(newcomer)) == (["1", "2", "3", "4"], ["4"])
 
 
+async def test_anonymous_newcomer_is_heard_for_by_hub_and_id_only(house: House) -> None:
+    one = await house.client()
+
+    assert set(house.exchange._topics) == {to_hub(HUB), to_connection(HUB, one.id)}
+
+
 async def test_simple_newcomer_is_told_nothing(house: House) -> None:
     one = await house.client(kind="simple")
 
@@ -167,6 +174,30 @@ async def test_all_messages_of_a_turn_are_one_write_at_its_end(house: House) -> 
 
     (write,) = house.sinks[one].writes
     assert write.frames == 3
+
+
+async def test_message_on_its_way_while_the_last_one_leaves_is_nobodys(house: House) -> None:
+    """Topics are given up a moment later."""
+    for others in (0, 1):
+        gone = await house.client("g")
+        staying = [await house.client() for _ in range(others)]
+        house.drop(gone)
+        house.send("1")
+        house.send("2", filter="true")
+        await settle()
+
+        assert house.data(gone) == []
+        assert all(house.data(one) == [] for one in staying)
+
+
+async def test_empty_reply_is_none(house: House) -> None:
+    """What simple clients are not told."""
+    one = await house.client(kind="simple")
+
+    house.node.reply(one, b"")
+    await settle()
+
+    assert house.sinks[one].writes == []
 
 
 async def test_excluded_connections_are_left_out(house: House) -> None:
@@ -274,6 +305,17 @@ async def test_last_member_to_leave_ends_the_subscription(house: House) -> None:
     await waiting
     await house.say("1")
     assert house.data(one) == ["1"]
+
+
+async def test_leaver_that_is_found_too_slow_by_its_leave_is_closed(house: House) -> None:
+    """What was sent before its leave is written first, and is too much."""
+    one = await house.client("g", kind="reliable", limits=QueueLimits(messages=2))
+    house.send("1", "2", "3")
+
+    house.node.leave(one, "g")
+
+    assert [category for _, category, _, _ in house.ended] == [CloseCategory.SLOW_CLIENT]
+    assert house.node.connections() == []
 
 
 async def test_leaving_a_group_one_is_not_in_is_harmless(house: House) -> None:
@@ -483,6 +525,7 @@ async def test_each_connection_waits_for_its_own_time(house: House) -> None:
     house.drop(first)
     await house.loop.advance(10)
     house.drop(second)
+    assert house.loop.timers == 1, "one timer for all"
 
     await house.loop.advance(RECOVERY_S - 5)
     assert [row[0] for row in house.ended] == [first]
@@ -534,6 +577,49 @@ async def test_question_about_nobody_is_answered_at_once(house: House) -> None:
     assert await house.node.ask(ListMembers(GROUP, "", 10)) == Answer()
     assert await house.node.ask(AddToGroups(to_user(HUB, "x"), ("g",))) == Answer()
     assert await house.node.ask(PermissionRule("check", to_connection(HUB, "x"), "sendToGroup", "g")) == Answer()
+
+
+async def test_question_about_one_who_has_just_gone_is_answered_with_nothing(house: House) -> None:
+    """Topics are given up a moment later."""
+    for others in (0, 1):
+        gone = await house.client("g", user_id="u")
+        staying = [await house.client() for _ in range(others)]
+        house.drop(gone)
+        target = to_connection(HUB, gone.id)
+
+        assert await house.node.ask(PermissionRule("grant", target, "sendToGroup", "g")) == Answer()
+        assert await house.node.ask(Exists(target)) == Answer()
+        assert await house.node.ask(Close(to_user(HUB, "u"))) == Answer()
+        assert house.node.connections() == staying
+
+
+async def test_connection_that_ends_while_it_is_added_to_a_group_is_no_member(house: House) -> None:
+    one, other = await house.client(user_id="u"), await house.client(user_id="u")
+    held = house.bus.hold()
+    adding = asyncio.create_task(house.node.ask(AddToGroups(to_user(HUB, "u"), ("g",))))
+    await settle()
+    house.drop(one)
+    held.set_result(None)
+
+    assert await adding == Answer(count=2)
+    assert await house.count(GROUP) == 1
+    assert list(other.groups) == ["g"]
+
+
+@pytest.mark.parametrize(("query", "want"), [(Exists(GROUP), "first"), (ListMembers(GROUP, "", 1), "all")])
+async def test_existence_asks_for_the_first_yes_and_all_else_for_every_answer(
+    house: House, query: Exists | ListMembers, want: str
+) -> None:
+    wanted: list[str] = []
+
+    async def ask(topic: Target, query: object, want: str, timeout_s: float) -> list[Answer]:
+        wanted.append(want)
+        return []
+
+    house.bus.ask = ask
+    await house.node.ask(query)
+
+    assert wanted == [want]
 
 
 async def test_list_of_members_is_sorted_and_comes_in_pages(house: House) -> None:

@@ -1,56 +1,27 @@
 """A gateway with its node, and clients that are sinks."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from doubles import ALL_ROLES, HUB, Directory, Keys, RecordingSink, VirtualLoop, head, settle
+from doubles import ALL_ROLES, HUB, Directory, HeldBus, Keys, RecordingSink, VirtualLoop, head, settle
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway.gateway import Gateway, Opening
 from hubwire.gateway.handshake import HandshakeRefused
 from hubwire.hub.connection import Connection
-from hubwire.model.commands import Send, Target, to_group
+from hubwire.model.commands import Send, to_group
 from hubwire.model.messages import Data, GroupMessage
-from hubwire.model.ports import Bus
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.catalog import QueueLimits
 
-__all__ = ["JSON", "RELIABLE", "URL", "Client", "HeldBus", "House"]
+__all__ = ["JSON", "RELIABLE", "URL", "Client", "House"]
 
 JSON = "json.webpubsub.azure.v1"
 RELIABLE = "json.reliable.webpubsub.azure.v1"
 URL = f"/client/hubs/{HUB.hub}"
-
-
-class HeldBus:
-    """
-    A bus whose subscriptions wait if the test says so.
-
-    Attributes:
-        gate: awaited before each subscription; None lets them pass.
-    """
-
-    def __init__(self, bus: Bus) -> None:
-        self.gate: asyncio.Future[None] | None = None
-        self._bus = bus
-        self.attach = bus.attach
-        self.publish = bus.publish
-        self.ask = bus.ask
-        self.unsubscribe = bus.unsubscribe
-
-    async def subscribe(self, topic: Target) -> None:
-        if self.gate is not None:
-            await self.gate
-        await self._bus.subscribe(topic)
-
-    def hold(self) -> "asyncio.Future[None]":
-        """Let subscriptions wait until this is done."""
-        self.gate = asyncio.get_running_loop().create_future()
-        return self.gate
 
 
 class House:

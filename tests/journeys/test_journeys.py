@@ -184,9 +184,9 @@ async def test_list_of_members_merges_the_nodes_page_by_page(cluster: Cluster) -
     for machine in (cluster.a, cluster.b):
         assert await machine.ask(ListMembers(GROUP, "", 100)) == Answer(7, expected)
         found: tuple[Member, ...] = ()
-        while page := (await machine.ask(ListMembers(GROUP, found[-1].connection_id if found else "", 3))).members:
-            assert len(page) <= 3
-            found += page
+        while (answer := await machine.ask(ListMembers(GROUP, found[-1].connection_id if found else "", 3))).count:
+            assert answer.count == len(answer.members) <= 3
+            found += answer.members
         assert found == expected
 
 
