@@ -152,6 +152,14 @@ def test_text_line_has_time_level_message_and_the_fields_that_have_a_value() -> 
     assert rest == "info    Connection started  operationName=ConnectionStarted hub=chat code=0"
 
 
+def test_text_line_says_nothing_twice() -> None:
+    fields: dict[str, Any] = {"httpMethod": "GET", "routeTemplate": "/{x}", "url": "/x", "statusCode": 404}
+    fields["collection"] = "Connection"
+
+    assert text(record("GET /x 404", **fields)).endswith(" GET /x 404")
+    assert text(record("No token.", **fields)).endswith(" No token.  httpMethod=GET url=/x statusCode=404")
+
+
 def test_text_line_without_fields_ends_with_its_message() -> None:
     assert text(record("listening", level=logging.WARNING)).endswith(" warning listening")
 

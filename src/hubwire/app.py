@@ -29,7 +29,7 @@ from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.records import refused
-from hubwire.edge.server import Listeners, bind, connectable
+from hubwire.edge.server import Listeners, address_of, bind, connectable
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
 from hubwire.logs import configure, flush_records
@@ -174,7 +174,7 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        _log.info("listening on %s", endpoint)
+        _log.info("serving %s, listening on %s", endpoint, ", ".join(map(address_of, sockets)))
         await stop.wait()
         _log.info("stopping")
     _log.info("stopped")

@@ -44,6 +44,8 @@ _LEVELS: Final = {
     logging.ERROR: "Error",
     logging.CRITICAL: "Error",
 }
+_JSON_ONLY: Final = frozenset({"collection", "routeTemplate"})
+_IN_MESSAGE: Final = frozenset({"httpMethod", "url", "statusCode"})
 _AT_TOP: Final = frozenset({"operationName", "callerIpAddress"})
 _QUOTED: Final = re.compile(r'[ "=]')
 _ROOT: Final = "hubwire"
@@ -79,15 +81,22 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """Time, level, message, and the fields that have a value; the lines of a traceback below it are indented."""
+    """
+    Time, level, message, and the fields that have a value and that the message does not say already. The lines of a
+    traceback are indented below.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        message = record.getMessage()
+        said = {*message.split(), None, ""}
         fields: Mapping[str, Any] = getattr(record, "record", {})
-        shown = " ".join(f"{name}={_plain(value)}" for name, value in fields.items() if value not in (None, ""))
-        line = f"{time} {record.levelname.lower():7} {_printable(record.getMessage())}" + (
-            f"  {shown}" if shown else ""
+        shown = " ".join(
+            f"{name}={_plain(value)}"
+            for name, value in fields.items()
+            if name not in _JSON_ONLY and not (name in _IN_MESSAGE and str(value) in said) and value not in (None, "")
         )
+        line = f"{time} {record.levelname.lower():7} {_printable(message)}" + (f"  {shown}" if shown else "")
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
             line = "\n".join([line, *(f"  {_printable(part)}" for part in trace)])

@@ -307,7 +307,7 @@ async def test_simple_client_whose_event_nobody_takes_is_closed_1011(house: Hous
 
     house.gateway.receive(client.connection, "hello")
 
-    assert client.sink.closed == (1011, "Internal server error")
+    assert client.sink.closed == (1011, "No event handler is configured for this event.")
     assert [row[1:3] for row in house.ended] == [(CloseCategory.EVENT_HANDLER_NOT_FOUND, 1011)]
 
 

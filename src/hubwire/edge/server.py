@@ -16,7 +16,7 @@ from hubwire.edge.context import FrontContext
 from hubwire.edge.front import Front
 from hubwire.model.errors import StartFailed
 
-__all__ = ["Listeners", "bind", "connectable"]
+__all__ = ["Listeners", "address_of", "bind", "connectable"]
 
 _BACKLOG: Final = 4096
 _TRIES: Final = 20
@@ -101,6 +101,12 @@ def _fault(error: OSError, address: str, port: int) -> Exception:
     if error.errno == errno.EADDRINUSE:
         return _PortTaken(f"port {port} is already in use on {address}")
     return StartFailed(f"cannot listen on {address} port {port}: {error.strerror or error}")
+
+
+def address_of(bound: socket.socket) -> str:
+    """Address and port of a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def connectable(sockets: Sequence[socket.socket]) -> str:

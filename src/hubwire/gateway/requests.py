@@ -107,7 +107,7 @@ class Requests:
     def _end(self, connection: Connection, refusal: Refused) -> None:
         """A simple client has no acks: the only answer to a message that cannot be taken is to close."""
         if isinstance(refusal, EventUndelivered):
-            self._node.close(connection, 1011, _INTERNAL, CloseCategory.EVENT_HANDLER_NOT_FOUND)
+            self._node.close(connection, 1011, refusal.message, CloseCategory.EVENT_HANDLER_NOT_FOUND)
         else:
             self._node.close(connection, 1008, refusal.message, CloseCategory.UNAUTHORIZED)
 
