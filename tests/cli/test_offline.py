@@ -35,6 +35,32 @@ def test_keys_are_shown_without_connection_strings(run: Run, keys: AccessKeys) -
     assert "no server is running" in result.stderr
 
 
+@pytest.mark.parametrize("arguments", [["keys", "show"], ["hub", "list"], ["hub", "show", "chat"]])
+def test_restored_backup_is_read_before_a_server_ran_on_it(run: Run, keys: AccessKeys, arguments: list[str]) -> None:
+    """It is the database alone: nobody has made a lock yet."""
+    expected = run(*arguments).stdout
+    Path("restored").mkdir()
+    Path("data/hubwire.db").rename("restored/hubwire.db")
+
+    result = run(*arguments, "--data", "restored")
+
+    assert result.exit_code == 0
+    assert result.stdout == expected != ""
+
+
+@pytest.mark.parametrize("arguments", [["keys", "show"], ["hub", "list"], ["hub", "show", "chat"]])
+def test_folder_without_a_database_has_nothing_to_read(run: Run, arguments: list[str]) -> None:
+    """Not even with a lock in it, such as a start that failed leaves; nothing is added."""
+    Path("data").mkdir()
+    Path("data/lock").touch()
+
+    result = run(*arguments)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no server runs on the data folder data" in result.stderr
+    assert [path.name for path in Path("data").iterdir()] == ["lock"]
+
+
 def test_hubs_are_shown(run: Run, keys: AccessKeys) -> None:
     """As a running server would show them, in any letter case."""
     listed: list[Mapping[str, Any]] = json.loads(run("hub", "list", "--json").stdout)

@@ -16,7 +16,7 @@ __all__ = ["StoredCatalog", "read_offline"]
 
 T = TypeVar("T")
 
-_LOCK: Final = "lock"
+_DATABASE: Final = "hubwire.db"
 
 
 class StoredCatalog(Protocol):
@@ -37,10 +37,11 @@ def read_offline(folder: Path, action: Callable[[StoredCatalog], Awaitable[T]]) 
     Let `action` read the catalog of a folder on which no server runs. Nobody can start one meanwhile.
 
     Raises:
-        NoServer: nor has one ever run there, so there is nothing to read (and nothing is created).
+        NoServer: nor is there a store to read; nothing is created. A restored backup
+            is one, before any server ran on it.
         CommandFailed: the folder cannot be used, or somebody else holds its lock.
     """
-    if not (folder / _LOCK).exists():
+    if not (folder / _DATABASE).exists():
         raise NoServer(folder)
 
     # Here, not above: commands that find a server start without loading it.
