@@ -192,19 +192,8 @@ def test_hub_set_changes_only_what_is_named(run: Run, server: StandIn) -> None:
     ]
 
 
-def test_hub_set_creates_a_hub_that_nobody_configured(run: Run, server: StandIn) -> None:
-    """One word for both, as the user sees no difference."""
-    server.on("PUT", "/control/hubs/chat", 201, CHAT)
-
-    result = run("hub", "set", "chat", "--anonymous", "allow")
-
-    assert result.exit_code == 0
-    assert [asked.method for asked in server.asked] == ["PATCH", "PUT"]
-    assert server.asked[1].document() == {"properties": {"anonymousConnectPolicy": "allow"}}
-
-
-def test_hub_set_passes_on_other_refusals(run: Run, server: StandIn) -> None:
-    """Only "not there" means that it is to be created."""
+def test_hub_set_passes_on_refusals(run: Run, server: StandIn) -> None:
+    """In one call: what is not there yet the server creates."""
     server.on("PATCH", "/control/hubs/chat", 400, {"code": "Error.BadRequest", "message": "no"})
 
     result = run("hub", "set", "chat")

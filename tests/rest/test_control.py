@@ -155,7 +155,6 @@ async def test_hub_is_configured_changed_shown_and_forgotten(world: World) -> No
     allow = {"properties": {"anonymousConnectPolicy": "allow"}}
     assert (await world.operate("GET", "/control/hubs")).json == {"value": []}
     assert (await world.operate("GET", "/control/hubs/chat")).status == 404
-    assert (await world.operate("PATCH", "/control/hubs/chat", allow)).status == 404
 
     put = await world.operate("PUT", "/control/hubs/chat", allow)
     assert (put.status, put.json) == (200, {"name": "chat", **allow})
@@ -169,6 +168,16 @@ async def test_hub_is_configured_changed_shown_and_forgotten(world: World) -> No
     assert (deleted.status, deleted.body) == (204, b"")
     assert (await world.operate("GET", "/control/hubs")).json == {"value": []}
     assert (await world.operate("DELETE", "/control/hubs/chat")).status == 404
+
+
+async def test_changing_a_hub_that_nobody_configured_configures_it(world: World) -> None:
+    document = {"properties": {"anonymousConnectPolicy": "allow", "other": None}}
+
+    reply = await world.operate("PATCH", "/control/hubs/chat", document)
+
+    expected = {"name": "chat", "properties": {"anonymousConnectPolicy": "allow"}}
+    assert (reply.status, reply.json) == (200, expected)
+    assert (await world.operate("GET", "/control/hubs/chat")).json == expected
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])

@@ -10,7 +10,7 @@ import msgspec
 
 from hubwire.cli.access import client_url
 from hubwire.cli.control import NoServer, control
-from hubwire.cli.faults import CommandFailed, Refusal
+from hubwire.cli.faults import CommandFailed
 from hubwire.cli.offline import StoredCatalog, read_offline
 from hubwire.cli.options import as_json, client_options, data_folder
 from hubwire.cli.text import printable
@@ -18,7 +18,6 @@ from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
 
 __all__ = ["hub", "keys", "status", "url"]
 
-_NOT_FOUND: Final = 404
 _KEY_TITLES: Final = {
     "primaryKey": "primary key",
     "secondaryKey": "secondary key",
@@ -150,14 +149,7 @@ def set_hub(name: str, anonymous: str | None, keep_alive_s: int | None, data: Pa
         )
         if value is not None
     }
-    request = {"properties": properties}
-    try:
-        document = control(data, "PATCH", _hub_path(name), request)
-    except Refusal as refusal:
-        if refusal.status != _NOT_FOUND:
-            raise
-        document = control(data, "PUT", _hub_path(name), request)
-    _print_hub(document, as_json)
+    _print_hub(control(data, "PATCH", _hub_path(name), {"properties": properties}), as_json)
 
 
 @hub.command("delete")

@@ -85,7 +85,7 @@ class Control:
             row("GET", "/control/hubs", "ListHubs", self._list_hubs, 200),
             row("GET", _HUB, "GetHub", self._get_hub, 200, 400, 404),
             row("PUT", _HUB, "PutHub", self._put_hub, 200, 400),
-            row("PATCH", _HUB, "PatchHub", self._patch_hub, 200, 400, 404),
+            row("PATCH", _HUB, "PatchHub", self._patch_hub, 200, 400),
             row("DELETE", _HUB, "DeleteHub", self._delete_hub, 204, 400, 404),
         )
 
@@ -158,7 +158,13 @@ class Control:
 
     async def _patch_hub(self, call: Call) -> Reply:
         name = _hub(call)
-        return _json(await self._catalog.patch_hub(name, (await _read(call, _HubRequest)).properties))
+        properties = (await _read(call, _HubRequest)).properties
+        try:
+            return _json(await self._catalog.patch_hub(name, properties))
+        except NotFound:
+            # Every hub has settings, the defaults if nobody gave it any: there is always something to change.
+            given = {key: value for key, value in properties.items() if value is not None}
+            return _json(await self._catalog.put_hub(name, given))
 
     async def _delete_hub(self, call: Call) -> Reply:
         if not await self._catalog.delete_hub(_hub(call)):
