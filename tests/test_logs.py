@@ -380,6 +380,22 @@ def test_who_logs_does_not_wait_for_a_reader_and_is_told_later_what_was_dropped(
     assert pipe.read_until("later")[-1] == "later"
 
 
+def test_threads_cannot_each_hold_a_lock_that_the_other_wants(pipe: Pipe) -> None:
+    """The collector may run on either thread at any moment, and what it finalises may log: so there is one lock."""
+    entered: list[bool] = []
+    pipe.handler.acquire()
+    try:
+        thread = threading.Thread(target=lambda: entered.append(pipe.handler._changed.acquire(blocking=False)))
+        thread.start()
+        thread.join()
+        pipe.log("by the owner")
+    finally:
+        pipe.handler.release()
+
+    assert entered == [False]
+    assert pipe.read_until("by the owner") == ["by the owner"]
+
+
 def test_there_is_room_again_once_lines_are_written(pipe: Pipe) -> None:
     for round in range(5):
         for number in range(100):

@@ -86,6 +86,7 @@ def run(settings: Settings, announce: Callable[[Announcement], None]) -> int:
         BadSetting: nothing was begun.
         StartFailed: the operator can mend why.
     """
+    _fill_standard_descriptors()
     trusted = _checked(settings)
     configure(settings.log_format, settings.log_level, settings.log_off, f"/{DEFAULT_RESOURCE}")
     try:
@@ -130,6 +131,16 @@ def _checked(settings: Settings) -> TrustedProxies:
         return TrustedProxies(settings.trusted_proxies)
     except (StartFailed, ValueError) as error:
         raise BadSetting(f"bad setting: {error}") from error
+
+
+def _fill_standard_descriptors() -> None:
+    """
+    A process that was started without standard input, output or error has their numbers free, and the next file that
+    is opened gets one: libuv aborts the process when it finds that it owns such a number.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -127,8 +127,10 @@ class QueuedLines(logging.Handler):
         self._broken = False  # the last write failed; it is tried again with the next record
         self._stuck = False  # somebody waited in vain, and nothing was written since
         self._closed = False
-        # Its lock may be taken again by its owner: a collected object may log at any moment.
-        self._changed = threading.Condition()
+        # The handler's own lock, which may be taken again by its owner: a collected object may log at any moment, on
+        # either thread, and with two locks the threads could each hold the one that the other wants.
+        assert self.lock is not None
+        self._changed = threading.Condition(self.lock)
         # A daemon: it may hang in a write for ever.
         threading.Thread(target=self._work, name="hubwire-log", daemon=True).start()
 
@@ -174,9 +176,9 @@ class QueuedLines(logging.Handler):
                 if not self._due():
                     return
                 # All at once: what was dropped came after these, and before whatever will wait next.
-                lines, dropped = list(self._lines), self._dropped
-                self._lines.clear()
-                self._in_flight, self._dropped = len(lines) + bool(dropped), 0
+                lines, self._lines = self._lines, deque()
+                dropped, self._dropped = self._dropped, 0
+                self._in_flight = len(lines) + bool(dropped)
             notice = [self.format(_record(logging.WARNING, "%d log records were dropped", dropped))] if dropped else []
             written = self._write([*lines, *notice])
             if written < len(lines) + len(notice):

@@ -112,3 +112,17 @@ def listens(server: Unheard) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("missing", ["<&-", "2>&-", "<&- 2>&-"])
+def test_server_that_was_started_without_a_standard_stream_serves_and_ends_in_peace(
+    tmp_path: Path, missing: str, loop: str
+) -> None:
+    ready_file = tmp_path / "ready.json"
+    serve = f"serve --no-banner --port 0 --set loop={loop} --data {tmp_path}/data --ready-file {ready_file}"
+    process = subprocess.Popen(["sh", "-c", f'exec "$0" -m hubwire {serve} {missing}', sys.executable])
+    wait_until(lambda: process.poll() is not None or ready_file.exists(), "the ready file")
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(DEADLINE_S) == 0

@@ -4,6 +4,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
 from doubles import HUB, Frame, head, settle
@@ -254,6 +255,48 @@ async def test_flood_of_one_client_is_read_in_slices_and_others_have_their_turn_
     assert turns >= 5
     assert len(flooding.messages) == 20_000
     assert len(other.messages) == turns
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_all_of_a_flood_counts_although_the_socket_is_lost_before_the_last_slice(turns: int) -> None:
+    server = Server()
+    socket = await server.connect(RELIABLE)
+    listener = await server.connect(JSON, groups=["g"])
+    message = {"type": "sendToGroup", "group": "g", "dataType": "text", "data": "x" * 150}
+    socket.feed(client_frame(TEXT, msgspec.json.encode(message)) * 900 + goodbye(1000))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    socket.transport.lose()
+    await settle()
+
+    assert len(listener.data) == 900
+    assert ends(server) == [(CloseCategory.NORMAL, 1000)]
+
+
+async def test_what_was_said_before_the_client_was_in_counts_although_the_socket_is_lost_by_then() -> None:
+    server = Server()
+    listener = await server.connect(JSON, groups=["g"])
+    opening = server.house.bus.hold()
+    socket = server.upgrade(RELIABLE)
+    await settle()
+    socket.say({"type": "sendToGroup", "group": "g", "dataType": "text", "data": "early"})
+    socket.feed(goodbye(1000))
+    socket.transport.lose()
+    opening.set_result(None)
+    await settle()
+
+    assert listener.data == ["early"]
+    assert ends(server) == [(CloseCategory.NORMAL, 1000)]
+
+
+async def test_client_that_is_not_let_in_is_heard_when_it_answers_the_close() -> None:
+    socket = Server().upgrade(RELIABLE, awps_connection_id="x", awps_reconnection_token="y")
+    socket.feed(client_frame(TEXT, b"x" * 100_000))
+    await settle()
+    assert socket.is_read()
+
+    socket.feed(goodbye(1008))
+    assert socket.transport.ended == "closing"
 
 
 async def test_flood_is_read_on_only_when_what_waits_has_been_handled() -> None:

@@ -399,6 +399,16 @@ async def test_requests_behind_the_end_of_their_connection_are_not_carried_out(
     assert house.telemetry.inbound_messages == (waiting is None)
 
 
+async def test_group_too_many_is_refused_with_the_reason_and_may_be_tried_again(house: House) -> None:
+    client = await house.json()
+    client.connection.groups = dict.fromkeys(map(str, range(10_000)))
+    join = {"type": "joinGroup", "group": "g", "ackId": 1}
+    (answer,) = await client.say(join)
+
+    assert answer["error"] == {"name": "InternalServerError", "message": "A connection may be in 10000 groups."}
+    assert not client.connection.was_done(1)
+
+
 # What is not there yet
 
 

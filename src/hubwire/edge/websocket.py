@@ -132,24 +132,16 @@ class ClientProtocol(asyncio.Protocol):
 
     async def _begin(self, opening: Opening) -> None:
         try:
-            connection = await self._clients.gateway.begin(opening, self)
+            self._connection = await self._clients.gateway.begin(opening, self)
         except Exception:
             # 1008 lets the official clients begin anew instead of asking for what never was.
             _log.exception("a client could not be let in")
             self.close(1008, "The connection cannot be activated.")
-            return
-        early, self._early = self._early or (), None
-        if connection is None:
-            return
-        self._connection = connection
-        self._clients.liveness.watch(self)
-        if self._gone:
-            # The socket went away while the client was let in.
-            self._clients.liveness.forget(self)
-            self._clients.gateway.lost(connection, self, 1006, self._why)
-            return
-        self._transport.resume_reading()
-        self._read_some(b"".join(early))
+        if self._connection is not None and not self._gone:
+            self._clients.liveness.watch(self)
+        # Who is not let in is read too: the answer to our close frame may be in there.
+        self._unread, self._early = b"".join(self._early or ()), None
+        self._go_on()
 
     # In.
 
@@ -177,13 +169,19 @@ class ClientProtocol(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Read on where reading stopped, unless too much waits already; whoever takes that away comes here again."""
-        if self._gone or self._crowded:
+        if self._crowded:
             return
         unread, self._unread = self._unread, None
-        if not self._transport.is_closing():
+        if not self._gone and not self._transport.is_closing():
             self._transport.resume_reading()
         if unread is not None:
             self._read_some(unread)
+        self._end_if_lost()
+
+    def _end_if_lost(self) -> None:
+        """What came before the socket was lost still counts, so this comes behind the last slice of it."""
+        if self._gone and self._unread is None and self._connection is not None:
+            self._take(_LOST, 1006)
 
     @property
     def _crowded(self) -> bool:
@@ -202,7 +200,7 @@ class ClientProtocol(asyncio.Protocol):
                     pongs = []
                 self._take(opcode, payload)
         self._answer_pings(pongs)
-        if reader.fault is not None and not self._closing:
+        if reader.fault is not None and (not self._closing or self._gone):
             self._take(_FAULT, reader.fault)
 
     def _answer_pings(self, payloads: list[bytes]) -> None:
@@ -305,7 +303,7 @@ class ClientProtocol(asyncio.Protocol):
             self._abort_timer.cancel()
             self._abort_timer = None
         if self._connection is not None:
-            self._clients.gone(lambda: self._take(_LOST, 1006))
+            self._clients.gone(self._end_if_lost)
 
     def _finish(self, code: int) -> None:
         """Tell the gateway, once, that this socket will bring nothing more."""

@@ -13,7 +13,7 @@ from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Permission, Send, to_group
-from hubwire.model.errors import Duplicate, EventUndelivered, Forbidden, Refused
+from hubwire.model.errors import Conflict, Duplicate, EventUndelivered, Forbidden, Refused
 from hubwire.model.messages import (
     Ack,
     AckError,
@@ -123,5 +123,7 @@ def _ack_error(refusal: Refused) -> AckError:
             return AckError("Forbidden", refusal.message)
         case Duplicate():
             return AckError("Duplicate", refusal.message)
+        case Conflict():
+            return AckError("InternalServerError", refusal.message)
         case _:
             return AckError("InternalServerError", _INTERNAL)
