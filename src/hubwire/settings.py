@@ -5,14 +5,16 @@ What belongs to a hub or a resource is not here: that is the resource tree's. Ev
 docs/reference/settings.md; a test holds the two together.
 """
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import FieldInfo
 
 __all__ = ["BadSetting", "LogFormat", "LogLevel", "Settings", "load"]
 
@@ -20,6 +22,7 @@ LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _PREFIX = "HUBWIRE_"
+_SHOWN = 100
 
 
 class BadSetting(Exception):  # noqa: N818
@@ -84,7 +87,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 _LISTS = frozenset({"host", "public_endpoints", "trusted_proxies", "cors_origins", "log_off"})
 
 
-def load(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
+def load(
+    options: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+    spelled: Mapping[str, str] | None = None,
+) -> Settings:
     """
     Put the sources together; the strongest that names a setting wins.
 
@@ -92,22 +100,90 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ, fi
         options: from the command line, by the name of the setting; None values are left out.
         environ: lists are comma-separated there.
         file: TOML with the names of the settings at its top level.
+        spelled: by the name of a setting, how the user named the option, such as "--port"; for errors.
 
     Raises:
         BadSetting: unknown name, wrong type, out of range, or an unreadable file.
     """
     values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
     if file is not None:
-        try:
-            values.update(tomllib.loads(file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise BadSetting(f"settings file {file}: {error}") from error
+        for name, value in _read(file).items():
+            values[name], sources[name] = value, f"settings file {file}: {name}"
+            if name not in Settings.__struct_fields__:
+                raise BadSetting(f"settings file {file}: {_unknown(name)}")
     for name in Settings.__struct_fields__:
-        text = environ.get(_PREFIX + name.upper())
+        variable = _PREFIX + name.upper()
+        text = environ.get(variable)
         if text is not None:
             values[name] = [part.strip() for part in text.split(",") if part.strip()] if name in _LISTS else text
-    values.update({name: value for name, value in options.items() if value is not None})
+            sources[name] = variable
+    for name, value in options.items():
+        if name not in Settings.__struct_fields__:
+            raise BadSetting(_unknown(name))
+        if value is not None:
+            values[name], sources[name] = value, (spelled or {}).get(name, name)
+    for field in msgspec.structs.fields(Settings):
+        if field.name in values:
+            _check(sources[field.name], values[field.name], field)
+    return msgspec.convert(values, Settings, strict=False)
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        return msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadSetting(f"bad setting: {error}") from error
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadSetting(f"settings file {file}: not UTF-8 text") from error
+    except OSError as error:
+        raise BadSetting(f"settings file {file}: {error.strerror or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"settings file {file}: {error}") from error
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), Settings.__struct_fields__, 1)
+    return f"there is no setting {_quoted(name)}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _check(source: str, value: Any, field: FieldInfo) -> None:
+    """
+    Raises:
+        BadSetting: the value is none of this setting.
+    """
+    if _fits(value, field.type):
+        return
+    described = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"][field.name]
+    if "items" in described:
+        if not isinstance(value, (list, tuple)):
+            raise BadSetting(f"{source}: {_quoted(value)} is not a list")
+        item, *_ = get_args(field.type)
+        value = next(one for one in value if not _fits(one, item))
+        described = described["items"]
+    raise BadSetting(f"{source}: {_quoted(value)} is not {_wanted(described)}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _wanted(described: Mapping[str, Any]) -> str:
+    """What a JSON schema asks of a single value, in words."""
+    if "enum" in described:
+        return f"one of {', '.join(described['enum'])}"
+    kind = {"integer": "a whole number", "number": "a number"}.get(described.get("type", ""))
+    if kind is None:
+        return "text"
+    highest = described.get("maximum")
+    if (above := described.get("exclusiveMinimum")) is not None:
+        return f"{kind} above {above:g} and up to {highest:g}"
+    lowest = described["minimum"]
+    return f"{kind} of at least {lowest}" if highest is None else f"{kind} from {lowest:.10g} to {highest:.10g}"
+
+
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

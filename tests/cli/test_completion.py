@@ -19,6 +19,27 @@ def test_unknown_shell_is_refused(run: Run) -> None:
     assert run("completion", "cmd").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        *((f"{command} --data da", "dir,da") for command in ("serve", "status", "connect", "send", "keys show")),
+        ("serve --ready-file re", "file,re"),
+        ("serve --config co", "file,co"),
+        ("send --binary-file b", "file,b"),
+    ],
+)
+def test_folders_and_files_are_completed_by_the_shell(run: Run, typed: str, answer: str) -> None:
+    """We say which of the two is wanted."""
+    words = f"hubwire {typed}"
+    environ = {
+        "_HUBWIRE_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+
+    assert run(env=environ).stdout.splitlines() == [answer]
+
+
 def test_commands_are_completed(run: Run) -> None:
     """What the script asks for at a Tab."""
     environ = {"_HUBWIRE_COMPLETE": "bash_complete", "COMP_WORDS": "hubwire st", "COMP_CWORD": "1"}

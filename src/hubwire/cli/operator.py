@@ -12,7 +12,7 @@ from hubwire.cli.access import client_url
 from hubwire.cli.control import NoServer, control
 from hubwire.cli.faults import CommandFailed
 from hubwire.cli.offline import StoredCatalog, read_offline
-from hubwire.cli.options import as_json, client_options, data_folder
+from hubwire.cli.options import WholeNumber, as_json, client_options, data_folder
 from hubwire.cli.text import printable
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
 
@@ -133,7 +133,7 @@ def show_hub(name: str, data: Path, as_json: bool) -> None:
 @click.option(
     "--keep-alive",
     "keep_alive_s",
-    type=click.IntRange(1, 120),
+    type=WholeNumber(1, 120),
     metavar="SECONDS",
     help="Time between pings to a silent client.",
 )

@@ -8,14 +8,18 @@ import click
 
 from hubwire.cli.program import DEFAULT_DATA
 
-__all__ = ["as_json", "client_options", "data_folder"]
+__all__ = ["WholeNumber", "as_json", "client_options", "data_folder", "file_path", "folder_path"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+# A shell completes these. What is wrong with a path is for the one who opens it to say.
+folder_path = click.Path(file_okay=False, readable=False)
+file_path = click.Path(readable=False)
 
 data_folder = click.option(
     "--data",
     "data",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     envvar="HUBWIRE_DATA",
     default=Path(DEFAULT_DATA),
     show_default=True,
@@ -26,12 +30,27 @@ data_folder = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+class WholeNumber(click.IntRange):
+    """From `lowest` to `highest`, and said so in these words."""
+
+    def __init__(self, lowest: int, highest: int) -> None:
+        super().__init__(lowest, highest)
+        self._words = f"a whole number from {lowest} to {highest}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is not {self._words}", param, ctx)
+
+
 def client_options(command: Command) -> Command:
     """What a client's token says: user, roles, groups, lifetime."""
     for option in (
         click.option(
             "--minutes",
-            type=click.IntRange(1, 2_147_483_647),
+            type=WholeNumber(1, 2_147_483_647),
             metavar="N",
             default=60,
             show_default=True,

@@ -14,7 +14,7 @@ from yarl import URL
 from hubwire.cli.access import ConnectionString, bearer, parse_connection_string
 from hubwire.cli.control import control_session, exchange, plain_session
 from hubwire.cli.faults import BadCommandLine
-from hubwire.cli.options import data_folder
+from hubwire.cli.options import WholeNumber, data_folder
 
 __all__ = ["Publication", "send"]
 
@@ -42,9 +42,7 @@ class Publication(Struct, frozen=True):
 @click.option("--binary-file", type=click.File("rb"), metavar="FILE", help="Send the bytes of a file; - for stdin.")
 @click.option("--exclude", "excluded", multiple=True, metavar="ID", help="Connection to leave out; repeatable.")
 @click.option("--filter", "filter_", metavar="FILTER", help="OData filter that receivers must satisfy.")
-@click.option(
-    "--ttl", "ttl_s", type=click.IntRange(0, 300), metavar="SECONDS", help="How long it may wait; 0 for ever."
-)
+@click.option("--ttl", "ttl_s", type=WholeNumber(0, 300), metavar="SECONDS", help="How long it may wait; 0 for ever.")
 @click.option(
     "--connection-string",
     envvar="HUBWIRE_CONNECTION_STRING",

@@ -12,6 +12,7 @@ import msgspec
 from hubwire import __version__
 from hubwire.cli.banner import Announced, banner, coloured, try_it
 from hubwire.cli.faults import BadCommandLine, CommandFailed
+from hubwire.cli.options import file_path, folder_path
 from hubwire.cli.program import data_option, program
 from hubwire.model.errors import StartFailed
 from hubwire.settings import BadSetting, LogFormat, LogLevel, Settings, load
@@ -21,9 +22,14 @@ __all__ = ["read_settings", "serve"]
 
 @click.command()
 @click.option("--host", multiple=True, metavar="ADDRESS", help="Address to listen on; repeatable. [127.0.0.1 and ::1]")
-@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Port; 0 takes a free one. [8080]")
-@click.option("--data", metavar="DIR", help="Folder of keys, hubs and the control socket. [data]")
-@click.option("--ready-file", metavar="FILE", help="File to write once the server listens; removed at the end.")
+@click.option("--port", metavar="N", help="Port, 0 to 65535; 0 takes a free one. [8080]")
+@click.option("--data", type=folder_path, metavar="DIR", help="Folder of keys, hubs and the control socket. [data]")
+@click.option(
+    "--ready-file",
+    type=file_path,
+    metavar="FILE",
+    help="File to write once the server listens; removed at the end.",
+)
 @click.option(
     "--public-endpoint",
     "public_endpoints",
@@ -56,20 +62,11 @@ __all__ = ["read_settings", "serve"]
 @click.option(
     "--grace",
     "shutdown_grace_s",
-    type=click.FloatRange(0, 600),
     metavar="SECONDS",
-    help="Time to say goodbye to clients at the end. [5]",
+    help="Time to say goodbye to clients at the end, up to 600. [5]",
 )
-@click.option(
-    "--max-connections", type=click.IntRange(1), metavar="N", help="Client connections at once; the next gets 429."
-)
-@click.option(
-    "--config",
-    "config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="TOML file with settings by their names.",
-)
+@click.option("--max-connections", metavar="N", help="Client connections at once; the next gets 429. [100000]")
+@click.option("--config", type=file_path, metavar="FILE", help="TOML file with settings by their names.")
 @click.option(
     "--set",
     "assignments",
@@ -82,13 +79,13 @@ __all__ = ["read_settings", "serve"]
     is_flag=True,
     help="Leave out the banner, which shows the connection string, a secret.",
 )
-def serve(no_banner: bool, config: Path | None, assignments: tuple[str, ...], **options: Any) -> None:
+def serve(no_banner: bool, config: str | None, assignments: tuple[str, ...], **options: Any) -> None:
     """
     Run a server until Ctrl-C or SIGTERM.
 
     Options win over environment variables (HUBWIRE_PORT and so on), those over the file, that over the defaults.
     """
-    settings = read_settings(options, assignments, os.environ, config)
+    settings = read_settings(options, assignments, os.environ, None if config is None else Path(config))
 
     # Here, not above: every other command starts without loading the server.
     from hubwire.app import run
@@ -125,15 +122,24 @@ def read_settings(
         BadCommandLine: naming what cannot be used.
     """
     values: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, ())}
+    spelled = {name: _option(name) for name in values}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise BadCommandLine(f"--set wants NAME=VALUE, not {assignment!r}")
-        values[name.strip().replace("-", "_")] = value.strip()
+        name = name.strip().replace("-", "_")
+        values[name] = value.strip()
+        spelled[name] = f"--set {name}"
     for field in msgspec.structs.fields(Settings):
         if isinstance(field.default, tuple) and isinstance(text := values.get(field.name), str):
             values[field.name] = [part.strip() for part in text.split(",") if part.strip()]
     try:
-        return load(values, environ, config)
+        return load(values, environ, config, spelled)
     except BadSetting as error:
         raise BadCommandLine(str(error)) from error
+
+
+def _option(setting: str) -> str:
+    """How the option of a setting is spelled."""
+    option = next(parameter for parameter in serve.params if parameter.name == setting)
+    return max(option.opts, key=len)
