@@ -6,7 +6,7 @@ import jwt
 import pytest
 from yarl import URL
 
-from hubwire.cli.access import ConnectionString, bearer, parse_connection_string
+from hubwire.cli.access import ConnectionString, bearer, doubtful_roles, parse_connection_string
 from hubwire.cli.faults import BadCommandLine
 
 KEY = "k=" + "x" * 40
@@ -65,3 +65,48 @@ def test_bearer_proves_one_url_for_a_minute() -> None:
     assert scheme == "Bearer"
     assert claims.keys() == {"aud", "exp"}
     assert before + 60 <= claims["exp"] <= int(time.time()) + 60
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        "webpubsub.joinLeaveGroup",
+        "webpubsub.sendToGroup",
+        "webpubsub.sendToGroup.room",
+        "webpubsub.joinLeaveGroup.a.b",
+        "webpubsub.sendToGroups.team.*",
+        "webpubsub.joinLeaveGroups.**",
+    ],
+)
+def test_role_that_allows_something_is_not_doubted(role: str) -> None:
+    """For all groups, for one, and for a pattern."""
+    assert doubtful_roles((role,)) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "meant"),
+    [
+        ("sendToGroup", "webpubsub.sendToGroup"),
+        ("joinLeaveGroup.room", "webpubsub.joinLeaveGroup.room"),
+        ("webpubsub.sendtogroup", "webpubsub.sendToGroup"),
+        ("webpubsb.sendToGroup.a.b", "webpubsub.sendToGroup.a.b"),
+        ("webpubsub.joinGroup", "webpubsub.joinLeaveGroup"),
+        ("webpubsub.sendToGroups", "webpubsub.sendToGroup"),
+        ("webpubsub.sendToGroup.", "webpubsub.sendToGroup"),
+        ("SendToGroups.team.*", "webpubsub.sendToGroups.team.*"),
+        ("admin", None),
+        ("webpubsub.", None),
+        ("", None),
+        ("webpubsub.sendToGroups.*.*.*.*.*.*", None),
+    ],
+)
+def test_role_that_allows_nothing_is_told_with_the_nearest_one(role: str, meant: str | None) -> None:
+    """One line each; those beside it are not doubted for that."""
+    hint = f"; did you mean {meant}?" if meant else ""
+
+    assert doubtful_roles(("webpubsub.sendToGroup", role)) == [f"'{role}' is no role that this server knows{hint}"]
+
+
+def test_doubt_about_a_role_can_be_shown_as_it_is() -> None:
+    """It may hold anything."""
+    assert all(line.isprintable() for line in doubtful_roles(("sendToGroup.\x1b[2J", "\n")))

@@ -11,6 +11,7 @@ import pytest
 from cli.conftest import Run
 from cli.standin import StandIn, serving
 
+R1, R2 = "webpubsub.joinLeaveGroup", "webpubsub.sendToGroup.room"
 KEYS = {
     "primaryKey": "p" * 32,
     "secondaryKey": "s" * 32,
@@ -35,18 +36,30 @@ def test_url_prints_the_url_and_nothing_else(run: Run, server: StandIn) -> None:
     )
 
     result = run(
-        "url", "--hub", "chat", "--user", "alice", "--role", "r1", "--role", "r2", "--group", "g", "--minutes", "5"
+        "url", "--hub", "chat", "--user", "alice", "--role", R1, "--role", R2, "--group", "g", "--minutes", "5"
     )
 
     assert (result.exit_code, result.output) == (0, "ws://h/client/hubs/chat?access_token=t\n")
     assert server.asked[0].document() == {
         "hub": "chat",
         "userId": "alice",
-        "roles": ["r1", "r2"],
+        "roles": [R1, R2],
         "groups": ["g"],
         "minutes": 5,
         "clientType": "Default",
     }
+
+
+def test_url_with_a_role_that_nobody_knows_is_made_and_doubted(run: Run, server: StandIn) -> None:
+    """On stderr, so that $( ) gets the URL alone: another version of the server may know it."""
+    server.on("POST", "/control/url", 200, {"url": "ws://h/client/hubs/chat?access_token=t"})
+
+    result = run("url", "--hub", "chat", "--role", "sendToGroup")
+
+    assert (result.exit_code, result.stdout) == (0, "ws://h/client/hubs/chat?access_token=t\n")
+    assert result.stderr == (
+        "hubwire: 'sendToGroup' is no role that this server knows; did you mean webpubsub.sendToGroup?\n"
+    )
 
 
 def test_url_for_mqtt_asks_for_that_kind_of_client(run: Run, server: StandIn) -> None:

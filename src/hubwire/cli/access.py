@@ -3,6 +3,7 @@ Who may connect and call: client access URLs from a running server, and signed c
 """
 
 import base64
+import difflib
 import hashlib
 import hmac
 import re
@@ -10,16 +11,21 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import msgspec
 from msgspec import Struct
 from yarl import URL
 
 from hubwire.cli.control import control
 from hubwire.cli.faults import BadCommandLine, CommandFailed
+from hubwire.cli.text import printable
+from hubwire.model.permissions import parse_roles
 
-__all__ = ["ConnectionString", "bearer", "client_url", "parse_connection_string"]
+__all__ = ["ConnectionString", "bearer", "client_url", "doubtful_roles", "parse_connection_string"]
 
 _TOKEN_LIFETIME_S: Final = 60
+_ROLE_PREFIX: Final = "webpubsub"
+_ROLES: Final = ("joinLeaveGroup", "sendToGroup")
 _ENDPOINT: Final = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -87,7 +93,7 @@ def client_url(
     mqtt: bool,
 ) -> str:
     """
-    A client access URL from the server that runs on `folder`.
+    A client access URL from the server that runs on `folder`. Roles that mean nothing to it are told on stderr.
 
     Raises:
         NoServer, Refusal: see `control`.
@@ -103,4 +109,34 @@ def client_url(
     answer = control(folder, "POST", "/control/url", request)
     if not isinstance(answer, dict) or not isinstance(url := answer.get("url"), str):
         raise CommandFailed("the server's answer holds no URL; is it a Hubwire server of another version?")
+    for doubt in doubtful_roles(roles):
+        click.echo(f"hubwire: {doubt}", err=True)
     return url
+
+
+def doubtful_roles(roles: tuple[str, ...]) -> list[str]:
+    """A line for each role that allows nothing, as a typing error does. Other services may know it, so none is bad."""
+    lines = []
+    for role in roles:
+        allowed = parse_roles((role,))
+        if not allowed.everywhere and not allowed.grants:
+            meant = _meant(role)
+            hint = f"; did you mean {printable(meant)}?" if meant not in (None, role) else ""
+            lines.append(f"'{printable(role)}' is no role that this server knows{hint}")
+    return lines
+
+
+def _meant(role: str) -> str | None:
+    """The role that looks most like this one, for the same group or pattern."""
+    first, _, more = role.partition(".")
+    name, _, group = (more if _near(first, (_ROLE_PREFIX,)) else role).partition(".")
+    found = _near(name, tuple(known + plural for known in _ROLES for plural in ("", "s")))
+    if found is None:
+        return None
+    return f"{_ROLE_PREFIX}.{found}.{group}" if group else f"{_ROLE_PREFIX}.{found.removesuffix('s')}"
+
+
+def _near(text: str, known: tuple[str, ...]) -> str | None:
+    spelled = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(text.lower(), spelled, 1)
+    return spelled[found[0]] if found else None
