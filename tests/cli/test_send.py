@@ -83,11 +83,11 @@ def test_exclusions_filter_and_time_to_live_are_query_parameters(run: Run, serve
     ("arguments", "words"),
     [
         (["--text", "x"], "name one receiver"),
-        (["--all", "--group", "g", "--text", "x"], "name one receiver"),
+        (["--all", "--group", "g", "--text", "x"], "only one receiver may be named, not --group and --all"),
         (["--group", "", "--text", "x"], "--group wants a name"),
         (["--all"], "name one content"),
-        (["--all", "--text", "x", "-"], "name one content"),
-        (["--all", "--text", "x", "--json", "1"], "name one content"),
+        (["--all", "--text", "x", "-"], "only one content may be named, not --text and -"),
+        (["--all", "--text", "x", "--json", "1"], "only one content may be named, not --text and --json"),
         (["--all", "--json", "{"], "--json is not JSON"),
         (["--all", "--binary-file", "absent"], "absent"),
         (["--all", "--text", "x", "--ttl", "301"], "--ttl"),
@@ -95,7 +95,10 @@ def test_exclusions_filter_and_time_to_live_are_query_parameters(run: Run, serve
         (["--connection", "c", "--text", "x", "--exclude", "c"], "--exclude goes with"),
         (["--connection", "c", "--text", "x", "--filter", "true"], "--filter does not go with"),
         (["--all", "--text", "x", "--connection-string", "Endpoint=x"], "connection string"),
-        (["--all", "--text", "x", "extra"], "extra"),
+        (["--group", "room", "hello"], ": the text goes behind --text: hubwire send … --text hello"),
+        (["hello", "there"], ": the text goes behind --text: hubwire send … --text 'hello there'"),
+        (["--all", "--text", "x", "y"], ": text with blanks stands in quotes: hubwire send … --text 'x y'"),
+        (["--all", "-", "x"], "the text goes behind --text"),
     ],
 )
 def test_command_line_that_cannot_be_used_sends_nothing(

@@ -1,6 +1,7 @@
 """`hubwire send`: publish one message, as an application's server would over REST."""
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -15,6 +16,7 @@ from hubwire.cli.access import ConnectionString, bearer, parse_connection_string
 from hubwire.cli.control import control_session, exchange, plain_session
 from hubwire.cli.faults import BadCommandLine
 from hubwire.cli.options import WholeNumber, data_folder
+from hubwire.cli.program import program
 
 __all__ = ["Publication", "send"]
 
@@ -49,7 +51,7 @@ class Publication(Struct, frozen=True):
     metavar="STRING",
     help="Send to this service over HTTP, not to the server of the data folder; HUBWIRE_CONNECTION_STRING counts too.",
 )
-@click.argument("stdin", required=False, type=click.Choice(("-",)), metavar="[-]")
+@click.argument("words", nargs=-1, metavar="[-]")
 @data_folder
 def send(
     hub: str,
@@ -64,7 +66,7 @@ def send(
     filter_: str | None,
     ttl_s: int | None,
     connection_string: str | None,
-    stdin: str | None,
+    words: tuple[str, ...],
     data: Path,
 ) -> None:
     """
@@ -73,12 +75,14 @@ def send(
     Name one receiver and one content; "-" sends the text of stdin, without its last line end. Prints nothing when the
     server took the message.
     """
+    if words not in ((), ("-",)):
+        raise click.UsageError(_misplaced(words, text))
     path, kind = _target(hub, group, user_id, connection_id, everybody)
     if excluded and kind not in ("group", "hub"):
         raise click.UsageError("--exclude goes with --group or --all")
     if filter_ is not None and kind == "connection":
         raise click.UsageError("--filter does not go with --connection")
-    content_type, body = _content(text, json_text, binary_file, from_stdin=stdin is not None)
+    content_type, body = _content(text, json_text, binary_file, from_stdin=bool(words))
     query = [("api-version", _API_VERSION), *(("excluded", one) for one in excluded)]
     if filter_ is not None:
         query.append(("filter", filter_))
@@ -115,8 +119,11 @@ def _target(
         )
         if name is not None
     ]
-    if len(named) != 1:
+    if not named:
         raise click.UsageError("name one receiver: --group, --user, --connection or --all")
+    if len(named) > 1:
+        both = " and ".join("--all" if kind == "hub" else f"--{kind}" for kind, _, _ in named)
+        raise click.UsageError(f"only one receiver may be named, not {both}")
     kind, place, name = named[0]
     if place and not name:
         raise click.UsageError(f"--{kind} wants a name")
@@ -124,12 +131,28 @@ def _target(
     return f"/api/hubs/{quote(hub, safe='')}{below}/:send", kind
 
 
+def _misplaced(words: tuple[str, ...], text: str | None) -> str:
+    """Where words belong that stand where only "-" may."""
+    whole = " ".join(words if text is None else (text, *words))
+    why = "the text goes behind --text" if text is None else "text with blanks stands in quotes"
+    return f"{why}: {program()} send … --text {shlex.quote(whole)}"
+
+
 def _content(
     text: str | None, json_text: str | None, binary_file: BinaryIO | None, *, from_stdin: bool
 ) -> tuple[str, bytes]:
     """Content type and body."""
-    if sum((text is not None, json_text is not None, binary_file is not None, from_stdin)) != 1:
+    named = {
+        "--text": text is not None,
+        "--json": json_text is not None,
+        "--binary-file": binary_file is not None,
+        "-": from_stdin,
+    }
+    given = [name for name, there in named.items() if there]
+    if not given:
         raise click.UsageError("name one content: --text, --json, --binary-file or - for the text of stdin")
+    if len(given) > 1:
+        raise click.UsageError(f"only one content may be named, not {' and '.join(given)}")
     if binary_file is not None:
         return "application/octet-stream", binary_file.read()
     if json_text is not None:
