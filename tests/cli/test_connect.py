@@ -9,6 +9,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, WSMsgType, web
+from aiohttp import ClientSession, TCPConnector, WSMsgType, web
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cli.conftest import Run
 from cli.standin import DEADLINE_S, SocketHandler, StandIn, serving, socket_server
@@ -271,6 +273,18 @@ def test_refused_handshake_shows_status_and_words(status: int, body: bytes, line
     assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
 
 
+def test_refusal_of_another_endpoint_shows_what_a_url_looks_like() -> None:
+    """Such as that of a REST call; a client's endpoint is not told from itself."""
+    with serving() as server:
+        there = piped(url_of(server), "")
+        elsewhere = piped(url_of(server, "/chat"), "")
+
+    sample = f"(one looks like ws://127.0.0.1:{server.port}/client/hubs/HUB?access_token=TOKEN)\n"
+    assert "404 Not Found" in there.stderr
+    assert "one looks like" not in there.stderr
+    assert elsewhere.stderr.endswith(sample)
+
+
 def test_long_refusal_is_cut() -> None:
     """One line is one line."""
     with serving() as server:
@@ -304,10 +318,61 @@ def test_nobody_listening_is_one_line_that_helps() -> None:
     done = piped(url, "")
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"hubwire: cannot reach 127.0.0.1:{server.port}: ")
+    assert done.stderr.startswith(
+        f"hubwire: cannot reach 127.0.0.1:{server.port}: Connection refused; is the server running? ("
+    )
     assert "hubwire serve" in done.stderr
     assert TOKEN not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_nobody_listening_under_any_address_of_this_machine_is_told_the_same() -> None:
+    """However many were tried."""
+    with serving() as server:
+        url = url_of(server).replace("127.0.0.1", "localhost")
+    done = piped(url, "")
+
+    assert done.stderr.startswith(
+        f"hubwire: cannot reach localhost:{server.port}: Connection refused; is the server running? ("
+    )
+
+
+def test_name_that_nobody_knows_is_no_reason_to_start_a_server() -> None:
+    """It would not help."""
+
+    class Resolver(AbstractResolver):
+        """Knows no name."""
+
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    async def connect() -> None:
+        async with ClientSession(connector=TCPConnector(resolver=Resolver())) as session:
+            await open_socket(session, parse_url(f"ws://chat.example{PATH}"), None)
+
+    with pytest.raises(CommandFailed) as caught:
+        asyncio.run(connect())
+
+    assert caught.value.message == "cannot reach chat.example:80: Name or service not known"
+
+
+def test_tls_to_a_plain_port_is_told_so() -> None:
+    """Not in words of the TLS library."""
+    with serving() as server:
+        done = piped(url_of(server).replace("ws:", "wss:"), "")
+
+    line = f"hubwire: cannot reach 127.0.0.1:{server.port}: the server there does not speak TLS; try ws://\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+
+
+def test_empty_url_is_told_so(run: Run) -> None:
+    """A command inside $( ) may have failed."""
+    assert run("connect", "").stderr == "hubwire: the URL is empty\n"
 
 
 @pytest.mark.parametrize(
@@ -390,7 +455,7 @@ def test_reader_that_goes_away_ends_us_quietly() -> None:
 class Tty:
     """`hubwire connect` in a pseudo terminal of 40 columns."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *options: str) -> None:
         self.seen = b""
         self._main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
@@ -398,7 +463,7 @@ class Tty:
         environ = {**os.environ, "TERM": "xterm"}
         environ.pop("COLUMNS", None)
         self.process = subprocess.Popen(
-            command(url), stdin=side, stdout=side, stderr=side, env=environ, start_new_session=True
+            command(url, *options), stdin=side, stdout=side, stderr=side, env=environ, start_new_session=True
         )
         self._side = side
 
@@ -460,6 +525,22 @@ def test_terminal_shows_what_was_typed_and_what_came_of_it() -> None:
 
         assert tty.ended() == 0
         assert b"> join room\r\n" in tty.rest()
+
+
+def test_simple_client_in_a_terminal_is_told_that_it_is_connected() -> None:
+    """No message of the server says so."""
+
+    async def echo(socket: web.WebSocketResponse) -> None:
+        async for message in socket:
+            await socket.send_str(message.data)
+
+    with socket_server(PATH, echo) as server, contextlib.closing(Tty(url_of(server), "--subprotocol", "none")) as tty:
+        tty.wait_for("* connected; every line is one message\r\n")
+        tty.type("hello\r")
+        tty.wait_for("> hello\r\n\r\x1b[K> \r\x1b[Khello\r\n")
+        tty.type("\x04")
+
+        assert tty.ended() == 0
 
 
 def test_half_typed_line_survives_a_message_that_arrives() -> None:

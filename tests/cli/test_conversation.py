@@ -30,7 +30,6 @@ def sent(line: str) -> object:
             'send "my room" "quoted" text',
             {"type": "sendToGroup", "group": "my room", "dataType": "text", "data": '"quoted" text', "ackId": 1},
         ),
-        ("send room", {"type": "sendToGroup", "group": "room", "dataType": "text", "data": "", "ackId": 1}),
         (
             'sendjson room {"a": [1, null]}',
             {"type": "sendToGroup", "group": "room", "dataType": "json", "data": {"a": [1, None]}, "ackId": 1},
@@ -60,30 +59,38 @@ def test_ack_ids_count_from_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "reason"),
     [
-        "jion room",
-        "join",
-        "join a b",
-        'join " "',
-        'join "unended',
-        'join "bad \\q"',
-        "send",
-        "sendjson room",
-        "sendjson room {",
-        "sendjson room {} {}",
-        "event 9lives",
-        f"join {'x' * 1025}",
-        "\x1b[2J",
+        ("jion room", "unknown word jion; try help"),
+        ("join", "like this: join GROUP"),
+        ("join a b", "join takes one group; "),
+        ('join " "', "like this: join GROUP"),
+        ('join "unended', "the double quote is not closed"),
+        ('send "my room hello', "the double quote is not closed"),
+        ('send "my room\\" hello', "the double quote is not closed"),
+        ('send "', "the double quote is not closed"),
+        ('send "my"room hello', "like this: send GROUP TEXT"),
+        ('join "bad \\q"', "a name in quotes is not a JSON string: "),
+        ("send", "like this: send GROUP TEXT"),
+        ("send room", "like this: send GROUP TEXT"),
+        ("send room  ", "like this: send GROUP TEXT"),
+        ('send "my room"', "like this: send GROUP TEXT"),
+        ("sendjson room", "like this: sendjson GROUP JSON"),
+        ("sendjson room {", "not JSON: "),
+        ("sendjson room {} {}", "not JSON: "),
+        ("event 9lives", "an event's name is "),
+        (f"join {'x' * 1025}", "like this: join GROUP"),
+        ("\x1b[2J", "unknown word "),
     ],
 )
-def test_line_that_means_nothing_is_explained_and_not_sent(line: str) -> None:
+def test_line_that_means_nothing_is_explained_and_not_sent(line: str, reason: str) -> None:
     """The reason can be shown as it is."""
     conversation = JsonConversation()
 
     with pytest.raises(BadLine) as caught:
         conversation.say(line)
 
+    assert str(caught.value).startswith(reason)
     assert str(caught.value).isprintable()
     assert conversation.outstanding == 0
 

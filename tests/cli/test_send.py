@@ -174,3 +174,15 @@ def test_service_that_nobody_listens_for_is_one_line(run: Run) -> None:
     assert result.stderr.startswith(f"hubwire: cannot reach 127.0.0.1:{port}: ")
     assert result.stderr.count("\n") == 1
     assert KEY not in result.stderr
+
+
+def test_tls_to_a_plain_port_is_told_so(run: Run) -> None:
+    """Not in words of the TLS library."""
+    with serving() as service:
+        connection_string = f"Endpoint=https://127.0.0.1:{service.port};AccessKey={KEY}"
+
+        result = run("send", "--hub", "chat", "--all", "--text", "x", "--connection-string", connection_string)
+
+    place = f"127.0.0.1:{service.port}"
+    assert result.exit_code == 1
+    assert result.stderr == f"hubwire: cannot reach {place}: the server there does not speak TLS; try http://\n"

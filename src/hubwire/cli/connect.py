@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import ipaddress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -10,6 +12,7 @@ import click
 from yarl import URL
 
 from hubwire.cli.access import client_url
+from hubwire.cli.control import why_unreachable
 from hubwire.cli.conversation import HELP, BadLine, Conversation, JsonConversation, RawConversation, Word
 from hubwire.cli.faults import BadCommandLine, CommandFailed
 from hubwire.cli.options import client_options, data_folder
@@ -17,6 +20,8 @@ from hubwire.cli.program import program
 from hubwire.cli.terminal import opened
 
 __all__ = ["Screen", "connect", "converse", "open_socket", "parse_url"]
+
+_NOT_FOUND: Final = 404
 
 _JSON: Final = "json.webpubsub.azure.v1"
 _RELIABLE: Final = "json.reliable.webpubsub.azure.v1"
@@ -32,6 +37,8 @@ _ACKNOWLEDGE_EVERY: Final = 100
 # A message of 1 MiB in base64, and whatever a server of other limits may send.
 _LARGEST_MESSAGE_BYTES: Final = 256 << 20
 _SHOWN_REFUSAL: Final = 300
+_CLIENT_PATH: Final = "/client/hubs/"
+_SAMPLE: Final = f"one looks like ws://{{place}}{_CLIENT_PATH}HUB?access_token=TOKEN"
 
 
 class Screen(Protocol):
@@ -93,7 +100,8 @@ def connect(
     """
     Connect as a client, to a client access URL such as `hubwire url` prints.
 
-    Lines that you type: join GROUP, leave GROUP, send GROUP TEXT, sendjson GROUP JSON, event NAME TEXT, help, quit.
+    Lines that you type: join GROUP, leave GROUP, send GROUP TEXT, sendjson GROUP JSON, help, quit;
+    event NAME TEXT (not served yet).
     Input may also come from a pipe. Ends with 0 when you end it, and with 1 when the server did or refused something.
     """
     if (url is None) == (hub is None):
@@ -113,15 +121,15 @@ def parse_url(text: str) -> URL:
     Raises:
         BadCommandLine: it is none. The text never quotes it, since it holds a token.
     """
+    if not text.strip():
+        raise BadCommandLine("the URL is empty")
     try:
         url = URL(text)
         usable = url.scheme in ("ws", "wss", "http", "https") and bool(url.host) and url.port is not None
     except ValueError:
         usable = False
     if not usable:
-        raise BadCommandLine(
-            "this is not a client access URL; one looks like ws://localhost:8080/client/hubs/HUB?access_token=TOKEN"
-        )
+        raise BadCommandLine(f"this is not a client access URL; {_SAMPLE.format(place='localhost:8080')}")
     if url.path.startswith("/clients/mqtt/"):
         raise BadCommandLine("this URL is for MQTT clients; connect speaks the JSON subprotocols")
     return url
@@ -166,10 +174,8 @@ async def open_socket(
     except aiohttp.ClientConnectorCertificateError as error:
         raise CommandFailed(f"the certificate of {place} is not trusted: {error.certificate_error}") from error
     except aiohttp.ClientConnectorError as error:
-        reason = error.os_error.strerror or "no connection"
-        raise CommandFailed(
-            f"cannot reach {place}: {reason}; is the server running? ({program()} serve starts one)"
-        ) from error
+        begin = f"; is the server running? ({program()} serve starts one)" if _could_be_started(url, error) else ""
+        raise CommandFailed(f"cannot reach {place}: {why_unreachable(error, 'ws')}{begin}") from error
     except aiohttp.WSServerHandshakeError as error:
         raise CommandFailed(f"{place} does not speak WebSocket here (status {error.status})") from None
     except aiohttp.ClientError as error:
@@ -179,6 +185,16 @@ async def open_socket(
         await _close(socket)
         raise CommandFailed(f"{place} does not speak {subprotocol}")
     return socket
+
+
+def _could_be_started(url: URL, error: aiohttp.ClientConnectorError) -> bool:
+    """Would a server on this machine have answered."""
+    if error.os_error.errno != errno.ECONNREFUSED or url.host is None:
+        return False
+    try:
+        return ipaddress.ip_address(url.host).is_loopback
+    except ValueError:
+        return url.host == "localhost"
 
 
 async def _read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -193,7 +209,9 @@ async def _read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
     response.close()
     words = f": {body[:_SHOWN_REFUSAL]}" if body else ""
     phrase = f" {response.reason}" if response.reason else ""
-    raise CommandFailed(f"the server refused the connection: {response.status}{phrase}{words}")
+    elsewhere = response.status == _NOT_FOUND and not request.url.path.startswith((_CLIENT_PATH, "/clients/"))
+    sample = f" ({_SAMPLE.format(place=request.url.authority)})" if elsewhere else ""
+    raise CommandFailed(f"the server refused the connection: {response.status}{phrase}{words}{sample}")
 
 
 async def converse(
@@ -210,6 +228,8 @@ async def converse(
     """
     talk = _Talk(socket, conversation, screen)
     screen.begin()
+    if screen.interactive and conversation.greeting is not None:
+        screen.show(conversation.greeting)
     hearing = asyncio.ensure_future(talk.hear())
     saying = asyncio.ensure_future(talk.say(wait_s))
     others = [asyncio.ensure_future(talk.acknowledge()), asyncio.ensure_future(screen.stopped.wait())]

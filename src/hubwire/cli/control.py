@@ -9,6 +9,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from yarl import URL
 from hubwire.cli.faults import CommandFailed, Refusal
 from hubwire.cli.program import data_option, program
 
-__all__ = ["NoServer", "control", "control_session", "exchange", "plain_session"]
+__all__ = ["NoServer", "control", "control_session", "exchange", "plain_session", "why_unreachable"]
 
 _SOCKET: Final = "control.sock"
 _LOCK: Final = "lock"
@@ -29,6 +30,8 @@ _ORIGIN: Final = "http://localhost"
 _TIMEOUT_S: Final = 30.0
 # `sun_path` holds 108 bytes on Linux and 104 elsewhere, the final NUL included.
 _LONGEST_PATH_BYTES: Final = 103
+# How the TLS library, by its version, calls bytes that are no TLS.
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 
 
 class NoServer(CommandFailed):
@@ -100,8 +103,24 @@ async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
         async with _session(aiohttp.TCPConnector()) as session:
             yield session
     except aiohttp.ClientConnectorError as error:
-        reason = error.os_error.strerror or "no connection"
-        raise CommandFailed(f"cannot reach {error.host}:{error.port}: {reason}") from error
+        raise CommandFailed(f"cannot reach {error.host}:{error.port}: {why_unreachable(error, 'http')}") from error
+
+
+def why_unreachable(error: aiohttp.ClientConnectorError, plain: str) -> str:
+    """
+    In words of the system, without the addresses that were tried.
+
+    Args:
+        plain: scheme to try when the other side does not speak TLS.
+    """
+    cause = error.os_error
+    if isinstance(cause, ssl.SSLError):
+        if cause.reason in _NOT_TLS:
+            return f"the server there does not speak TLS; try {plain}://"
+        return f"TLS failed: {cause.reason or cause}"
+    if cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return cause.strerror or "no connection"
 
 
 async def exchange(

@@ -23,13 +23,14 @@ HELP: Final = (
     "leave GROUP            receive it no more",
     "send GROUP TEXT        send text to a group",
     "sendjson GROUP JSON    send a JSON value to a group",
-    "event NAME TEXT        send an event to the application's server",
+    "event NAME TEXT        send an event to the application's server (not served yet)",
     "help                   this list",
     "quit                   close the connection and end",
     'A name with blanks stands in double quotes: send "my room" hello',
 )
 
 _LINE: Final = re.compile(r"\s*(\S+)(?:\s+(.*))?", re.DOTALL)
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ARGUMENTS: Final = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s"]\S*)(?:\s(.*))?', re.DOTALL)
 
 
@@ -49,6 +50,10 @@ Step: TypeAlias = str | Word
 
 class Conversation(Protocol):
     """One connection's two languages."""
+
+    @property
+    def greeting(self) -> str | None:
+        """What a person reads when the connection is open; None where the server says it."""
 
     @property
     def outstanding(self) -> int:
@@ -104,6 +109,8 @@ _heard: Final = msgspec.json.Decoder(_Heard)
 class JsonConversation:
     """The language of `json.webpubsub.azure.v1` and its reliable sister. Every request asks for an ack."""
 
+    greeting = None
+
     def __init__(self) -> None:
         self.refused = 0
         self._asked: dict[int, str] = {}
@@ -130,10 +137,10 @@ class JsonConversation:
                     )
                 return self._ask(f"{word} {_group(group)}", {"type": f"{word}Group", "group": group})
             case "send":
-                group, text = _name(rest, "send GROUP TEXT")
+                group, text = _addressed(rest, "send GROUP TEXT")
                 return self._publish(group, "text", text)
             case "sendjson":
-                group, text = _name(rest, "sendjson GROUP JSON")
+                group, text = _addressed(rest, "sendjson GROUP JSON")
                 try:
                     msgspec.json.decode(text)
                 except msgspec.DecodeError as error:
@@ -199,6 +206,7 @@ class JsonConversation:
 class RawConversation:
     """Simple clients: each line is a message as it is, each message a line. Nothing is answered."""
 
+    greeting = "* connected; every line is one message"
     outstanding = 0
     refused = 0
 
@@ -252,9 +260,19 @@ def _name(rest: str, usage: str) -> tuple[str, str]:
             name = msgspec.json.decode(name, type=str)
         except msgspec.DecodeError as error:
             raise BadLine(f"a name in quotes is not a JSON string: {error}") from error
+    if rest.startswith('"') and not _QUOTED.match(rest):
+        raise BadLine("the double quote is not closed")
     if not is_group_name(name):
         raise BadLine(f"like this: {usage}")
     return name, more
+
+
+def _addressed(rest: str, usage: str) -> tuple[str, str]:
+    """A name and the content behind it, which must be there."""
+    name, content = _name(rest, usage)
+    if not content.strip():
+        raise BadLine(f"like this: {usage}")
+    return name, content
 
 
 def _group(name: str) -> str:
