@@ -25,7 +25,7 @@ def test_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_second_server_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     first = DataFolder(str(tmp_path))
-    with pytest.raises(StartFailed, match="in use by another server"):
+    with pytest.raises(StartFailed, match="in use by another server; stop it or name another with --data"):
         DataFolder(str(tmp_path))
     first.close()
 

@@ -32,7 +32,7 @@ def test_free_port_is_the_same_on_all_addresses() -> None:
 def test_port_in_use_is_named_and_nothing_stays_bound() -> None:
     with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(StartFailed, match=f"port {port} is already in use on ::1"):
+        with pytest.raises(StartFailed, match=f"port {port} is already in use on ::1; choose another with --port"):
             bind(BOTH, port)
 
         with bound(("127.0.0.1",), port) as (sockets, _):

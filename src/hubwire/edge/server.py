@@ -43,7 +43,7 @@ def bind(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], list[str
         except _PortTaken as taken:
             # The port was free on the first address and is not on another one: try the next one.
             if port or attempt == _TRIES - 1:
-                raise StartFailed(str(taken)) from taken
+                raise StartFailed(f"{taken}; choose another with --port") from taken
     raise AssertionError("unreachable")
 
 
