@@ -13,7 +13,7 @@ import click
 import msgspec
 import pytest
 
-from hubwire.cli.main import commands
+from hubwire.cli.commands import commands
 from hubwire.model.messages import AckError
 from hubwire.model.telemetry import CloseCategory
 from hubwire.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.standin import StandIn, serving
-from hubwire.cli.main import commands
+from hubwire.cli.commands import commands
 
 Run = Callable[..., Result]
 

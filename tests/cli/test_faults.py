@@ -28,6 +28,44 @@ def test_without_a_command_the_help_is_shown(run: Run, arguments: list[str]) -> 
     assert "Commands:" in run(*arguments).output
 
 
+@pytest.mark.parametrize("arguments", [[], ["hub"], ["keys"]])
+def test_what_a_command_does_is_told_whole(run: Run, arguments: list[str]) -> None:
+    """No line of the list ends in dots."""
+    assert "..." not in run(*arguments, "--help").stdout.partition("Commands:")[2]
+
+
+def test_interrupted_command_ends_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code that shells have for it."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hubwire.cli.operator.control", interrupted)
+
+    result = run("status")
+
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_interrupt_while_the_commands_are_loaded_is_quiet_too() -> None:
+    """That takes a moment in which people press Ctrl-C."""
+    program = """
+import sys
+from hubwire.cli.main import main
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "hubwire.cli.commands":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")
+
+
 def test_version_is_told() -> None:
     """Through the module's own entry, too."""
     result = subprocess.run(

@@ -65,7 +65,7 @@ class Screen(Protocol):
         """The last line cannot be sent."""
 
 
-@click.command()
+@click.command(short_help="Be a client.")
 @click.argument("url", required=False, envvar="HUBWIRE_CLIENT_URL")
 @click.option(
     "--subprotocol",

@@ -3,18 +3,23 @@ How a command fails: one line on stderr that begins with `hubwire:`, and an exit
 
     2   the command line cannot be used
     1   everything else: nobody answers, the server refuses, a connection is lost
+
+Ctrl-C is no failure and needs no words: 130, as shells have it.
 """
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from hubwire.cli.text import one_line
 
 __all__ = ["BadCommandLine", "CommandFailed", "Commands", "Refusal"]
+
+_INTERRUPTED: Final = 130
 
 
 class CommandFailed(click.ClickException):
@@ -61,6 +66,10 @@ def _in_one_line() -> Iterator[None]:
         yield
     except (CommandFailed, click.exceptions.NoArgsIsHelpError):
         raise
+    except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # what comes next does not stand behind ^C
+        raise click.exceptions.Exit(_INTERRUPTED) from None
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
         raise BadCommandLine(error.format_message() + hint) from error

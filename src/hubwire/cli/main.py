@@ -1,34 +1,13 @@
-"""The command `hubwire`."""
+"""The entry of the package. It loads the commands itself, so that Ctrl-C is understood while it does."""
 
 import io
 import os
 import sys
+from typing import Final
 
-import click
+__all__ = ["main"]
 
-from hubwire import __version__
-from hubwire.cli.completion import completion
-from hubwire.cli.connect import connect
-from hubwire.cli.faults import Commands
-from hubwire.cli.operator import hub, keys, status, url
-from hubwire.cli.send import send
-from hubwire.cli.serve import serve
-
-__all__ = ["commands", "main"]
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hubwire")
-def commands() -> None:
-    """
-    Hubwire: real-time messaging with the wire protocols of Azure Web PubSub, on your own machine.
-
-    Begin with: hubwire serve
-    """
-
-
-for command in (serve, status, url, connect, send, keys, hub, completion):
-    commands.add_command(command)
+_INTERRUPTED: Final = 130
 
 
 def main() -> None:
@@ -38,7 +17,11 @@ def main() -> None:
             # What a terminal of another character set cannot show is escaped, not a reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
+        from hubwire.cli.commands import commands
+
         commands(prog_name="hubwire")
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     finally:
         _give_up_output()
 

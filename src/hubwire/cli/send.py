@@ -33,7 +33,7 @@ class Publication(Struct, frozen=True):
     body: bytes
 
 
-@click.command()
+@click.command(short_help="Publish one message.")
 @click.option("--hub", required=True, metavar="HUB", help="Hub to send in.")
 @click.option("--group", metavar="GROUP", help="To the members of a group.")
 @click.option("--user", "user_id", metavar="USER", help="To the connections of a user.")

@@ -1,0 +1,27 @@
+"""The command `hubwire` with all that can stand behind it."""
+
+import click
+
+from hubwire import __version__
+from hubwire.cli.completion import completion
+from hubwire.cli.connect import connect
+from hubwire.cli.faults import Commands
+from hubwire.cli.operator import hub, keys, status, url
+from hubwire.cli.send import send
+from hubwire.cli.serve import serve
+
+__all__ = ["commands"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hubwire")
+def commands() -> None:
+    """
+    Hubwire: real-time messaging with the wire protocols of Azure Web PubSub, on your own machine.
+
+    Begin with: hubwire serve
+    """
+
+
+for command in (serve, status, url, connect, send, keys, hub, completion):
+    commands.add_command(command)
