@@ -66,8 +66,10 @@ def test_url_for_mqtt_asks_for_that_kind_of_client(run: Run, server: StandIn) ->
     """The two have different paths and audiences."""
     server.on("POST", "/control/url", 200, {"url": "ws://h/clients/mqtt/hubs/chat?access_token=t"})
 
-    run("url", "--hub", "chat", "--mqtt")
+    result = run("url", "--hub", "chat", "--mqtt")
 
+    assert result.stdout == "ws://h/clients/mqtt/hubs/chat?access_token=t\n"
+    assert "does not serve MQTT clients yet" in result.stderr
     assert server.asked[0].document() == {
         "hub": "chat",
         "userId": None,
@@ -126,6 +128,25 @@ def test_status_shows_a_line_for_each_value(run: Run, server: StandIn) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min 0 s"),
+        (217, "3 min 37 s"),
+        (3600, "1 h 0 min"),
+        (86_399, "23 h 59 min"),
+        (90_061, "1 d 1 h"),
+    ],
+)
+def test_status_is_told_in_words(run: Run, server: StandIn, seconds: int, shown: str) -> None:
+    """The names of the JSON form are for programs."""
+    server.on("GET", "/control/status", 200, {"dataFolder": "/srv/data", "uptimeSeconds": seconds, "pid": 7})
+
+    assert run("status").stdout.splitlines() == ["data folder  /srv/data", f"up           {shown}", "pid          7"]
+
+
 def test_status_as_json_is_the_document(run: Run, server: StandIn) -> None:
     """For programs."""
     document = {"version": "1", "connections": {"open": 3}, "connectionString": "secret"}
@@ -170,9 +191,7 @@ def test_hub_list_shows_a_line_for_each_hub(run: Run, server: StandIn) -> None:
     """As text, and the bare list as JSON."""
     server.on("GET", "/control/hubs", 200, {"value": [CHAT]})
 
-    assert run("hub", "list").stdout == (
-        "chat  anonymous allow  keep alive 30 s  event handlers 0  event listeners 0\n"
-    )
+    assert run("hub", "list").stdout == "chat  anonymous allow  keep alive 30 s\n"
     assert json.loads(run("hub", "list", "--json").stdout) == [CHAT]
 
 

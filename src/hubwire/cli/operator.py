@@ -18,6 +18,9 @@ from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
 
 __all__ = ["hub", "keys", "status", "url"]
 
+_HIDDEN: Final = "connectionString"
+_UP: Final = "up"
+_STATUS_TITLES: Final = {"dataFolder": "data folder", "uptimeSeconds": _UP}
 _KEY_TITLES: Final = {
     "primaryKey": "primary key",
     "secondaryKey": "secondary key",
@@ -34,14 +37,16 @@ def status(data: Path, as_json: bool) -> None:
     document = control(data, "GET", "/control/status")
     if not as_json and isinstance(document, dict):
         # Text is for people, who show it to others.
-        document.pop("connectionString", None)
+        document = {_STATUS_TITLES.get(name, name): value for name, value in document.items() if name != _HIDDEN}
+        if isinstance(seconds := document.get(_UP), int):
+            document[_UP] = _duration(seconds)
     _print(document, as_json)
 
 
-@click.command()
+@click.command(short_help="Print a client access URL.")
 @click.option("--hub", required=True, metavar="HUB", help="Hub to connect to.")
 @client_options
-@click.option("--mqtt", is_flag=True, help="For an MQTT client.")
+@click.option("--mqtt", is_flag=True, help="For an MQTT client (not served yet).")
 @data_folder
 def url(
     hub: str,
@@ -53,7 +58,10 @@ def url(
     data: Path,
 ) -> None:
     """Print a client access URL: address and token in one, for anything that opens a WebSocket."""
-    click.echo(client_url(data, hub, user_id, roles, groups, minutes, mqtt=mqtt))
+    text = client_url(data, hub, user_id, roles, groups, minutes, mqtt=mqtt)
+    if mqtt:
+        click.echo("hubwire: this version does not serve MQTT clients yet; the URL will be refused", err=True)
+    click.echo(text)
 
 
 @click.group()
@@ -180,13 +188,21 @@ def _hub_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("hub", str(document["name"])),
         ("anonymous", str(properties["anonymousConnectPolicy"])),
         ("keep alive", f"{properties['webSocketKeepAliveIntervalInSeconds']} s"),
-        ("event handlers", str(len(properties.get("eventHandlers") or ()))),
-        ("event listeners", str(len(properties.get("eventListeners") or ()))),
     ]
 
 
 def _print_hub(document: Mapping[str, Any], as_json: bool) -> None:
     _print(document if as_json else dict(_hub_lines(document)), as_json)
+
+
+def _duration(seconds: int) -> str:
+    """In its two largest units."""
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, length)
+        if count or parts or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
 
 
 def _padded(name: str, rows: Iterable[list[tuple[str, str]]]) -> str:
