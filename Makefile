@@ -28,7 +28,7 @@ help:
 	@echo 'make format             put the sources into the one form that style accepts'
 	@echo 'make wheel              the package, in dist/'
 	@echo 'make lock               choose the newest versions of all dependencies again'
-	@echo 'make clean              remove all that these verbs made'
+	@echo 'make clean              remove all that these verbs made, but data'
 
 serve: $(RUNTIME)
 	@exec $(BIN)/hubwire serve $(ARGS)
