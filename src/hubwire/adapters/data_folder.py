@@ -37,7 +37,8 @@ class DataFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
-            raise StartFailed(f"data folder {self.path} is in use by another server; stop it or name another with --data") from error
+            taken = f"data folder {self.path} is in use by another server; stop it or name another with --data"
+            raise StartFailed(taken) from error
         self._folder: int | None = None
 
     @property
