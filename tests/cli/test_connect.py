@@ -411,7 +411,7 @@ def test_hub_of_the_local_server_needs_no_url(server: StandIn) -> None:
     with socket_server(PATH, polite) as other:
         server.on("POST", "/control/url", 200, {"url": url_of(other)})
         done = subprocess.run(
-            [sys.executable, "-m", "hubwire", "connect", "--hub", "chat", "--group", "g"],
+            [sys.executable, "-m", "hubwire", "connect", "--hub", "chat", "--group", "g", "--role", "joinGroup"],
             input=b"join room\n",
             capture_output=True,
             timeout=60,
@@ -423,6 +423,9 @@ def test_hub_of_the_local_server_needs_no_url(server: StandIn) -> None:
     document = server.asked[0].document()
     assert isinstance(document, dict)
     assert document["groups"] == ["g"]
+    assert done.stderr == (
+        b"hubwire: 'joinGroup' is no role that this server knows; did you mean webpubsub.joinLeaveGroup?\n"
+    )
 
 
 def test_reader_that_goes_away_ends_us_quietly() -> None:
