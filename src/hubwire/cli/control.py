@@ -137,7 +137,7 @@ async def exchange(
         async with session.request(method, url, headers=headers, data=body or None, allow_redirects=False) as response:
             answer = await response.read()
             if response.status >= 300:
-                raise Refusal(response.status, _reason(response.status, response.reason, answer))
+                raise Refusal(_reason(response.status, response.reason, answer))
             return answer
     except TimeoutError as error:
         raise CommandFailed(f"the server did not answer within {_TIMEOUT_S:g} seconds") from error

@@ -39,10 +39,6 @@ class BadCommandLine(CommandFailed):
 class Refusal(CommandFailed):
     """A server answered with a status of 400 or more."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
 
 class Commands(click.Group):
     """A group whose errors, those of its commands included, are shown in one line."""
