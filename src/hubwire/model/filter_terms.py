@@ -9,7 +9,7 @@ Source: the service's page on OData filters, and the null handling of its emulat
 
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, Literal, Protocol, TypeAlias, cast
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
 
@@ -58,6 +58,8 @@ class Subject(Protocol):
 
 
 Value: TypeAlias = str | int | Collection[str] | None
+_V = TypeVar("_V")
+
 Kind: TypeAlias = Literal["null", "bool", "int", "string", "collection", "unsupported"]
 Predicate: TypeAlias = Callable[[Subject], bool]
 
@@ -263,19 +265,19 @@ def _unequal(left: Term, right: Term) -> Term:
     return _computed("bool", lambda subject: get(subject) != other(subject))
 
 
-def _ordered(holds: Callable[[int, int], bool]) -> Callable[[Term, Term], Term]:
-    """For integers; false as soon as one of them is null."""
+def _tested(kind: Kind, type_: type[_V], holds: Callable[[_V, _V], bool]) -> Callable[[Term, Term], Term]:
+    """A test of two values of one kind; false as soon as one of them is null."""
 
     def term(left: Term, right: Term) -> Term:
-        _check(left, "int")
-        _check(right, "int")
+        _check(left, kind)
+        _check(right, kind)
         first, second = left.get, right.get
 
-        def compare(subject: Subject) -> bool:
+        def tested(subject: Subject) -> bool:
             a, b = first(subject), second(subject)
-            return isinstance(a, int) and isinstance(b, int) and holds(a, b)
+            return isinstance(a, type_) and isinstance(b, type_) and holds(a, b)
 
-        return _computed("bool", compare)
+        return _computed("bool", tested)
 
     return term
 
@@ -283,10 +285,10 @@ def _ordered(holds: Callable[[int, int], bool]) -> Callable[[Term, Term], Term]:
 COMPARISONS: Final[Mapping[str, Callable[[Term, Term], Term]]] = {
     "eq": _equal,
     "ne": _unequal,
-    "gt": _ordered(operator.gt),
-    "ge": _ordered(operator.ge),
-    "lt": _ordered(operator.lt),
-    "le": _ordered(operator.le),
+    "gt": _tested("int", int, operator.gt),
+    "ge": _tested("int", int, operator.ge),
+    "lt": _tested("int", int, operator.lt),
+    "le": _tested("int", int, operator.le),
 }
 
 
@@ -369,23 +371,6 @@ def _mapped(function: Callable[[str], str]) -> Callable[[Term], Term]:
     return term
 
 
-def _tested(function: Callable[[str, str], bool]) -> Callable[[Term, Term], Term]:
-    """Null in, false out."""
-
-    def term(whole: Term, part: Term) -> Term:
-        _check(whole, "string")
-        _check(part, "string")
-        first, second = whole.get, part.get
-
-        def tested(subject: Subject) -> bool:
-            a, b = first(subject), second(subject)
-            return isinstance(a, str) and isinstance(b, str) and function(a, b)
-
-        return _computed("bool", tested)
-
-    return term
-
-
 def _index(whole: Term, part: Term) -> Term:
     """-1 where the part is missing, or anything is null."""
     _check(whole, "string")
@@ -463,8 +448,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "substring": Function((2, 3), _substring),
     "concat": Function((2,), _concatenation),
     "indexof": Function((2,), _index),
-    "contains": Function((2,), _tested(operator.contains)),
-    "startswith": Function((2,), _tested(str.startswith)),
-    "endswith": Function((2,), _tested(str.endswith)),
+    "contains": Function((2,), _tested("string", str, operator.contains)),
+    "startswith": Function((2,), _tested("string", str, str.startswith)),
+    "endswith": Function((2,), _tested("string", str, str.endswith)),
 }
 """By their names, which are case-sensitive."""
