@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -49,20 +49,23 @@ class Server:
         host, port: of `endpoint`; the port is 0 if a public endpoint names none.
     """
 
-    def __init__(self, folder: Path, *options: str, data: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, data: Path | None = None, program: Sequence[str] = ("-m", "hubwire")
+    ) -> None:
         """
         Start a server on a free port and wait until it is ready.
 
         Args:
             folder: for its output, its ready file and, unless `data` names another, its data folder.
             options: of `hubwire serve`, besides port, data folder and ready file.
+            program: what Python runs, for a server that something is added to.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.data = data or folder / "data"
         self.ready_file = folder / "ready.json"
         self._output = folder / "stdout.txt"
         self._log = folder / "stderr.txt"
-        command = [sys.executable, "-m", "hubwire", "serve", "--port", "0", "--data", str(self.data)]
+        command = [sys.executable, *program, "serve", "--port", "0", "--data", str(self.data)]
         command += ["--ready-file", str(self.ready_file), *options]
         with self._output.open("ab") as output, self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log)
