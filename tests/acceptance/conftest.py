@@ -1,12 +1,12 @@
 """What the acceptance tests share: one running server for all, servers with options of their own, names and tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from acceptance.servers import Server, StartServer
+from acceptance.servers import PROGRAM, Server, StartServer
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +25,8 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """For tests that need other options, or that stop, kill or change their server."""
     servers: list[Server] = []
 
-    def start(*options: str, data: Path | None = None) -> Server:
-        server = Server(tmp_path / f"server{len(servers)}", *options, data=data)
+    def start(*options: str, data: Path | None = None, program: Sequence[str] = PROGRAM) -> Server:
+        server = Server(tmp_path / f"server{len(servers)}", *options, data=data, program=program)
         servers.append(server)
         return server
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["DEADLINE_S", "Server", "StartServer", "free_port", "run_command", "wait_until"]
+__all__ = ["DEADLINE_S", "PROGRAM", "Server", "StartServer", "free_port", "run_command", "wait_until"]
 
 DEADLINE_S: Final = 20.0
 """How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right."""
+
+PROGRAM: Final = (sys.executable, "-m", "hubwire")
+"""Our command line, as the words that start it."""
 
 _POLL_S: Final = 0.01
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.")
@@ -127,13 +130,13 @@ class Server:
 class StartServer(Protocol):
     """Starts a server with options of its own; it is ended, and its log judged, when the test is over."""
 
-    def __call__(self, *options: str, data: Path | None = None) -> Server: ...
+    def __call__(self, *options: str, data: Path | None = None, program: Sequence[str] = PROGRAM) -> Server: ...
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "hubwire", *arguments],
+        [*PROGRAM, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
