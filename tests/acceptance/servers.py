@@ -18,8 +18,8 @@ __all__ = ["DEADLINE_S", "PROGRAM", "Server", "StartServer", "free_port", "run_c
 DEADLINE_S: Final = 20.0
 """How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right."""
 
-PROGRAM: Final = (sys.executable, "-m", "hubwire")
-"""Our command line, as the words that start it."""
+PROGRAM: Final = ("-m", "hubwire")
+"""Our command line, as Python is told to run it."""
 
 _POLL_S: Final = 0.01
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.")
@@ -52,9 +52,7 @@ class Server:
         host, port: of `endpoint`; the port is 0 if a public endpoint names none.
     """
 
-    def __init__(
-        self, folder: Path, *options: str, data: Path | None = None, program: Sequence[str] = ("-m", "hubwire")
-    ) -> None:
+    def __init__(self, folder: Path, *options: str, data: Path | None = None, program: Sequence[str] = PROGRAM) -> None:
         """
         Start a server on a free port and wait until it is ready.
 
@@ -136,7 +134,7 @@ class StartServer(Protocol):
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     return subprocess.run(
-        [*PROGRAM, *arguments],
+        [sys.executable, *PROGRAM, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
