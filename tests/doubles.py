@@ -6,7 +6,7 @@ clock that obeys, requests that nobody sent, keys that nobody keeps.
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, NamedTuple, TypeVarTuple
 
@@ -14,7 +14,7 @@ import msgspec
 
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Target
-from hubwire.model.http import RequestHead
+from hubwire.model.http import RequestHead, by_name
 from hubwire.model.hubs import AccessKeys, HubSettings, default_settings
 from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions, parse_roles
@@ -36,6 +36,7 @@ __all__ = [
     "VirtualLoop",
     "Write",
     "connection",
+    "done",
     "frames",
     "head",
     "json_of",
@@ -53,6 +54,12 @@ class Frame(NamedTuple):
 
     opcode: int
     payload: bytes
+
+
+async def done(waiting: Awaitable[None] | None) -> None:
+    """Wait for what may be done already."""
+    if waiting is not None:
+        await waiting
 
 
 def frames(data: bytes) -> list[Frame]:
@@ -179,10 +186,12 @@ class HeldBus:
         self.ask = bus.ask
         self.unsubscribe = bus.unsubscribe
 
-    async def subscribe(self, topic: Target) -> None:
-        if self.gate is not None:
-            await self.gate
-        await self._bus.subscribe(topic)
+    def subscribe(self, topic: Target) -> Awaitable[None] | None:
+        return self._bus.subscribe(topic) if self.gate is None else self._subscribe(topic, self.gate)
+
+    async def _subscribe(self, topic: Target, gate: "asyncio.Future[None]") -> None:
+        await gate
+        await done(self._bus.subscribe(topic))
 
     def hold(self) -> "asyncio.Future[None]":
         """Let subscriptions wait until this is done."""
@@ -217,7 +226,8 @@ def head(
         usual.append(("Sec-WebSocket-Protocol", ", ".join(offers)))
     out = {*without, *(name.lower() for name, _ in headers)}
     kept = [(name, value) for name, value in usual if name.lower() not in out]
-    return RequestHead(method, target, (*kept, *headers), "http", "localhost:8080", "192.0.2.1")
+    every = (*kept, *headers)
+    return RequestHead(method, target, every, by_name(every), "http", "localhost:8080", "192.0.2.1")
 
 
 _numbers = itertools.count(1)

@@ -4,12 +4,12 @@ import asyncio
 import gc
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import pytest
 
-from doubles import HUB, settle
+from doubles import HUB, done, settle
 from hubwire.cluster.interest import Interest
 from hubwire.model.commands import Answer, Command, Query, Target, to_group
 from hubwire.model.ports import BusReceiver
@@ -24,7 +24,7 @@ class GatedBus:
     Attributes:
         calls: what was begun, in order: "+g" subscribes to group g, "-g" unsubscribes.
         there: topics for which a publish would be heard for certain.
-        gate: awaited in the middle of every call.
+        gate: awaited in the middle of a call; None does it at once.
     """
 
     def __init__(self) -> None:
@@ -35,21 +35,26 @@ class GatedBus:
     def attach(self, receiver: BusReceiver) -> None:
         raise NotImplementedError
 
-    async def subscribe(self, topic: Target) -> None:
-        await self._wait(f"+{topic.name}")
-        self.there.add(topic)
+    def subscribe(self, topic: Target) -> Awaitable[None] | None:
+        return self._call(f"+{topic.name}", lambda: self.there.add(topic))
 
-    async def unsubscribe(self, topic: Target) -> None:
+    def unsubscribe(self, topic: Target) -> Awaitable[None] | None:
         self.there.discard(topic)
-        await self._wait(f"-{topic.name}")
         # A subscription that this one overtakes is lost.
-        self.there.discard(topic)
+        return self._call(f"-{topic.name}", lambda: self.there.discard(topic))
 
-    async def _wait(self, call: str) -> None:
-        self.calls.append(call)
-        waiting = self.gate(call)
+    def _call(self, name: str, act: Callable[[], None]) -> Awaitable[None] | None:
+        self.calls.append(name)
+        waiting = self.gate(name)
         if waiting is not None:
-            await waiting
+            return self._after(waiting, act)
+        act()
+        return None
+
+    @staticmethod
+    async def _after(waiting: asyncio.Future[None], act: Callable[[], None]) -> None:
+        await waiting
+        act()
 
     def publish(self, topic: Target, command: Command) -> None:
         raise NotImplementedError
@@ -66,11 +71,28 @@ class House:
         self.members: Counter[Target] = Counter()
         self.interest = Interest(self.bus, lambda topic: self.members[topic] > 0)
 
+    def begin_to_join(self, *topics: Target) -> Awaitable[None] | None:
+        """In one turn, if the bus lets it."""
+
+        def act() -> bool:
+            self._add(topics)
+            return True
+
+        return self.interest.during(topics, act)
+
     async def join(self, *topics: Target) -> None:
+        await done(self.begin_to_join(*topics))
+
+    async def join_slowly(self, *topics: Target) -> None:
+        """In several turns, whether or not the bus demands it."""
         async with self.interest.hold(topics):
-            for topic in topics:
-                assert topic in self.bus.there, "nobody may belong to what is not heard"
-                self.members[topic] += 1
+            await asyncio.sleep(0)
+            self._add(topics)
+
+    def _add(self, topics: Sequence[Target]) -> None:
+        for topic in topics:
+            assert topic in self.bus.there, "nobody may belong to what is not heard"
+            self.members[topic] += 1
 
     def leave(self, *topics: Target) -> None:
         self.members.subtract(topics)
@@ -95,6 +117,38 @@ async def test_topic_is_subscribed_before_anybody_belongs_to_it() -> None:
 
     assert house.members[G] == 1
     assert house.bus.calls == ["+g"]
+
+
+async def test_nothing_waits_where_the_bus_does_not() -> None:
+    house = House()
+
+    assert house.begin_to_join(G, H) is None
+
+    assert house.members == {G: 1, H: 1}
+
+
+async def test_joins_of_thousands_of_topics_leave_turns_to_others() -> None:
+    house = House()
+    topics = [to_group(HUB, str(number)) for number in range(1000)]
+    joining = asyncio.create_task(house.join(*topics))
+
+    turns = 0
+    while not joining.done():
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert turns > 3
+    assert house.bus.there == set(topics)
+
+
+async def test_topic_is_given_up_when_there_is_no_reason_to_join_any_more() -> None:
+    house = House()
+
+    assert house.interest.during([G, H], lambda: False) is None
+    await settle()
+
+    assert house.bus.calls[:2] == ["+g", "+h"]
+    assert house.bus.there == set()
 
 
 async def test_topic_that_somebody_belongs_to_is_not_subscribed_again() -> None:
@@ -288,7 +342,7 @@ class Worker:
             new = [topic for topic in topics if topic not in self.mine]
             if new and self.dice.random() < 0.6:
                 self.mine.update(new)
-                await self.house.join(*new)
+                await (self.house.join if self.dice.random() < 0.5 else self.house.join_slowly)(*new)
             elif self.mine:
                 topic = self.dice.choice(sorted(self.mine))
                 self.mine.remove(topic)
@@ -314,8 +368,8 @@ async def test_members_are_heard_for_and_nobody_else_whatever_overlaps(seed: int
     dice = random.Random(seed)
     house = House()
 
-    def gate(call: str) -> asyncio.Future[None]:
-        return asyncio.ensure_future(pause(dice.randint(0, 4)))
+    def gate(call: str) -> asyncio.Future[None] | None:
+        return asyncio.ensure_future(pause(dice.randint(0, 4))) if dice.random() < 0.7 else None
 
     house.bus.gate = gate
     workers: Sequence[Worker] = [Worker(house, dice) for _ in range(6)]

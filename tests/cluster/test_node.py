@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from doubles import HUB, HeldBus, RecordingSink, VirtualLoop, connection, settle
+from doubles import HUB, HeldBus, RecordingSink, VirtualLoop, connection, done, settle
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.cluster.node import Node
 from hubwire.hub.connection import Connection
@@ -57,7 +57,7 @@ class House:
 
     async def attach(self, one: Connection, groups: Sequence[str] = ()) -> None:
         self.sinks[one] = RecordingSink()
-        await self.node.attach(one, groups, self.sinks[one], one.codec.direct(Connected(one.id)))
+        await done(self.node.attach(one, groups, self.sinks[one], one.codec.direct(Connected(one.id))))
 
     def send(self, *texts: str, to: Target = GROUP, **more: Any) -> None:
         for text in texts:
@@ -216,9 +216,7 @@ async def test_filter_picks_its_receivers_when_the_message_is_accepted(house: Ho
     house.send("1", filter="'x' in groups")
 
     house.node.leave(member, "x")
-    joining = house.node.join(outsider, "x")
-    assert joining is not None
-    await joining
+    await done(house.node.join(outsider, "x"))
     await settle()
 
     assert (house.data(member), house.data(outsider)) == (["1"], [])
@@ -261,9 +259,11 @@ async def test_reply_comes_behind_what_was_accepted_before_it(house: House) -> N
 async def test_first_member_waits_for_the_subscription_and_the_next_ones_do_not(house: House) -> None:
     a, b = await house.client(), await house.client()
 
+    subscribed = house.bus.hold()
     waiting = house.node.join(a, "g")
     assert waiting is not None
     assert "g" not in a.groups
+    subscribed.set_result(None)
     await waiting
     assert house.node.join(b, "g") is None
 
@@ -300,9 +300,7 @@ async def test_last_member_to_leave_ends_the_subscription(house: House) -> None:
     await settle()
 
     assert GROUP not in house.exchange._topics
-    waiting = house.node.join(one, "g")
-    assert waiting is not None
-    await waiting
+    await done(house.node.join(one, "g"))
     await house.say("1")
     assert house.data(one) == ["1"]
 
@@ -330,10 +328,12 @@ async def test_leaving_a_group_one_is_not_in_is_harmless(house: House) -> None:
 
 async def test_connection_that_ended_while_it_joined_is_no_member(house: House) -> None:
     one, other = await house.client(), await house.client()
+    subscribed = house.bus.hold()
     waiting = house.node.join(one, "g")
     assert waiting is not None
     house.drop(one)
 
+    subscribed.set_result(None)
     await waiting
     await settle()
 
@@ -750,9 +750,7 @@ async def test_group_too_many_is_refused_and_a_repeated_join_is_not(house: House
     with pytest.raises(Conflict):
         house.node.join(one, "k")
     house.node.leave(one, "h")
-    waiting = house.node.join(one, "k")
-    assert waiting is not None
-    await waiting
+    await done(house.node.join(one, "k"))
 
     assert list(one.groups) == ["g", "k"]
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from doubles import done
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.model.commands import (
     Answer,
@@ -103,8 +104,8 @@ def connect(request: pytest.FixtureRequest) -> Connect:
 async def listeners(connect: Connect, count: int, topic: Target = GROUP) -> list[Node]:
     nodes = [Node(connect()) for _ in range(count)]
     for node in nodes:
-        await node.bus.subscribe(topic)
-        await node.bus.subscribe(FENCE)
+        await done(node.bus.subscribe(topic))
+        await done(node.bus.subscribe(FENCE))
     return nodes
 
 
@@ -124,7 +125,7 @@ async def test_subscribed_nodes_hear_what_is_published_and_so_does_the_publisher
 async def test_publisher_that_did_not_subscribe_hears_nothing(connect: Connect) -> None:
     (a,) = await listeners(connect, 1)
     b = Node(connect())
-    await b.bus.subscribe(FENCE)
+    await done(b.bus.subscribe(FENCE))
 
     b.say("1")
     b.say("fence", FENCE)
@@ -200,7 +201,7 @@ async def test_command_arrives_whole(connect: Connect) -> None:
         ttl_s=7,
     )
     keeper = Keeper(connect())
-    await keeper.bus.subscribe(GROUP)
+    await done(keeper.bus.subscribe(GROUP))
 
     keeper.bus.publish(GROUP, sent)
 
@@ -216,7 +217,7 @@ async def test_node_that_unsubscribed_hears_nothing_more(connect: Connect) -> No
     a.say("1")
     await b.hears("1")
 
-    await b.bus.unsubscribe(GROUP)
+    await done(b.bus.unsubscribe(GROUP))
     a.say("2")
     a.say("fence", FENCE)
 
@@ -227,8 +228,8 @@ async def test_node_that_unsubscribed_hears_nothing_more(connect: Connect) -> No
 async def test_node_that_subscribed_again_hears_again(connect: Connect) -> None:
     a, b = await listeners(connect, 2)
 
-    await b.bus.unsubscribe(GROUP)
-    await b.bus.subscribe(GROUP)
+    await done(b.bus.unsubscribe(GROUP))
+    await done(b.bus.subscribe(GROUP))
     a.say("1")
 
     await b.hears("1")
@@ -237,12 +238,12 @@ async def test_node_that_subscribed_again_hears_again(connect: Connect) -> None:
 async def test_subscribing_twice_is_hearing_once(connect: Connect) -> None:
     """And one unsubscribe ends it."""
     (a,) = await listeners(connect, 1)
-    await a.bus.subscribe(GROUP)
+    await done(a.bus.subscribe(GROUP))
     a.say("1")
     a.say("fence", FENCE)
     await a.hears("1", "fence")
 
-    await a.bus.unsubscribe(GROUP)
+    await done(a.bus.unsubscribe(GROUP))
     a.say("2")
     a.say("fence", FENCE)
 
@@ -252,8 +253,8 @@ async def test_subscribing_twice_is_hearing_once(connect: Connect) -> None:
 async def test_unsubscribing_from_an_unknown_topic_is_harmless(connect: Connect) -> None:
     a, b = await listeners(connect, 2)
 
-    await a.bus.unsubscribe(to_group(HUB, "h"))
-    await Node(connect()).bus.unsubscribe(GROUP)
+    await done(a.bus.unsubscribe(to_group(HUB, "h")))
+    await done(Node(connect()).bus.unsubscribe(GROUP))
     a.say("1")
 
     await a.hears("1")
@@ -269,7 +270,7 @@ async def test_leaving_one_by_one_leaves_the_others_listening(connect: Connect) 
         outsider.say(str(len(left)))
         outsider.say("fence", FENCE)
         await until(lambda: all(other.heard.count("fence") == len(left) + 1 for other in nodes))
-        await node.bus.unsubscribe(GROUP)
+        await done(node.bus.unsubscribe(GROUP))
         left.append(node)
 
     heard = [[text for text in node.heard if text != "fence"] for node in nodes]
@@ -295,7 +296,7 @@ async def test_receiver_may_unsubscribe_itself(connect: Connect) -> None:
     leaving: list[asyncio.Task[None]] = []
 
     async def leave() -> None:
-        await b.bus.unsubscribe(GROUP)
+        await done(b.bus.unsubscribe(GROUP))
 
     b.on_receive = lambda text: leaving.append(asyncio.create_task(leave())) if text == "1" else None
     a.say("1")
@@ -332,7 +333,7 @@ async def test_all_who_listen_answer(connect: Connect) -> None:
 
 async def test_those_who_do_not_listen_are_not_asked(connect: Connect) -> None:
     a, b = await listeners(connect, 2)
-    await b.bus.unsubscribe(GROUP)
+    await done(b.bus.unsubscribe(GROUP))
 
     assert await b.ask("all") == [0]
     assert (len(a.asked), len(b.asked)) == (1, 0)
@@ -420,11 +421,11 @@ async def test_command_with_an_answer_is_finished_even_if_the_asker_has_gone(con
 async def test_receiver_may_ask_and_subscribe_while_it_answers(connect: Connect) -> None:
     a, b = await listeners(connect, 2)
     topic = to_group(HUB, "h")
-    await a.bus.subscribe(topic)
+    await done(a.bus.subscribe(topic))
     a.count = 3
 
     async def curious() -> Answer:
-        await b.bus.subscribe(to_group(HUB, "i"))
+        await done(b.bus.subscribe(to_group(HUB, "i")))
         (answer,) = await b.bus.ask(topic, Exists(topic), "all", LONG_S)
         return Answer(count=answer.count + 1)
 

@@ -1009,6 +1009,7 @@ async def test_upgrade_is_handed_over_with_what_came_behind_it() -> None:
                 method="GET",
                 target="/client/hubs/h?x=1",
                 headers=(("HOST", "H:1"), ("Connection", "Upgrade"), ("upgrade", "WebSocket")),
+                fields={"host": ["H:1"], "connection": ["Upgrade"], "upgrade": ["WebSocket"]},
                 scheme="http",
                 host="h:1",
                 client_ip="127.0.0.1",

@@ -31,6 +31,7 @@ def test_request_is_read_with_headers_in_their_own_spelling_and_order() -> None:
         target="/a%2Fb?x=1",
         minor=1,
         headers=(("hOsT", "Example.com:8080"), ("X-One", "1"), ("x-one", "two words")),
+        fields={"host": ["Example.com:8080"], "x-one": ["1", "two words"]},
         host="example.com:8080",
         length=0,
         chunked=False,

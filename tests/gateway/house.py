@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from doubles import ALL_ROLES, HUB, Directory, HeldBus, Keys, RecordingSink, VirtualLoop, head, settle
+from doubles import ALL_ROLES, HUB, Directory, HeldBus, Keys, RecordingSink, VirtualLoop, done, head, settle
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
@@ -71,6 +71,12 @@ class House:
         target = to_group(HUB, group)
         self.node.execute(Send(target, GroupMessage(group, Data("text", text.encode())), ttl_s=ttl_s))
 
+    async def begin(self, opening: Opening, sink: RecordingSink) -> Connection | None:
+        """The second step of letting somebody in; None if nobody was."""
+        await done(self.gateway.begin(opening, sink))
+        connection = opening.connection
+        return connection if connection is not None and connection.sink is sink else None
+
     async def client(
         self,
         *offers: str,
@@ -82,7 +88,7 @@ class House:
         """Somebody whom nothing refuses."""
         query.setdefault("access_token", self.token(user_id, roles, groups))
         sink = RecordingSink()
-        connection = await self.gateway.begin(self.decide(*offers, **query), sink)
+        connection = await self.begin(self.decide(*offers, **query), sink)
         assert connection is not None
         await settle()
         return Client(self, connection, sink)

@@ -202,7 +202,7 @@ async def test_clients_that_are_on_their_way_in_count_against_the_quota() -> Non
     opening = house.decide(access_token=house.token())
     assert status(house, access_token=house.token()) == 429
 
-    connection = await house.gateway.begin(opening, sink := RecordingSink())
+    connection = await house.begin(opening, sink := RecordingSink())
     assert connection is not None
     assert status(house, access_token=house.token()) == 429
     house.gateway.lost(connection, sink, 1000, CloseCategory.NORMAL)
@@ -290,7 +290,7 @@ async def test_recovered_client_keeps_its_id_and_gets_a_fresh_token_and_what_it_
 
     opening = house.decide(RELIABLE, **query)
     sink = RecordingSink()
-    assert await house.gateway.begin(opening, sink) is client.connection
+    assert await house.begin(opening, sink) is client.connection
 
     connected, missed = sink.received
     assert (connected["event"], connected["connectionId"], connected["userId"]) == (
@@ -358,7 +358,7 @@ async def test_refused_recovery_is_101_with_what_was_offered_and_then_1008(
     opening = house.decide(*offers, awps_connection_id="gone", awps_reconnection_token="t")
     sink = RecordingSink()
 
-    assert await house.gateway.begin(opening, sink) is None
+    assert await house.begin(opening, sink) is None
 
     assert opening.subprotocol == echo
     assert sink.closed is not None
@@ -373,7 +373,7 @@ async def test_connection_that_ended_between_the_answer_and_the_beginning_is_100
     await house.node.ask(Close(to_hub(HUB)))
     sink = RecordingSink()
 
-    assert await house.gateway.begin(opening, sink) is None
+    assert await house.begin(opening, sink) is None
 
     assert sink.closed is not None
     assert sink.closed[0] == 1008
@@ -421,7 +421,7 @@ async def test_acks_roles_and_groups_outlive_the_socket(house: House) -> None:
         "awps_connection_id": client.connection.id,
         "awps_reconnection_token": house.principals.issue_recovery_token(client.connection.id),
     }
-    await house.gateway.begin(house.decide(**query), client.sink)
+    await house.begin(house.decide(**query), client.sink)
 
     (again,) = await client.say({"type": "joinGroup", "group": "g", "ackId": 1})
     assert again["error"]["name"] == "Duplicate"
@@ -479,7 +479,7 @@ async def test_slow_client_is_closed_1008_and_not_its_successor(house: House) ->
     client = await house.client(RELIABLE)
     old = client.sink
     client.drop()
-    await house.gateway.begin(house.decide(**client.recovery), RecordingSink())
+    await house.begin(house.decide(**client.recovery), RecordingSink())
 
     house.gateway.slow(client.connection, old)
     assert client.connection.alive

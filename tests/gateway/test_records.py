@@ -70,7 +70,7 @@ def house() -> House:
 async def test_connection_is_recorded_from_its_beginning_to_its_end(house: House, written: Written) -> None:
     client = await house.client(RELIABLE, user_id="u")
     client.drop()
-    await house.gateway.begin(house.decide(**client.recovery), sink := RecordingSink())
+    await house.begin(house.decide(**client.recovery), sink := RecordingSink())
     house.gateway.lost(client.connection, sink, 1000, CloseCategory.NORMAL)
 
     assert written.operations == ["ConnectionStarted", "ConnectionRecovered", "ConnectionEnded"]
@@ -208,7 +208,7 @@ async def test_no_token_query_header_or_payload_is_ever_recorded(house: House, w
     client.drop()
     house.decide(awps_connection_id=client.connection.id, awps_reconnection_token="s3cret-recovery", **more)
     sink = RecordingSink()
-    await house.gateway.begin(house.decide(RELIABLE, access_token="s3cret-query", **recovery, **more), sink)
+    await house.begin(house.decide(RELIABLE, access_token="s3cret-query", **recovery, **more), sink)
     secrets += [good, recovery["awps_reconnection_token"]]
     secrets += [row["reconnectionToken"] for row in sink.received if "reconnectionToken" in row]
     house.gateway.receive(client.connection, '{"type":"s3cret-payload"}')

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from doubles import HUB, RecordingSink, connection, settle
+from doubles import HUB, RecordingSink, connection, done, settle
 from gateway.house import JSON, RELIABLE, Client, House
 from hubwire.model.commands import Exists, PermissionRule, to_connection, to_group
 from hubwire.model.messages import ClientRequest, Data, JoinGroup, LeaveGroup, SendEvent, SendToGroup
@@ -85,11 +85,13 @@ async def test_joining_twice_and_leaving_a_group_one_is_not_in_succeed(house: Ho
 async def test_ack_of_a_join_comes_when_the_subscription_is_confirmed(house: House) -> None:
     """Who holds it misses nothing that is sent later."""
     client = await house.json()
+    subscribed = house.bus.hold()
     waiting = house.gateway.receive(client.connection, '{"type":"joinGroup","group":"g","ackId":1}')
     assert waiting is not None
     await settle()
     assert client.sink.writes == []
 
+    subscribed.set_result(None)
     await waiting
     await settle()
     assert client.sink.received == [ok(1)]
@@ -97,10 +99,12 @@ async def test_ack_of_a_join_comes_when_the_subscription_is_confirmed(house: Hou
 
 async def test_no_ack_for_a_client_that_left_while_it_joined(house: House) -> None:
     client = await house.json()
+    subscribed = house.bus.hold()
     waiting = house.gateway.receive(client.connection, '{"type":"joinGroup","group":"g","ackId":1}')
     assert waiting is not None
     client.drop()
 
+    subscribed.set_result(None)
     await waiting
     await settle()
 
@@ -358,7 +362,7 @@ class Several(JsonSession):
 async def saying(house: House, *requests: ClientRequest) -> Client:
     """A client that was let in and has not said that yet."""
     one, sink = connection(Several(*requests)), RecordingSink()
-    await house.node.attach(one, (), sink, b"")
+    await done(house.node.attach(one, (), sink, b""))
     return Client(house, one, sink)
 
 
@@ -387,7 +391,9 @@ async def test_requests_behind_the_end_of_their_connection_are_not_carried_out(
     """Whether it ends while one of them waits or by one of them."""
     other = await house.json()
     client = await saying(house, first, JoinGroup("h"), SendToGroup("g", Data("text", b"x")))
+    subscribed = house.bus.hold()
     waiting = house.gateway.receive(client.connection, "all of them")
+    subscribed.set_result(None)
     if waiting is not None:
         client.drop()
         await waiting

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from doubles import ALL_ROLES, HUB, Directory, Keys, RecordingSink, VirtualLoop, head, settle
+from doubles import ALL_ROLES, HUB, Directory, Keys, RecordingSink, VirtualLoop, done, head, settle
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
@@ -78,9 +78,9 @@ class Client:
         self.sink = RecordingSink()
         more = f"&{urlencode(query)}" if query else ""
         gateway = self.machine.gateway
-        self._connection = await gateway.begin(
-            gateway.decide(head(self._target + more, offers=self._offers)), self.sink
-        )
+        opening = gateway.decide(head(self._target + more, offers=self._offers))
+        await done(gateway.begin(opening, self.sink))
+        self._connection = opening.connection
         await settle()
 
     @property

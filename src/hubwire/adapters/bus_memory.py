@@ -119,10 +119,10 @@ class MemoryBus:
         assert self._receiver is None, "a bus serves one node"
         self._receiver = receiver
 
-    async def subscribe(self, topic: Target) -> None:
+    def subscribe(self, topic: Target) -> None:
         self._exchange._subscribe(topic, self)
 
-    async def unsubscribe(self, topic: Target) -> None:
+    def unsubscribe(self, topic: Target) -> None:
         self._exchange._unsubscribe(topic, self)
 
     def publish(self, topic: Target, command: Command) -> None:

@@ -2,17 +2,24 @@
 JSON Web Tokens, signed with HMAC-SHA256: sign claims, and verify a token to the claims it carries. Pure: the time comes
 in as an argument.
 
-The signature is PyJWT's business (it compares in constant time). What the claims must be is decided here, since the
-service's rules are not the library's: `exp` is required, `iat` is not looked at, `aud` is judged by the caller.
+Header and signature are PyJWT's business. What the claims must be is decided here, since the service's rules are not
+the library's: `exp` is required, `iat` is not looked at, `aud` is judged by the caller. Taking a token apart is done
+here as well, because every client that connects waits for it: the library looks at each character by itself, which is
+a third of what letting a client in costs (decision 7).
 
 Sources: RFC 7519; Web PubSub's client specification, 2.1; behaviour of the service's SDKs.
 """
 
+import binascii
+import hmac
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import jwt
 import msgspec
+from jwt.algorithms import HMACAlgorithm
+from jwt.utils import base64url_encode
 
 from hubwire.model.errors import Unauthorized
 
@@ -27,6 +34,12 @@ MIN_KEY_BYTES: Final = 32
 _ALGORITHM: Final = "HS256"
 # PyJWT warns about short keys unless it is told to refuse them. We never get that far: see `_check`.
 _JWS: Final = jwt.PyJWS(options={"enforce_minimum_key_length": True})
+_HMAC: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
+_CLAIMS: Final = msgspec.json.Decoder(dict[str, Any])
+
+_KNOWN_HEADERS: Final = 64
+_BASE64URL: Final = bytes.maketrans(b"-_+/", b"+/\0\0")
+"""To the alphabet that `binascii` reads; what only that one has becomes something that it refuses."""
 
 
 class Verified(NamedTuple):
@@ -82,24 +95,52 @@ def _check(key: bytes) -> None:
 
 
 def _payload(token: str, keys: Sequence[bytes]) -> tuple[bytes, int]:
+    signed, _, signature = token.rpartition(".")
+    header, dot, payload = signed.partition(".")
+    if not dot or "." in payload:
+        raise Unauthorized("token is malformed")
+    _check_header(header)
+    return _decoded(payload), _signer(signed.encode(), signature.rstrip("=").encode(), keys)
+
+
+@lru_cache(_KNOWN_HEADERS)
+def _check_header(header: str) -> None:
+    """
+    Is the token one of ours to judge. Nearly all tokens have one of very few headers; a refused one is not remembered.
+    """
+    try:
+        parsed = _JWS.get_unverified_header(f"{header}..")
+    except (jwt.PyJWTError, RecursionError) as error:
+        raise Unauthorized("token is malformed") from error
+    if parsed.get("alg") != _ALGORITHM:
+        raise Unauthorized("token is not signed with HS256")
+    if parsed.get("b64", True) is not True:
+        raise Unauthorized("token is malformed")  # RFC 7797: a payload that is not encoded, which no JWT has
+
+
+def _signer(signed: bytes, signature: bytes, keys: Sequence[bytes]) -> int:
+    """Whose signature it is: the position of the key."""
     for position, key in enumerate(keys):
         _check(key)
-        try:
-            return _JWS.decode(token, key, algorithms=[_ALGORITHM]), position
-        except jwt.InvalidSignatureError:
-            continue
-        except jwt.InvalidAlgorithmError as error:
-            raise Unauthorized("token is not signed with HS256") from error
-        except (jwt.PyJWTError, RecursionError) as error:
-            raise Unauthorized("token is malformed") from error
+        if hmac.compare_digest(base64url_encode(_HMAC.sign(signed, key)), signature):
+            return position
     raise Unauthorized("token is signed with another key")
+
+
+def _decoded(segment: str) -> bytes:
+    try:
+        return binascii.a2b_base64(
+            segment.encode().translate(_BASE64URL) + b"=" * (-len(segment) % 4), strict_mode=True
+        )
+    except binascii.Error as error:
+        raise Unauthorized("token is malformed") from error
 
 
 def _claims(payload: bytes) -> dict[str, Any]:
     # Stricter than the library's JSON on purpose: NaN, Infinity and half a surrogate pair would pass it, only to fail
     # far from here, when the claim is compared or sent on.
     try:
-        return msgspec.json.decode(payload, type=dict[str, Any])
+        return _CLAIMS.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Unauthorized("token's claims are not a JSON object") from error
 

@@ -11,6 +11,7 @@ Sources: Web PubSub's client protocol page and data-plane reference; the URLs an
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qs, unquote_to_bytes
 
@@ -28,6 +29,9 @@ _NAME_IDENTIFIER: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims
 _GROUPS: Final = "webpubsub.group"
 _RECOVERY_S: Final = 7 * 24 * 3600
 _KEY_NAMES: Final = ("primary", "secondary")
+_KNOWN_URLS: Final = 256
+_LONG_URL: Final = 512
+"""Characters; longer ones are not remembered, so that the memory stays small whatever strangers send."""
 
 _URL = re.compile(r"(?:https?|wss?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@\[\]/?#]+)(?::([0-9]{0,5}))?")
@@ -105,12 +109,11 @@ class Principals:
             BadRequest: a good token that names an illegal group.
         """
         claims = self._verify(token, hub.resource).claims
-        wanted = _lower(_segments(path.encode()))
-        legacy = wanted == [b"client", b"hubs", hub.hub.encode()]
-        authorities = self._authorities(host)
+        wanted = _endpoint(path)
+        legacy = wanted == (b"client", b"hubs", hub.hub.encode())
         if not any(
-            audience.authority in authorities
-            and (_lower(audience.segments) == wanted or (legacy and _is_legacy(audience, hub.hub)))
+            self._is_ours(audience.authority, host)
+            and (audience.endpoint == wanted or (legacy and _is_legacy(audience, hub.hub)))
             for audience in _audiences(claims)
         ):
             raise Unauthorized("token is for another audience")
@@ -134,9 +137,8 @@ class Principals:
         verified = self._verify(token.strip(), resource)
         # Letter case counts here, unlike at the client endpoints: users and groups are case-sensitive.
         wanted = _segments(_wire_bytes(raw_path))
-        authorities = self._authorities(host)
         if not any(
-            audience.authority in authorities and audience.segments == wanted
+            self._is_ours(audience.authority, host) and audience.segments == wanted
             for audience in _audiences(verified.claims)
         ):
             raise Unauthorized("token is for another audience")
@@ -191,9 +193,8 @@ class Principals:
     def _verify(self, token: str, resource: str) -> jwt.Verified:
         return jwt.verify(token, _secrets(self._keys.access_keys(resource)), self._clock(), self._leeway_s)
 
-    def _authorities(self, host: str) -> frozenset[str]:
-        own = _authority(host)
-        return self._public if own is None else self._public | {own}
+    def _is_ours(self, authority: str, host: str) -> bool:
+        return authority in self._public or authority == _authority(host)
 
 
 def _secrets(keys: AccessKeys) -> tuple[bytes, bytes]:
@@ -208,11 +209,13 @@ class _Audience(NamedTuple):
         authority: host in lower case, and the port unless it is 80 or 443; a missing port is as good as these.
         segments: of the path, each percent-decoded once, so that an encoded slash is no separator; empty ones, and so
             a doubled or trailing slash, are left out. Bytes, since what is no UTF-8 must not fall together.
+        endpoint: the segments in lower case.
         query: still encoded; only the older form of client endpoint looks at it.
     """
 
     authority: str
-    segments: list[bytes]
+    segments: tuple[bytes, ...]
+    endpoint: tuple[bytes, ...]
     query: str
 
 
@@ -224,11 +227,24 @@ def _audiences(claims: dict[str, Any]) -> list[_Audience]:
 
 
 def _audience(url: str) -> _Audience | None:
+    """Tokens differ from one another, and what they are for hardly ever does."""
+    return _read_audience(url) if len(url) > _LONG_URL else _known_audience(url)
+
+
+@lru_cache(_KNOWN_URLS)
+def _known_audience(url: str) -> _Audience | None:
+    return _read_audience(url)
+
+
+def _read_audience(url: str) -> _Audience | None:
     match = _URL.fullmatch(url)
     if match is None:
         return None
     authority = _authority(match[1])
-    return None if authority is None else _Audience(authority, _segments(match[2].encode()), match[3] or "")
+    if authority is None:
+        return None
+    segments = _segments(match[2].encode())
+    return _Audience(authority, segments, _lower(segments), match[3] or "")
 
 
 def _authority(text: str) -> str | None:
@@ -252,8 +268,8 @@ def public_authority(endpoint: str) -> str:
     return audience.authority
 
 
-def _segments(raw_path: bytes) -> list[bytes]:
-    return [unquote_to_bytes(part) for part in raw_path.split(b"/") if part]
+def _segments(raw_path: bytes) -> tuple[bytes, ...]:
+    return tuple([unquote_to_bytes(part) for part in raw_path.split(b"/") if part])
 
 
 def _wire_bytes(raw_path: str) -> bytes:
@@ -263,12 +279,17 @@ def _wire_bytes(raw_path: str) -> bytes:
         raise Unauthorized("the request's path is malformed") from error
 
 
-def _lower(segments: list[bytes]) -> list[bytes]:
-    return [segment.lower() for segment in segments]
+def _lower(segments: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple([segment.lower() for segment in segments])
+
+
+@lru_cache(_KNOWN_URLS)
+def _endpoint(path: str) -> tuple[bytes, ...]:
+    return _lower(_segments(path.encode()))
 
 
 def _is_legacy(audience: _Audience, hub: str) -> bool:
-    if _lower(audience.segments) != [b"client"]:
+    if audience.endpoint != (b"client",):
         return False
     named = parse_qs(audience.query, keep_blank_values=True).get("hub", [])
     return len(named) == 1 and named[0].lower() == hub

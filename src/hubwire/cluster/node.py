@@ -143,19 +143,23 @@ class Node:
         """All live connections of this node, those waiting for their recovery included."""
         return [connection for hub in self._hubs.values() for connection in hub.connections.values()]
 
-    async def attach(self, connection: Connection, groups: Sequence[str], sink: Sink, first: bytes) -> None:
+    def attach(self, connection: Connection, groups: Sequence[str], sink: Sink, first: bytes) -> Awaitable[None] | None:
         """
-        Let a new connection in: on return it is found by id, user and group, and hears what is sent from now on.
+        Let a new connection in: then it is found by id, user and group, and hears what is sent from now on.
 
         Args:
             groups: that it is in from the beginning.
             first: frame that it gets before anything else.
+
+        Returns:
+            None when that is done; else to be awaited.
         """
         key = connection.hub
         topics = [to_hub(key), to_connection(key, connection.id), *(to_group(key, group) for group in groups)]
         if connection.user_id is not None:
             topics.append(to_user(key, connection.user_id))
-        async with self._interest.hold(topics):
+
+        def let_in() -> bool:
             hub = self._hubs.get(key)
             if hub is None:
                 hub = self._hubs[key] = Hub(key)
@@ -164,12 +168,16 @@ class Node:
             hub.add(connection)
             for group in groups:
                 hub.join(connection, group)
-            for topic in topics:
-                self._delivery.joined(connection, topic)
+            if self._delivery.pending:
+                for topic in topics:
+                    self._delivery.joined(connection, topic)
             self._telemetry.connections += 1
             self._telemetry.opened += 1
             if first:
                 sink.write(first, 1, None)
+            return True
+
+        return self._interest.during(topics, let_in)
 
     def resume(self, connection: Connection, sink: Sink, first: bytes) -> bool:
         """
@@ -206,15 +214,16 @@ class Node:
         if hub.members(topic):
             self._joined(hub, connection, topic)
             return None
-        return self._subscribe_and_join(hub, connection, topic)
+
+        def join() -> bool:
+            if connection.alive:
+                self._joined(hub, connection, topic)
+            return connection.alive
+
+        return self._interest.during((topic,), join)
 
     def _full(self, connection: Connection, group: str) -> bool:
         return len(connection.groups) >= self._max_groups and group not in connection.groups
-
-    async def _subscribe_and_join(self, hub: Hub, connection: Connection, topic: Target) -> None:
-        async with self._interest.hold((topic,)):
-            if connection.alive:
-                self._joined(hub, connection, topic)
 
     def _joined(self, hub: Hub, connection: Connection, topic: Target) -> None:
         if hub.join(connection, topic.name):

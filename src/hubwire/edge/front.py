@@ -280,7 +280,9 @@ class Front(asyncio.Protocol):
         if context.closing:
             self._refuse(503, "the server is shutting down")
         elif head.websocket:
-            self._hand_over(RequestHead(head.method, head.target, head.headers, scheme, host, self._client_ip), rest)
+            self._hand_over(
+                RequestHead(head.method, head.target, head.headers, head.fields, scheme, host, self._client_ip), rest
+            )
         elif is_client_path(head.target):
             # Whatever else it is, by the rules of HTTP it is no upgrade, and nothing but those is served there.
             self._refuse(400, "this endpoint takes WebSocket upgrade requests only")

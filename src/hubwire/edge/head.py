@@ -9,13 +9,14 @@ Source: RFC 9112 (sections 2 to 6 and 11.2) and RFC 9110 (sections 5, 7.2, 7.8 a
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, NoReturn
 
 from msgspec import Struct
 
 from hubwire.model.errors import HubwireError
+from hubwire.model.http import Fields, by_name
 
 __all__ = ["MAX_HEADERS", "Head", "RequestFault", "is_authority", "parse_head", "serialise"]
 
@@ -36,7 +37,6 @@ _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|[A-Za-z0-9._~-]{1,255})(?
 
 # What the HTTP server behind understands as well; it would drop the connection on any other method.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-_READ_HERE = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"})
 _UPGRADE_ONLY = frozenset({"upgrade", "http2-settings"})
 
 
@@ -63,6 +63,7 @@ class Head(Struct, frozen=True, gc=False, kw_only=True):
             its scheme and authority.
         minor: of the HTTP version, 0 or 1.
         headers: name and value (without the blanks around it, read as Latin-1) in the order and spelling of arrival.
+        fields: the same by name.
         host: authority that was asked for, lower-case: of an absolute-form target, else of `Host`; empty when an
             HTTP/1.0 client named none.
         length: bytes of body announced by Content-Length; 0 without one.
@@ -77,6 +78,7 @@ class Head(Struct, frozen=True, gc=False, kw_only=True):
     target: str
     minor: int
     headers: tuple[tuple[str, str], ...]
+    fields: Fields
     host: str
     length: int
     chunked: bool
@@ -99,14 +101,19 @@ def parse_head(data: bytes) -> Head:
     line, _, block = data.decode("latin-1").partition("\r\n")
     method, target, minor = _request_line(line)
     headers = _headers(block)
-    named = _named(headers)
+    fields = by_name(headers)
     path, authority = _origin_form(method, target)
-    host = _host(named.get("host", []), authority, minor)
-    length, chunked = _framing(minor, named.get("content-length", []), named.get("transfer-encoding", []))
-    options = set(_members(named.get("connection", [])))
-    protocols = {member.partition("/")[0] for member in _members(named.get("upgrade", []))}
+    host = _host(fields.get("host", ()), authority, minor)
+    length, chunked = _framing(minor, fields.get("content-length", ()), fields.get("transfer-encoding", ()))
+    options = _members(fields.get("connection", ()))
+    upgrades = _members(fields.get("upgrade", ()))
     # An HTTP/1.0 client cannot upgrade: the field is ignored (RFC 9110, 7.8).
-    websocket = minor == 1 and method == "GET" and "upgrade" in options and "websocket" in protocols
+    websocket = (
+        minor == 1
+        and method == "GET"
+        and "upgrade" in options
+        and any(member.partition("/")[0] == "websocket" for member in upgrades)
+    )
     if websocket and (length or chunked):
         raise RequestFault(400, "an upgrade to WebSocket has no body")
     return Head(
@@ -114,14 +121,15 @@ def parse_head(data: bytes) -> Head:
         target=path,
         minor=minor,
         headers=headers,
+        fields=fields,
         host=host,
         length=length,
         chunked=chunked,
         last=minor == 0 or "close" in options,
         websocket=websocket,
-        expects_continue=minor == 1 and "100-continue" in _members(named.get("expect", [])),
+        expects_continue=minor == 1 and "100-continue" in _members(fields.get("expect", ())),
         # A tab is legal white space, but not every parser takes it in every place.
-        verbatim=authority is None and not protocols and options.isdisjoint(_UPGRADE_ONLY) and b"\t" not in data,
+        verbatim=authority is None and not upgrades and _UPGRADE_ONLY.isdisjoint(options) and b"\t" not in data,
     )
 
 
@@ -212,16 +220,6 @@ def _refuse_headers(fields: str) -> NoReturn:
     raise RequestFault(400, "control character in a header, or an empty line among them")
 
 
-def _named(headers: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
-    """The values of those headers that decide something here, by lower-case name."""
-    named: dict[str, list[str]] = {}
-    for name, value in headers:
-        lower = name.lower()
-        if lower in _READ_HERE:
-            named.setdefault(lower, []).append(value)
-    return named
-
-
 def _members(values: Iterable[str]) -> list[str]:
     """The members of a comma-separated list header, lower-case, empty ones left out."""
     return [member for value in values for part in value.split(",") if (member := part.strip(" \t").lower())]
@@ -240,7 +238,7 @@ def _origin_form(method: str, target: str) -> tuple[str, str | None]:
     return rest if rest.startswith("/") else "/" + rest, match[1]
 
 
-def _host(values: list[str], authority: str | None, minor: int) -> str:
+def _host(values: Sequence[str], authority: str | None, minor: int) -> str:
     # Even next to an absolute-form target there is exactly one Host; the target's authority then counts, and Host
     # is ignored (RFC 9112, 3.2 and 3.2.2).
     if len(values) > 1 or (minor == 1 and not values):
@@ -252,7 +250,7 @@ def _host(values: list[str], authority: str | None, minor: int) -> str:
     return values[0].lower() if values else ""
 
 
-def _framing(minor: int, lengths: list[str], codings: list[str]) -> tuple[int, bool]:
+def _framing(minor: int, lengths: Sequence[str], codings: Sequence[str]) -> tuple[int, bool]:
     """Where the body ends: its length, or that it comes in chunks. RFC 9112, 6.3, without its repairs."""
     if codings:
         if lengths:

@@ -115,6 +115,8 @@ def peer_address(peername: object) -> str:
     """
     if not isinstance(peername, tuple) or not peername:
         return ""
+    if len(peername) == 2:
+        return str(peername[0])  # IPv4, which the system writes in one way only
     address = _address(str(peername[0]).partition("%")[0])
     return str(address) if address is not None else ""
 

@@ -128,15 +128,32 @@ class ClientProtocol(asyncio.Protocol):
         self._clients.sockets.add(self)
         if rest:
             self.data_received(rest)
-        self._clients.spawn(self._begin(opening))
-
-    async def _begin(self, opening: Opening) -> None:
         try:
-            self._connection = await self._clients.gateway.begin(opening, self)
+            waiting = self._clients.gateway.begin(opening, self)
         except Exception:
-            # 1008 lets the official clients begin anew instead of asking for what never was.
-            _log.exception("a client could not be let in")
-            self.close(1008, "The connection cannot be activated.")
+            self._not_begun()
+            waiting = None
+        if waiting is None:
+            self._begun(opening)
+        else:
+            self._clients.spawn(self._begin(opening, waiting))
+
+    async def _begin(self, opening: Opening, waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+        except Exception:
+            self._not_begun()
+        self._begun(opening)
+
+    def _not_begun(self) -> None:
+        # 1008 lets the official clients begin anew instead of asking for what never was.
+        _log.exception("a client could not be let in")
+        self.close(1008, "The connection cannot be activated.")
+
+    def _begun(self, opening: Opening) -> None:
+        connection = opening.connection
+        if connection is not None and connection.sink is self:
+            self._connection = connection
         if self._connection is not None and not self._gone:
             self._clients.liveness.watch(self)
         # Who is not let in is read too: the answer to our close frame may be in there.

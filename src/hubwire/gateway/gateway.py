@@ -160,31 +160,45 @@ class Gateway:
         echo = catalog.choose(attempt.offered) or next(iter(attempt.offered), None)
         return Opening(None, echo, attempt.websocket_key)
 
-    async def begin(self, opening: Opening, sink: Sink) -> Connection | None:
+    def begin(self, opening: Opening, sink: Sink) -> Awaitable[None] | None:
         """
-        After the 101: let the client in and tell it so. None if there is nothing to let in; the sink is then closed.
-        Called exactly once for each opening.
+        After the 101: let the client in and tell it so. If there is nothing to let in, the sink is closed instead; else
+        it becomes the sink of the connection. Called exactly once for each opening.
+
+        Returns:
+            None when that is done; else to be awaited.
         """
         connection = opening.connection
         if connection is None:
             sink.close(1008, "The connection cannot be recovered.")
             return None
         if opening.resumed:
-            return self._resume(connection, sink)
+            self._resume(connection, sink)
+            return None
+        waiting = None
         try:
-            await self._node.attach(connection, opening.groups, sink, self._connected(connection))
+            waiting = self._node.attach(connection, opening.groups, sink, self._connected(connection))
+        finally:
+            if waiting is None:
+                self._opening -= 1
+        if waiting is not None:
+            return self._started_after(waiting, connection)
+        records.started(connection)
+        return None
+
+    async def _started_after(self, waiting: Awaitable[None], connection: Connection) -> None:
+        try:
+            await waiting
         finally:
             self._opening -= 1
         records.started(connection)
-        return connection
 
-    def _resume(self, connection: Connection, sink: Sink) -> Connection | None:
+    def _resume(self, connection: Connection, sink: Sink) -> None:
         if not self._node.resume(connection, sink, self._connected(connection)):
             sink.close(1008, "The connection cannot be recovered.")
-            return None
+            return
         self._telemetry.recoveries += 1
         records.recovered(connection)
-        return connection
 
     def _connected(self, connection: Connection) -> bytes:
         reliable = connection.session.recoverable

@@ -1,8 +1,21 @@
 """The head of an HTTP request, as the edge read it, for those who decide on an upgrade."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from msgspec import Struct
 
-__all__ = ["RequestHead"]
+__all__ = ["Fields", "RequestHead", "by_name"]
+
+Fields = Mapping[str, Sequence[str]]
+"""Headers by their name in lower case, each with its values in the order in which they came."""
+
+
+def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Headers as `Fields`."""
+    fields: dict[str, list[str]] = {}
+    for name, value in headers:
+        fields.setdefault(name.lower(), []).append(value)
+    return fields
 
 
 class RequestHead(Struct, frozen=True):
@@ -11,6 +24,7 @@ class RequestHead(Struct, frozen=True):
         method: as sent, such as "GET".
         target: the raw request target (path and query), still percent-encoded.
         headers: name and value in the order and spelling in which they came.
+        fields: the same by name, for those who look for one.
         scheme: "http" or "https", what the client used (a trusted proxy's word counts).
         host: authority that the client asked for (`Host`, or a trusted proxy's word); lower-case, with its port.
         client_ip: address of the client (a trusted proxy's word counts).
@@ -19,23 +33,16 @@ class RequestHead(Struct, frozen=True):
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
+    fields: Fields
     scheme: str
     host: str
     client_ip: str
 
     def header(self, name: str) -> str | None:
         """The first value of a header, `name` in lower case; None when it is absent."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return None
+        values = self.fields.get(name)
+        return values[0] if values else None
 
     def all(self, name: str) -> list[str]:
         """The members of a comma-separated list header, over all its lines, stripped; empty ones left out."""
-        return [
-            item
-            for key, value in self.headers
-            if key.lower() == name
-            for part in value.split(",")
-            if (item := part.strip())
-        ]
+        return [item for value in self.fields.get(name, ()) for part in value.split(",") if (item := part.strip())]

@@ -2,7 +2,7 @@
 Every seam of the house on one page. Each has one contract suite in `tests/contracts` that every adapter passes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -60,11 +60,16 @@ class Bus(Protocol):
     def attach(self, receiver: BusReceiver) -> None:
         """Name the node that this bus serves. Called once, before anything else."""
 
-    async def subscribe(self, topic: Target) -> None:
-        """On return, a later publish by anybody will be heard. Repeating it is harmless."""
+    def subscribe(self, topic: Target) -> Awaitable[None] | None:
+        """
+        Hear `topic`. Repeating it is harmless.
 
-    async def unsubscribe(self, topic: Target) -> None:
-        """Hear no more of `topic`. Unknown topics are harmless."""
+        Returns:
+            None if a later publish by anybody will be heard; else to be awaited until that is so.
+        """
+
+    def unsubscribe(self, topic: Target) -> Awaitable[None] | None:
+        """Hear no more of `topic`: from now on, or from when the result was awaited. Unknown topics are harmless."""
 
     def publish(self, topic: Target, command: Command) -> None:
         """Never waits. The publishing node hears it too, if it subscribed."""
