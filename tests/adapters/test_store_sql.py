@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hubwire.adapters.store_sql import open_store
-from hubwire.model.errors import StartFailed
+from hubwire.model.errors import NotStored, StartFailed
 from hubwire.model.ports import Change
 
 
@@ -206,6 +206,26 @@ async def test_database_that_another_process_keeps_locked_is_refused(
         connection.execute("BEGIN EXCLUSIVE")
 
         assert "database is locked" in await refusal(path)
+
+
+async def test_change_that_cannot_be_written_is_refused_and_a_later_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    monkeypatch.setattr("hubwire.adapters.store_sql._BUSY_S", 0.01)
+    store = await open_store(f"sqlite:///{path}")
+    await store.commit([Change("k", "a", {"n": 1})])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(NotStored) as refused:
+            await store.commit([Change("k", "a", {"n": 2})])
+
+    assert refused.value.message == "The change could not be stored: database is locked."
+    kept = await store.get("k", "a")
+    assert kept is not None
+    assert kept.body == {"n": 1}
+    await store.commit([Change("k", "a", {"n": 3})])
+    await store.close()
 
 
 async def test_empty_file_becomes_a_store(tmp_path: Path) -> None:

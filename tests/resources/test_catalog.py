@@ -8,7 +8,7 @@ import pytest
 
 from hubwire.adapters.store_sql import open_store
 from hubwire.auth.principals import Principals
-from hubwire.model.errors import BadRequest, NotFound, PreconditionFailed, StartFailed, Unauthorized
+from hubwire.model.errors import BadRequest, NotFound, NotStored, PreconditionFailed, StartFailed, Unauthorized
 from hubwire.model.hubs import AccessKeys, HubSettings
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Change, Document, Store
@@ -44,6 +44,7 @@ class Between:
         self.released = asyncio.Event()
         self.released.set()
         self.failing = False
+        self.full = False
 
     async def get(self, kind: str, key: str) -> Document | None:
         return await self._store.get(kind, key)
@@ -51,6 +52,8 @@ class Between:
     async def commit(self, changes: Sequence[Change]) -> None:
         if self.failing:
             raise PreconditionFailed
+        if self.full:
+            raise NotStored("the disk is full")
         await self._store.commit(changes)
         self.committed.set()
         await self.released.wait()
@@ -125,6 +128,14 @@ async def test_keys_are_stored_before_anybody_hears_of_them(store: Store) -> Non
     catalog = await Catalog.load(store)
 
     assert (await Catalog.load(store)).access_keys("default") == catalog.access_keys("default")
+
+
+async def test_first_start_that_cannot_store_its_keys_says_why(store: Store) -> None:
+    full = Between(store)
+    full.full = True
+
+    with pytest.raises(StartFailed, match="cannot store the first keys: the disk is full"):
+        await Catalog.load(full)
 
 
 async def test_two_first_starts_at_once_end_with_the_same_keys(store: Store) -> None:

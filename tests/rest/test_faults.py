@@ -11,6 +11,7 @@ from hubwire.model.errors import (
     EventUndelivered,
     Forbidden,
     NotFound,
+    NotStored,
     PreconditionFailed,
     ProtocolViolation,
     Throttled,
@@ -34,6 +35,7 @@ from hubwire.rest.faults import BodyLate, BodyTooLarge, MethodNotAllowed, fault_
         (PreconditionFailed("text"), 412, "Error.PreconditionFailed", "Request", ()),
         (UnsupportedMedia("text", "Content-Type"), 415, "Error.UnsupportedMediaType", "Content-Type", ()),
         (Throttled("text", 7), 429, "Error.TooManyRequests", "Request", (("retry-after", "7"),)),
+        (NotStored("text"), 503, "Error.ServiceUnavailable", "Request", ()),
     ],
 )
 def test_error_becomes_its_status_code_and_body(

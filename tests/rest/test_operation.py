@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hubwire.model.commands import Answer
-from hubwire.model.errors import Conflict, Forbidden, Throttled
+from hubwire.model.errors import Conflict, Forbidden, NotStored, Throttled
 from rest.asgi import GOOD, World, request
 
 SEND = "/api/hubs/chat/:send"
@@ -439,6 +439,17 @@ async def test_refused_caller_is_explained_to_the_operator_only(world: World, ca
     assert records(caplog)[0]["reason"] == "the signature does not fit"
     assert reply.body == b""
     assert caplog.records[0].exc_info is None
+
+
+async def test_change_that_cannot_be_stored_is_told_to_both_in_a_line(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.node.failure = NotStored("the disk is full")
+    reply = await world.call("PUT", GROUP + "/connections/c")
+
+    assert (reply.status, reply.json["code"]) == (503, "Error.ServiceUnavailable")
+    assert reply.json["message"] == records(caplog)[0]["reason"] == "The change could not be stored: the disk is full."
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("ERROR", None)]
 
 
 async def test_tokens_and_queries_are_never_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:

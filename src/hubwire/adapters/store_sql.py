@@ -38,7 +38,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
-from hubwire.model.errors import PreconditionFailed, StartFailed
+from hubwire.model.errors import NotStored, PreconditionFailed, StartFailed
 from hubwire.model.ports import Change, Document
 
 __all__ = ["SqlStore", "open_store"]
@@ -124,9 +124,16 @@ class SqlStore:
 
 
 async def _write(engine: AsyncEngine, changes: Sequence[Change]) -> None:
-    async with engine.begin() as connection:
-        for change in changes:
-            await _apply(connection, change)
+    """
+    Raises:
+        NotStored: the disk is full or fails, or somebody else keeps the database locked.
+    """
+    try:
+        async with engine.begin() as connection:
+            for change in changes:
+                await _apply(connection, change)
+    except SQLAlchemyError as error:
+        raise NotStored(_reason(error)) from error
 
 
 async def _read(engine: AsyncEngine, query: Select[Any]) -> list[Document]:

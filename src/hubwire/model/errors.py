@@ -14,6 +14,7 @@ The tree of errors, and who is at fault.
         PreconditionFailed    the stored document is not the expected one (412)
         UnsupportedMedia      a content type that cannot be taken (415)
         Throttled             a quota is used up (429)
+        NotStored             the change could not be written, such as to a full disk (503)
         EventUndelivered      no event handler took the event (ack "InternalServerError")
       StartFailed           the server cannot start; the text is one line for the operator
 
@@ -29,6 +30,7 @@ __all__ = [
     "Forbidden",
     "HubwireError",
     "NotFound",
+    "NotStored",
     "PreconditionFailed",
     "ProtocolViolation",
     "QueueOverflow",
@@ -125,6 +127,19 @@ class Throttled(Refused):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NotStored(Refused):
+    """
+    A change could not be written; what holds is what held before.
+
+    Args:
+        reason: in words of the database, such as "database or disk is full".
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The change could not be stored: {reason}.")
+        self.reason = reason
 
 
 class EventUndelivered(Refused):

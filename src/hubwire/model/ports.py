@@ -123,6 +123,7 @@ class Store(Protocol):
 
         Raises:
             PreconditionFailed: a change found another state than it demanded; nothing was changed.
+            NotStored: it could not be written; nothing was changed.
         """
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
-from hubwire.model.errors import BadRequest, NotFound, PreconditionFailed, StartFailed
+from hubwire.model.errors import BadRequest, NotFound, NotStored, PreconditionFailed, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, HubSettings, KeyKind, default_settings
 from hubwire.model.names import HubKey, is_hub_name
 from hubwire.model.ports import Document, Store
@@ -68,7 +68,7 @@ class Catalog:
             random_bytes: as many as asked for, unpredictable.
 
         Raises:
-            StartFailed: what is stored is damaged.
+            StartFailed: what is stored is damaged, or the first start cannot store anything.
         """
         catalog = cls(store, random_bytes)
         await catalog._make_first()
@@ -202,6 +202,8 @@ class Catalog:
         except PreconditionFailed:
             # Another process was faster. What it made is as good, and is read next.
             return
+        except NotStored as error:
+            raise StartFailed(f"cannot store the first keys: {error.reason}") from error
 
     async def _read(self) -> None:
         self._resources = {document.key: read_resource(document) for document in await self._stored(RESOURCE)}

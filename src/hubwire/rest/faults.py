@@ -16,6 +16,7 @@ from hubwire.model.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    NotStored,
     PreconditionFailed,
     Refused,
     Throttled,
@@ -88,6 +89,7 @@ _TABLE: Final[dict[type[Exception], tuple[int, str, str]]] = {
     PreconditionFailed: (412, "Error.PreconditionFailed", "The stored state is not the expected one."),
     UnsupportedMedia: (415, "Error.UnsupportedMediaType", "The content type is not supported."),
     Throttled: (429, "Error.TooManyRequests", "Too many requests."),
+    NotStored: (503, "Error.ServiceUnavailable", "The change could not be stored."),
 }
 _UNEXPECTED: Final = Fault(500, "Error.InternalServerError", "The server failed to carry out the request.", "Request")
 

@@ -233,8 +233,8 @@ class RestApp:
             "callerIpAddress": call.caller.client_ip,
             "traceId": call.request_id,
         }
-        if status in (401, 403) and isinstance(failure, Refused):
-            # The caller is told nothing more, so the operator has to be.
+        if status in (401, 403, 503) and isinstance(failure, Refused):
+            # The caller is told nothing more, or cannot mend it: the operator has to know.
             record["reason"] = failure.message
         unexpected = failure if status == 500 else None
         _log.log(level, "%s %s %d", call.method, record["url"], status, extra={"record": record}, exc_info=unexpected)
