@@ -1,0 +1,69 @@
+/* The bidirectional protocol of Centrifugo in JSON: commands, replies and pushes, each a line; a frame may hold many. */
+#define _GNU_SOURCE
+#include "protocol_presets.h"
+
+static void greet(struct client *client)
+{
+    client_send_text(client, "{\"id\":1,\"connect\":{}}");
+}
+
+static void join(struct client *client)
+{
+    char name[GROUP_NAME_BYTES];
+
+    for (uint32_t i = 0; i < client->joins; i++) {
+        joined_group_name(client, i, name);
+        client_send_text(client, "{\"id\":%u,\"subscribe\":{\"channel\":\"%s\"}}", i + 2, name);
+    }
+}
+
+static size_t publication(char *to, const char *group, const char *payload, size_t length)
+{
+    /* A command needs a number; replies are told apart by what they hold, so that one number will do for all. */
+    return enclose(to, "{\"id\":1000000,\"publish\":{\"channel\":\"%s\",\"data\":\"", group, payload, length, "\"}}");
+}
+
+static void take_reply(struct client *client, const char *line, size_t length)
+{
+    if (length == 2 && begins(line, length, "{}"))
+        client_send_text(client, "{}");
+    else if (contains(line, length, "\"error\":{") || contains(line, length, "\"disconnect\":{"))
+        client_refused(client, line, length);
+    else if (contains(line, length, "\"connect\":{"))
+        client_greeted(client);
+    else if (contains(line, length, "\"subscribe\":{"))
+        client_joined(client, 1);
+}
+
+static size_t receive(struct client *client, const char *bytes, size_t length)
+{
+    const char *at = bytes;
+    const char *end = bytes + length;
+
+    while (at < end && client->connection.open) {
+        const char *marker = NULL;
+        const char *line_end;
+
+        /* The data stands behind a marker and may be long, what stands before it is short. */
+        if (begins(at, (size_t)(end - at), "{\"push\":{"))
+            marker = marker_find(at, (size_t)(end - at), &client->marker_at);
+        line_end = memchr(marker ? marker : at, '\n', (size_t)(end - (marker ? marker : at)));
+        if (!line_end)
+            line_end = end;
+        if (marker)
+            client->events->delivered(client, marker);
+        else
+            take_reply(client, at, (size_t)(line_end - at));
+        at = line_end + 1;
+    }
+    return length;
+}
+
+const struct protocol protocol_centrifugo = {
+    .name = "centrifugo",
+    .confirms_joins = true,
+    .greet = greet,
+    .join = join,
+    .publication = publication,
+    .receive = receive,
+};

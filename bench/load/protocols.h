@@ -1,0 +1,41 @@
+/* The protocols of the servers that are compared: how each greets, joins, publishes, and how a message looks. */
+#ifndef LOAD_PROTOCOLS_H
+#define LOAD_PROTOCOLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct client;
+
+/* What a publication may take besides its payload. */
+#define PUBLICATION_BYTES_MORE 256
+
+struct protocol {
+    const char *name;
+    /* What is asked for in the handshake, and must be accepted; NULL if the protocol has no name there. */
+    const char *subprotocol;
+    /* What the publishers of this protocol use; NULL if they use it as well. */
+    const struct protocol *publishers;
+    /* Sent in binary frames. */
+    bool binary;
+    /* The ends of frames mean nothing: what `receive` leaves is the beginning of what comes next. */
+    bool stream;
+    /* A join is answered, so that a client knows when it hears its groups. */
+    bool confirms_joins;
+    /* Begin, right after the upgrade; client_greeted() tells the end. */
+    void (*greet)(struct client *client);
+    /* Ask for all the groups of the client; client_joined() tells each confirmation. */
+    void (*join)(struct client *client);
+    /* Write a message to a group; returns its length. */
+    size_t (*publication)(char *to, const char *group, const char *payload, size_t length);
+    /* Take bytes: one whole message, or of a stream whatever there is. Returns how many were used up. */
+    size_t (*receive)(struct client *client, const char *bytes, size_t length);
+};
+
+/* NULL if there is none of that name. */
+const struct protocol *protocol_find(const char *name);
+
+/* The names of all, in one line. */
+const char *protocol_names(void);
+
+#endif
