@@ -1,0 +1,102 @@
+"""Runs of the load generator: its command line, and what came of it."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.figures import Failed, Outcome, read_result
+from bench.machine import Cores
+from bench.servers import SERVERS, Running
+from bench.workloads import CALL_TARGET, FLOOR, Candidate, Workload
+
+__all__ = ["Generator", "floor_arguments", "run_limit_s", "server_arguments"]
+
+_CONNECT_S: Final = 30
+_DRAIN_S: Final = 10
+_MODES_WITH_TIME: Final = {"fanout", "echo", "calls", "churn"}
+_GRACE_S: Final = 10.0
+_TOKENS_OF_CHURN: Final = 20_000
+"""So many that a cache of tokens, were there one, would not find any again."""
+
+_PUBLISHERS_AND_SPARE: Final = 100
+"""Tokens besides those of the members."""
+
+
+def run_limit_s(workload: Workload) -> int:
+    """Seconds after which a run of this workload is given up."""
+    return int(_CONNECT_S + workload.warmup_s + workload.duration_s + _DRAIN_S + workload.extra_s)
+
+
+def server_arguments(workload: Workload, candidate: Candidate, server: Running) -> list[str]:
+    """The command line of a run against a server, but for the program and the cores."""
+    kind = SERVERS[candidate.server]
+    tokens = _TOKENS_OF_CHURN if workload.mode == "churn" else workload.connections + _PUBLISHERS_AND_SPARE
+    arguments = [workload.mode, "--address", server.address, "--protocol", candidate.protocol or kind.protocol]
+    arguments += server.clients(tokens, workload.groups_claimed)
+    arguments += ["--pid", str(server.process.pid), "--limit-s", str(run_limit_s(workload))]
+    if workload.mode in _MODES_WITH_TIME:
+        arguments += ["--warmup-s", f"{workload.warmup_s:g}", "--duration-s", f"{workload.duration_s:g}"]
+    if workload.mode == "calls" and server.issuer is not None:
+        arguments += ["--path", CALL_TARGET, "--header", f"Authorization: Bearer {server.issuer.call_token()}"]
+    return arguments + _flat(workload, candidate)
+
+
+def floor_arguments(workload: Workload, candidate: Candidate, cores: Cores) -> list[str]:
+    """The command line of a run against bare sockets."""
+    arguments = ["floor", "--sender-cpu", str(cores.server), "--reader-cpu", str(cores.generator)]
+    arguments += ["--duration-s", f"{workload.duration_s:g}"]
+    return arguments + [word for option in candidate.options for word in option]
+
+
+def _flat(workload: Workload, candidate: Candidate) -> list[str]:
+    return [word for option in (*workload.options, *candidate.options) for word in option]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """
+    Attributes:
+        binary: the program.
+        cores: which of them it runs on.
+    """
+
+    binary: Path
+    cores: Cores
+
+    def run(self, workload: Workload, candidate: Candidate, server: Running | None) -> Outcome:
+        """
+        One run of a workload.
+
+        Args:
+            server: that of the candidate; `None` for the floor.
+        """
+        if server is None or candidate.server == FLOOR:
+            arguments = floor_arguments(workload, candidate, self.cores)
+        else:
+            arguments = [*server_arguments(workload, candidate, server), "--cpu", str(self.cores.generator)]
+        return self.call(arguments, run_limit_s(workload) + _GRACE_S)
+
+    def call(self, arguments: Sequence[str], timeout_s: float) -> Outcome:
+        """Run the program to its end; whatever happens, it becomes an outcome."""
+        try:
+            done = subprocess.run(
+                [str(self.binary), *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Failed(f"the generator did not end within {timeout_s:g} s")
+        except OSError as fault:
+            return Failed(f"the generator cannot be run: {fault.strerror}")
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()
+            return Failed(
+                lines[-1].strip() if lines else f"the generator ended with {done.returncode} and said nothing"
+            )
+        return read_result(done.stdout)

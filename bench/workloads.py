@@ -1,0 +1,477 @@
+"""
+The workloads, as a table: what each measures, what the load generator is told, who takes part, and for how long.
+
+All fan-out rows have 1,000 members in one group and 64 bytes of payload where they say nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from bench.figures import FIGURES
+
+__all__ = [
+    "CALL_TARGET",
+    "CENTRIFUGO",
+    "FLOOR",
+    "HUB",
+    "HUBWIRE",
+    "MOSQUITTO",
+    "NATS",
+    "SOCKETIO",
+    "WORKLOADS",
+    "WS",
+    "Candidate",
+    "Mode",
+    "Options",
+    "Workload",
+    "frame_bytes",
+    "quick",
+    "run_seconds",
+    "seconds",
+    "with_rounds",
+]
+
+HUBWIRE: Final = "hubwire"
+NATS: Final = "nats"
+CENTRIFUGO: Final = "centrifugo"
+WS: Final = "ws"
+SOCKETIO: Final = "socketio"
+MOSQUITTO: Final = "mosquitto"
+FLOOR: Final = "floor"
+
+HUB: Final = "bench"
+"""The hub that Hubwire's clients are in."""
+
+CALL_TARGET: Final = f"/api/hubs/{HUB}/groups/g0/:send?api-version=2024-12-01"
+"""What the REST workload calls; the generator's first group is `g0`."""
+
+Mode = Literal["fanout", "echo", "idle", "churn", "connect", "disconnect", "calls", "floor"]
+
+Options = tuple[tuple[str, str], ...]
+"""Options of the load generator, with their values."""
+
+_HANDSHAKES_PER_S: Final = {
+    HUBWIRE: 3000,
+    NATS: 3000,
+    CENTRIFUGO: 2500,
+    WS: 2500,
+    SOCKETIO: 1200,
+    MOSQUITTO: 5000,
+    FLOOR: 20_000,
+}
+"""For the plan only: how fast members come in, their joins included."""
+
+_DRAIN_S: Final = 10.0
+"""How long the generator waits for what is in flight. Whoever is overloaded needs all of it."""
+
+_PAUSE_S: Final = 0.5
+"""Around each run: processes, and waiting until the server has got over the end of its clients."""
+
+_START_S: Final = 1.5
+"""Of a fresh server, its clients' tokens included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """
+    Who takes part in a workload.
+
+    Attributes:
+        server: key of the table of servers, or `FLOOR`.
+        name: what it is called in this workload if that is not its server's name, since a server may take part twice.
+        protocol: of the generator, if it is not the server's usual one.
+        options: of the generator, besides those of the workload.
+        overloaded: it cannot carry what is offered, so that its runs last until the generator gives up waiting.
+    """
+
+    server: str
+    name: str = ""
+    protocol: str = ""
+    options: Options = ()
+    overloaded: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in tables and goals."""
+        return self.name or self.server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """
+    A row of the benchmark.
+
+    Attributes:
+        name: what `--only` takes.
+        title: heading of its table.
+        measures: one or two sentences for the reader of the page.
+        options: of the generator, for all candidates but the floor.
+        per: what CPU time is divided by.
+        columns: keys of `FIGURES` to show.
+        connections: that a run opens.
+        rounds: how often each candidate runs.
+        quick: labels of those that take part in a quick run.
+        extra_s: what a run lasts besides connecting, warm-up and measured time.
+        fresh: a server is started for each run, since what others left behind would count.
+        groups_claimed: groups that the token of each of Hubwire's clients names.
+    """
+
+    name: str
+    title: str
+    measures: str
+    mode: Mode
+    options: Options
+    per: str
+    columns: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    connections: int
+    quick: tuple[str, ...] = (HUBWIRE,)
+    rounds: int = 3
+    warmup_s: float = 0.5
+    duration_s: float = 2.0
+    extra_s: float = 0.0
+    fresh: bool = False
+    groups_claimed: int = 0
+
+
+def frame_bytes(payload_bytes: int) -> int:
+    """Bytes of the frame in which Hubwire delivers a text of so many: what the floor has to send for one message."""
+    text = "x" * payload_bytes
+    payload = (
+        f'{{"type":"message","from":"group","fromUserId":"user-1099","group":"g0","dataType":"text","data":"{text}"}}'
+    )
+    return len(payload) + (2 if len(payload) < 126 else 4 if len(payload) < 65_536 else 10)
+
+
+def _servers(*names: str, overloaded: Sequence[str] = ()) -> tuple[Candidate, ...]:
+    return tuple(Candidate(server=name, overloaded=name in overloaded) for name in names)
+
+
+def _floor(payload_bytes: int, connections: int, rate: int = 0) -> Candidate:
+    """Bare sockets that are sent as many bytes as ours, `rate` times a second; 0 is as fast as it goes."""
+    size = ("--size", str(frame_bytes(payload_bytes)))
+    return Candidate(server=FLOOR, options=(size, ("--connections", str(connections)), ("--rate", str(rate))))
+
+
+_FANOUT: Final = ("cpu_us", "per_s", "p50_ms", "p99_ms", "max_ms", "memory_mib")
+_PROBED: Final = ("p50_ms", "p99_ms", "max_ms")
+_MAIN: Final = (HUBWIRE, NATS, CENTRIFUGO, WS)
+_BURST: Final = 16
+
+
+def _fanout(
+    name: str,
+    title: str,
+    measures: str,
+    candidates: tuple[Candidate, ...],
+    *options: str,
+    size: int = 64,
+    members: int = 1000,
+    rounds: int = 3,
+    quick: tuple[str, ...] = (HUBWIRE,),
+) -> Workload:
+    """A row of the fan-out kind; `options` are name and value in turn."""
+    return Workload(
+        name=name,
+        title=title,
+        measures=measures,
+        mode="fanout",
+        options=(
+            ("--members", str(members)),
+            ("--size", str(size)),
+            *zip(options[::2], options[1::2], strict=True),
+        ),
+        per="delivery",
+        columns=_FANOUT,
+        candidates=candidates,
+        connections=members,
+        rounds=rounds,
+        quick=quick,
+    )
+
+
+def _echo(connections: int, quick: tuple[str, ...]) -> Workload:
+    return Workload(
+        name=f"echo-{connections}",
+        title=f"Echo, {connections} connections",
+        measures="Each connection is alone in a group, sends itself 64 bytes and sends again once it has them.",
+        mode="echo",
+        options=(("--connections", str(connections)), ("--size", "64")),
+        per="delivery",
+        columns=_FANOUT,
+        candidates=_servers(*_MAIN, SOCKETIO, MOSQUITTO),
+        connections=connections,
+        rounds=3,
+        quick=quick,
+    )
+
+
+WORKLOADS: Final = (
+    _fanout(
+        "paced",
+        "Paced: 60 messages/s, one at a time",
+        "Nothing can be batched, so that each delivery costs a system call and wakes its reader. The floor is a C "
+        "program that sends as many bytes to as many sockets at the same pace and does nothing else.",
+        (*_servers(*_MAIN, SOCKETIO, MOSQUITTO), _floor(64, 1000, rate=60)),
+        "--rate",
+        "60",
+        rounds=5,
+        quick=(HUBWIRE, WS, FLOOR),
+    ),
+    _fanout(
+        "bursts",
+        "Bursts of 16: 480 messages/s, open loop",
+        "Bursts come on schedule, however the server fares: no feedback between its speed and the size of its batches. "
+        "The fairest single row.",
+        _servers(*_MAIN, SOCKETIO, MOSQUITTO, overloaded=(WS, SOCKETIO, MOSQUITTO)),
+        "--rate",
+        "480",
+        "--burst",
+        str(_BURST),
+        rounds=5,
+        quick=(HUBWIRE, NATS, CENTRIFUGO, WS),
+    ),
+    _fanout(
+        "saturated",
+        "Saturated: 64 messages in flight",
+        "One publisher keeps 64 messages under way and sends the next as soon as all members have one.",
+        (*_servers(*_MAIN, SOCKETIO, MOSQUITTO), _floor(64, 1000)),
+        "--window",
+        "64",
+        rounds=5,
+        quick=(HUBWIRE, NATS, WS, SOCKETIO),
+    ),
+    _fanout(
+        "publishers",
+        "50 publishers, 50 messages in flight",
+        "As saturated, but the messages arrive one by one on 50 connections.",
+        _servers(*_MAIN, MOSQUITTO),
+        "--publishers",
+        "50",
+        "--window",
+        "50",
+        quick=(HUBWIRE, NATS),
+    ),
+    _fanout(
+        "offered",
+        "500 messages/s from 50 publishers, open loop",
+        "Half a million deliveries a second are due, three times what one send for each could carry on a core.",
+        _servers(*_MAIN, overloaded=(WS,)),
+        "--publishers",
+        "50",
+        "--rate",
+        "500",
+        rounds=5,
+        quick=(HUBWIRE, NATS),
+    ),
+    _fanout(
+        "1kib",
+        "1 KiB, saturated",
+        "Larger messages, 64 in flight.",
+        (*_servers(*_MAIN, MOSQUITTO), _floor(1024, 1000)),
+        "--window",
+        "64",
+        size=1024,
+        quick=(HUBWIRE, NATS),
+    ),
+    _fanout(
+        "2kib",
+        "2 KiB, 300 messages/s, open loop",
+        "What Azure's own table of performance gives for 100 units, on one core.",
+        _servers(*_MAIN, overloaded=(WS,)),
+        "--rate",
+        "300",
+        size=2048,
+        rounds=5,
+    ),
+    _fanout(
+        "16kib",
+        "16 KiB, saturated",
+        "The kernel's copying is most of the work here. 64 in flight.",
+        (*_servers(*_MAIN, MOSQUITTO), _floor(16 * 1024, 1000)),
+        "--window",
+        "64",
+        size=16 * 1024,
+        rounds=5,
+        quick=(HUBWIRE, WS),
+    ),
+    _fanout(
+        "groups",
+        "100 groups of 10 members, saturated",
+        "64 in flight, to one group after the other: small fan-out, where each message's own cost shows.",
+        _servers(*_MAIN, MOSQUITTO),
+        "--groups",
+        "100",
+        "--window",
+        "64",
+        quick=(HUBWIRE, NATS),
+    ),
+    _fanout(
+        "one-in-20",
+        "One connection in 20 groups, saturated",
+        "All messages of all groups go to the same client.",
+        _servers(*_MAIN),
+        "--groups",
+        "20",
+        "--memberships",
+        "20",
+        "--window",
+        "64",
+        members=1,
+    ),
+    _fanout(
+        "all-in-20",
+        "1,000 connections, each in 20 of 200 groups, saturated",
+        "A message goes to 100 members, and the groups overlap.",
+        _servers(*_MAIN),
+        "--groups",
+        "200",
+        "--memberships",
+        "20",
+        "--window",
+        "64",
+    ),
+    _fanout(
+        "reliable",
+        "Reliable JSON, saturated",
+        "Each frame carries the number of its own connection, and the members acknowledge every 100th message. 64 in "
+        "flight. Queue limit: `reliable_queue_messages` at its default of 1000.",
+        (
+            Candidate(
+                server=HUBWIRE,
+                name="hubwire reliable",
+                protocol="azure-reliable",
+                options=(("--ack-every", "100"),),
+            ),
+            Candidate(server=HUBWIRE, name="hubwire plain"),
+        ),
+        "--window",
+        "64",
+        rounds=5,
+        quick=("hubwire reliable", "hubwire plain"),
+    ),
+    _echo(100, quick=(HUBWIRE, WS)),
+    _echo(500, quick=(HUBWIRE, WS)),
+    Workload(
+        name="rest",
+        title="REST `:send` to a group of 1,000",
+        measures="8 callers on connections that stay open, each with one call under way; the token of each call is "
+        "checked, and all 1,000 members receive each message. CPU is of a call with all its deliveries.",
+        mode="calls",
+        options=(("--members", "1000"), ("--size", "64"), ("--callers", "8")),
+        per="call",
+        columns=_FANOUT,
+        candidates=_servers(HUBWIRE),
+        connections=1000,
+        rounds=5,
+    ),
+    Workload(
+        name="handshake",
+        title="Handshake",
+        measures="32 at a time: TCP connection, upgrade, close. Hubwire checks a token that no one else has, with a "
+        "user and three roles; the peers check nothing.",
+        mode="churn",
+        options=(("--concurrency", "32"),),
+        per="handshake",
+        columns=("cpu_us", "per_s", "memory_mib"),
+        candidates=_servers(*_MAIN, SOCKETIO, MOSQUITTO),
+        connections=0,
+        quick=(HUBWIRE, WS),
+        rounds=3,
+        fresh=True,
+    ),
+    Workload(
+        name="idle",
+        title="10,000 idle connections",
+        measures="Growth of the server's resident memory by the connections, divided by their number; kernel memory is "
+        "not in it. Each of Hubwire's clients has a user, three roles and two groups; those of the peers have "
+        "nothing.",
+        mode="idle",
+        options=(("--connections", "10000"),),
+        per="connection",
+        columns=("kib_each", "memory_mib"),
+        candidates=_servers(*_MAIN, MOSQUITTO),
+        connections=10_000,
+        warmup_s=0.0,
+        duration_s=0.0,
+        extra_s=2.0,
+        fresh=True,
+        groups_claimed=2,
+    ),
+    Workload(
+        name="disconnect",
+        title="Mass disconnect of 5,000",
+        measures="5,000 members of a group are gone at once. Latency is that of somebody else, who meanwhile sends a "
+        "message to himself each 5 ms.",
+        mode="disconnect",
+        options=(("--connections", "5000"),),
+        per="connection",
+        columns=("cpu_us", *_PROBED),
+        candidates=_servers(*_MAIN),
+        connections=5000,
+        warmup_s=0.0,
+        duration_s=0.0,
+        extra_s=2.5,
+        fresh=True,
+    ),
+    Workload(
+        name="connect",
+        title="10,000 connect at once",
+        measures="All connections are opened before any handshake is awaited. Latency is that of somebody else, as "
+        "above; the seconds are until all are in.",
+        mode="connect",
+        options=(("--connections", "10000"),),
+        per="connection",
+        columns=("seconds", "cpu_us", *_PROBED),
+        candidates=_servers(*_MAIN),
+        connections=10_000,
+        warmup_s=0.0,
+        duration_s=0.0,
+        extra_s=1.0,
+        fresh=True,
+    ),
+)
+"""In the order in which they run."""
+
+_QUICK_WARMUP_S: Final = 0.3
+_QUICK_DURATION_S: Final = 1.0
+
+
+def quick(workloads: Sequence[Workload]) -> tuple[Workload, ...]:
+    """The same rows for a short look: one round, less time, and only who matters most."""
+    return tuple(
+        replace(
+            workload,
+            rounds=1,
+            warmup_s=min(workload.warmup_s, _QUICK_WARMUP_S),
+            duration_s=min(workload.duration_s, _QUICK_DURATION_S),
+            candidates=tuple(candidate for candidate in workload.candidates if candidate.label in workload.quick),
+        )
+        for workload in workloads
+    )
+
+
+def with_rounds(workloads: Sequence[Workload], rounds: int) -> tuple[Workload, ...]:
+    """The same rows, each with so many rounds."""
+    return tuple(replace(workload, rounds=rounds) for workload in workloads)
+
+
+def run_seconds(workload: Workload, candidate: Candidate) -> float:
+    """How long one run is expected to last, in seconds. A plan, made from how fast each server lets clients in."""
+    start_s = _START_S if workload.fresh else 0.0
+    connect_s = workload.connections / _HANDSHAKES_PER_S[candidate.server]
+    drain_s = _DRAIN_S if candidate.overloaded else 0.0
+    return start_s + connect_s + workload.warmup_s + workload.duration_s + drain_s + workload.extra_s + _PAUSE_S
+
+
+def seconds(workloads: Sequence[Workload]) -> float:
+    """How long all rounds of all rows are expected to last."""
+    return sum(
+        workload.rounds * run_seconds(workload, candidate)
+        for workload in workloads
+        for candidate in workload.candidates
+    )
+
+
+assert all(set(workload.columns) <= FIGURES.keys() for workload in WORKLOADS)

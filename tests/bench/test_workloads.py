@@ -1,0 +1,149 @@
+"""The table of workloads is complete and well formed, and fits into the time it is given."""
+
+import pytest
+from bench.figures import FIGURES
+from bench.servers import SERVERS
+from bench.workloads import (
+    FLOOR,
+    HUBWIRE,
+    WORKLOADS,
+    Candidate,
+    Workload,
+    frame_bytes,
+    quick,
+    run_seconds,
+    seconds,
+    with_rounds,
+)
+
+from doubles import frames
+from hubwire.model.messages import Data, GroupMessage
+from hubwire.protocols.frames import build_frame
+from hubwire.protocols.json_v1 import JsonCodec
+
+FULL_S = 20 * 60
+QUICK_S = 3 * 60
+SET_UP_S = 20
+"""For compiling the generator, and looking for peers that are there already."""
+
+
+def named(name: str) -> Workload:
+    return next(workload for workload in WORKLOADS if workload.name == name)
+
+
+def options(name: str) -> dict[str, str]:
+    return dict(named(name).options)
+
+
+def test_plan_of_the_whole_fits_into_twenty_minutes() -> None:
+    """With every peer there is."""
+    assert SET_UP_S + seconds(WORKLOADS) < FULL_S
+
+
+def test_plan_of_a_short_look_fits_into_three_minutes() -> None:
+    assert SET_UP_S + seconds(quick(WORKLOADS)) < QUICK_S
+
+
+def test_plan_adds_up_every_run() -> None:
+    """Rounds times what each candidate needs; whoever is overloaded needs longer, and so does a fresh server."""
+    row = named("offered")
+    plain, slow = (
+        next(candidate for candidate in row.candidates if candidate.overloaded is overloaded)
+        for overloaded in (False, True)
+    )
+
+    assert seconds([row]) == pytest.approx(row.rounds * sum(run_seconds(row, one) for one in row.candidates))
+    assert seconds(with_rounds([row], 2)) == pytest.approx(2 * seconds(with_rounds([row], 1)))
+    assert run_seconds(row, slow) > run_seconds(row, plain) > row.warmup_s + row.duration_s
+    assert run_seconds(named("idle"), Candidate(server=HUBWIRE)) > 10_000 / 5000
+
+
+def test_there_is_a_row_for_everything_that_is_to_be_measured() -> None:
+    assert [workload.name for workload in WORKLOADS] == [
+        "paced",
+        "bursts",
+        "saturated",
+        "publishers",
+        "offered",
+        "1kib",
+        "2kib",
+        "16kib",
+        "groups",
+        "one-in-20",
+        "all-in-20",
+        "reliable",
+        "echo-100",
+        "echo-500",
+        "rest",
+        "handshake",
+        "idle",
+        "disconnect",
+        "connect",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("paced", {"--members": "1000", "--size": "64", "--rate": "60"}),
+        ("bursts", {"--members": "1000", "--size": "64", "--rate": "480", "--burst": "16"}),
+        ("saturated", {"--members": "1000", "--size": "64", "--window": "64"}),
+        ("publishers", {"--members": "1000", "--size": "64", "--publishers": "50", "--window": "50"}),
+        ("offered", {"--members": "1000", "--size": "64", "--publishers": "50", "--rate": "500"}),
+        ("1kib", {"--members": "1000", "--size": "1024", "--window": "64"}),
+        ("2kib", {"--members": "1000", "--size": "2048", "--rate": "300"}),
+        ("16kib", {"--members": "1000", "--size": "16384", "--window": "64"}),
+        ("groups", {"--members": "1000", "--size": "64", "--groups": "100", "--window": "64"}),
+        ("rest", {"--members": "1000", "--size": "64", "--callers": "8"}),
+        ("idle", {"--connections": "10000"}),
+        ("disconnect", {"--connections": "5000"}),
+        ("connect", {"--connections": "10000"}),
+    ],
+)
+def test_row_is_what_its_title_says(name: str, expected: dict[str, str]) -> None:
+    assert options(name) == expected
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_row_is_well_formed(workload: Workload) -> None:
+    """Known servers with labels of their own, ourselves among them, known columns, and members of the quick run."""
+    labels = [candidate.label for candidate in workload.candidates]
+    servers = {candidate.server for candidate in workload.candidates}
+
+    assert len(set(labels)) == len(labels)
+    assert HUBWIRE in servers
+    assert servers <= {*SERVERS, FLOOR}
+    assert set(workload.columns) <= FIGURES.keys()
+    assert set(workload.quick) <= set(labels)
+    assert workload.rounds >= 3
+    assert workload.title
+    assert workload.measures.endswith(".")
+    for named_twice in (*workload.options, *(o for candidate in workload.candidates for o in candidate.options)):
+        assert named_twice[0].startswith("--")
+
+
+def test_floor_sends_what_we_would_send_and_as_often() -> None:
+    for name, rate in (("paced", "60"), ("saturated", "0"), ("1kib", "0"), ("16kib", "0")):
+        [floor] = [candidate for candidate in named(name).candidates if candidate.server == FLOOR]
+        size = int(options(name)["--size"])
+
+        assert dict(floor.options) == {"--size": str(frame_bytes(size)), "--connections": "1000", "--rate": rate}
+
+
+@pytest.mark.parametrize("size", [64, 1024, 16 * 1024, 70_000])
+def test_frame_is_as_long_as_the_one_that_the_server_builds(size: int) -> None:
+    """Of a message to the first group, from a publisher whose token comes last."""
+    message = GroupMessage("g0", Data("text", b"x" * size), "user-1099")
+    [frame] = frames(JsonCodec().prepare(message))
+
+    assert frame_bytes(size) == len(build_frame(frame.opcode, frame.payload))
+
+
+def test_short_look_has_the_same_rows_with_less_of_everything() -> None:
+    for long, short in zip(WORKLOADS, quick(WORKLOADS), strict=True):
+        assert short.name == long.name
+        assert short.options == long.options
+        assert short.rounds == 1
+        assert short.duration_s <= long.duration_s
+        assert {candidate.label for candidate in short.candidates} == set(long.quick)
+        assert HUBWIRE in {candidate.server for candidate in short.candidates}
