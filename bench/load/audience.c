@@ -54,7 +54,7 @@ static void take(struct client *client, const char *text)
     marker_read(text, &marker);
     uint32_t place = membership(member, marker.group);
     if (place >= audience->memberships || marker.publisher >= audience->publishers) {
-        audience->strays++;
+        audience->errors++;
         return;
     }
     if (marker.sequence == SEQUENCE_PROBE) {
@@ -148,6 +148,6 @@ void audience_result(const struct audience *audience)
     result_count("gaps", audience->gaps);
     result_count("duplicates", audience->duplicates);
     result_count("reordered", audience->reordered);
-    result_count("errors", audience->strays);
+    result_count("errors", audience->errors);
     result_count("closed", audience->closed);
 }

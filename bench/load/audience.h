@@ -42,8 +42,8 @@ struct audience {
     uint64_t expected, delivered;
     /* Numbers skipped when a later one came; numbers that came twice; skipped ones that came after all. */
     uint64_t gaps, duplicates, reordered;
-    /* Messages that went to someone who is not in the group, or are none of ours. */
-    uint64_t strays;
+    /* Messages that went to someone who is not in the group, or are none of ours; calls that failed. */
+    uint64_t errors;
     uint64_t closed;
     /* Why the first of them was. */
     char first_loss[256];

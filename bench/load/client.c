@@ -197,7 +197,10 @@ static void opened(struct connection *connection)
 
 static void ended(struct connection *connection, const char *why)
 {
-    close_client((struct client *)connection, why);
+    struct client *client = (struct client *)connection;
+
+    client->cut = true;
+    close_client(client, why);
 }
 
 void client_open(struct client *client)
@@ -205,6 +208,7 @@ void client_open(struct client *client)
     static const struct connection_events events = {opened, received, ended};
 
     client->joins_confirmed = 0;
+    client->cut = false;
     enter(client, CLIENT_CONNECTING);
     connection_open(&client->connection, client->target, client->index, &events);
 }

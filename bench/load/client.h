@@ -51,6 +51,8 @@ struct client {
     struct client *next;
     uint32_t index;
     enum client_phase phase;
+    /* It was not closed by a word of the server: the connection itself failed. */
+    bool cut;
     /* It joins the groups first_group, first_group + 1, ... modulo groups. */
     uint32_t first_group;
     uint32_t groups;

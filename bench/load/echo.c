@@ -99,6 +99,6 @@ void run_echo(struct options *options)
     result_count("late", late);
     audience_result(audience);
     result_use(&measurement, "cpu_us_per_delivery", delivered);
-    result_latency(&audience->latency);
+    result_latency("latency_us", &audience->latency);
     result_end();
 }

@@ -303,6 +303,6 @@ void run_fanout(struct options *options)
     audience_result(audience);
     result_count("idle_readers_closed", idle_readers_closed);
     result_use(&measurement, "cpu_us_per_delivery", delivered);
-    result_latency(&audience->latency);
+    result_latency("latency_us", &audience->latency);
     result_end();
 }

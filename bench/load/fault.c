@@ -1,12 +1,10 @@
 #include "fault.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -76,21 +74,4 @@ void limit_begin(double seconds)
     snprintf(limit_text, sizeof limit_text, "%g", seconds);
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &timer, NULL);
-}
-
-int fork_child(void)
-{
-    pid_t parent = getpid();
-
-    fflush(NULL);
-    pid_t child = fork();
-    if (child < 0)
-        fail("fork: %s", strerror(errno));
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        /* The parent may have ended before the line above took effect. */
-        if (getppid() != parent)
-            _exit(1);
-    }
-    return child;
 }

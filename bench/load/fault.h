@@ -19,7 +19,4 @@ void limit_begin(double seconds);
 /* Name what is going on now, for the line that tells that the time limit was reached. `what` must live on. */
 void limit_phase(const char *what);
 
-/* Start a process that does not outlive this one. Returns like fork(). */
-int fork_child(void);
-
 #endif

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "clock.h"
 #include "cpu.h"
 #include "fault.h"
@@ -141,7 +142,7 @@ void run_floor(struct options *options)
     uint64_t bytes_sent = 0;
 
     limit_phase("sending to sockets");
-    if (fork_child() == 0) {
+    if (child_start() == 0) {
         run_on_cpu(options->reader_cpu);
         read_forever(&pairs, bytes_read);
     }

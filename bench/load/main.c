@@ -19,7 +19,8 @@ static const struct mode {
 } modes[] = {
     {"fanout", run_fanout, true}, {"echo", run_echo, true},
     {"idle", run_idle, true},     {"churn", run_churn, true},
-    {"floor", run_floor, false},
+    {"connect", run_connect, true}, {"disconnect", run_disconnect, true},
+    {"calls", run_calls, true},   {"floor", run_floor, false},
 };
 
 static const struct mode *find_mode(const char *name)

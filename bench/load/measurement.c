@@ -60,14 +60,14 @@ void result_rate(const char *name, uint64_t count, const struct measurement *mea
     printf(", \"%s_per_s\": %.1f", name, (double)count / measured_s(measurement));
 }
 
-void result_latency(const struct histogram *latency)
+void result_latency(const char *name, const struct histogram *latency)
 {
     static const struct {
         const char *name;
         double share;
     } quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
 
-    printf(", \"latency_us\": {");
+    printf(", \"%s\": {", name);
     for (size_t i = 0; i < sizeof quantiles / sizeof quantiles[0]; i++)
         printf("\"%s\": %.1f, ", quantiles[i].name, histogram_quantile_us(latency, quantiles[i].share));
     printf("\"max\": %.1f, \"count\": %" PRIu64 "}", (double)latency->max_ns / 1e3, latency->count);

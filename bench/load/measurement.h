@@ -27,7 +27,7 @@ double measured_s(const struct measurement *measurement);
 void result_begin(const char *mode, const char *protocol);
 void result_count(const char *name, uint64_t value);
 void result_number(const char *name, double value);
-void result_latency(const struct histogram *latency);
+void result_latency(const char *name, const struct histogram *latency);
 
 /* `name` and `name`_per_s. */
 void result_rate(const char *name, uint64_t count, const struct measurement *measurement);

@@ -30,6 +30,13 @@ const char *sending_compose(struct sending *sending, struct marker *marker)
     return sending->payload;
 }
 
+void sending_withdraw(struct sending *sending, const struct marker *marker, uint32_t expected)
+{
+    sending->sequences[marker->publisher * sending->audience->groups + marker->group]--;
+    sending->audience->expected -= expected;
+    sending->sent--;
+}
+
 void sending_publish(struct sending *sending, struct client *client, struct marker *marker)
 {
     client_publish(client, marker->group, sending_compose(sending, marker), sending->size);

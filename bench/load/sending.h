@@ -23,6 +23,9 @@ void sending_make(struct sending *sending, struct audience *audience, uint32_t s
  */
 const char *sending_compose(struct sending *sending, struct marker *marker);
 
+/* Take it back: the last message of its publisher to its group was not sent, `expected` deliveries will not be. */
+void sending_withdraw(struct sending *sending, const struct marker *marker, uint32_t expected);
+
 /* Compose it and append it to what the client is to send. */
 void sending_publish(struct sending *sending, struct client *client, struct marker *marker);
 

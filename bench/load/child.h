@@ -1,0 +1,23 @@
+/* Processes forked by this one, and how both sides meet. */
+#ifndef LOAD_CHILD_H
+#define LOAD_CHILD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/*
+ * Start a process that does not outlive this one. Returns 0 in it, and in this one its id. It must never return from
+ * what it does: it ends by exit().
+ */
+int child_start(void);
+
+/*
+ * Wait until the child has set a flag in shared memory. If it ends instead it has said why: then this run ends, without
+ * a word.
+ */
+void child_await(int child, const atomic_bool *flag);
+
+/* Kill it and wait for its end. */
+void child_kill(int child);
+
+#endif
