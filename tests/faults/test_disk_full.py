@@ -8,6 +8,7 @@ the right to mount one.
 
 import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -212,7 +213,7 @@ def test_write_that_fails_in_its_middle_leaves_nothing_behind(start_server: Star
         assert {name: hub["n"] for name, hub in hubs_of(server).items()} == made
     assert refused > 8
 
-    server.signal(9)
+    server.signal(signal.SIGKILL)
     server.wait()
     again = start_server(data=server.data)
     assert {name: hub["n"] for name, hub in hubs_of(again).items()} == made == {f"h{n}": n for n in range(4)}
