@@ -48,6 +48,31 @@ async def test_sockets_that_became_websockets_count() -> None:
         welcome.close()
 
 
+@both_loops
+async def test_socket_that_takes_the_last_descriptor_is_told_of_and_welcome() -> None:
+    """And so is each one after it, that was on its way already; not those after somebody left."""
+    told: list[int] = []
+    async with serve(echo) as served:
+        served.context.crowded_at = 2
+        served.context.on_crowded = lambda: told.append(len(served.context.fronts))
+        clients = [await served.connect() for _ in range(3)]
+        for client in clients:
+            await client.send(GET)
+            assert (await client.response()).status == 200
+        assert told == [2, 3]
+        assert served.context.crowded
+        for client in clients[:2]:
+            client.close()
+        await eventually(lambda: not served.context.crowded)
+        last = await served.connect()
+        await last.send(GET)
+        await last.response()
+
+        assert told == [2, 3, 2]
+        for client in (clients[2], last):
+            client.close()
+
+
 class Slow:
     """Stands for a front whose time is over."""
 

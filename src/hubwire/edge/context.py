@@ -8,6 +8,7 @@ deadline is seen up to a quarter of itself, at most one second, late.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
@@ -74,6 +75,7 @@ class FrontContext:
     Attributes:
         fronts: the open ones.
         closing: no new request is taken any more.
+        crowded_at: sockets that leave no descriptors for more. `on_crowded` is told when there are so many.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class FrontContext:
         self.server_state = ServerState()
         self.fronts: set[Gate] = set()
         self.closing = False
+        self.crowded_at = math.inf
+        self.on_crowded: Callable[[], None] = lambda: None
         self._period_s = min(1.0, max(0.02, min(head_timeout_s, idle_timeout_s) / 4))
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied = asyncio.Event()
@@ -126,9 +130,16 @@ class FrontContext:
         """Are there as many sockets as there may be."""
         return len(self.fronts) + self.upgraded() >= self.max_sockets
 
+    @property
+    def crowded(self) -> bool:
+        """Are there as many sockets as there are descriptors for."""
+        return len(self.fronts) + self.upgraded() >= self.crowded_at
+
     def add(self, front: Gate) -> None:
         """A front is open from now on. Repeating it is harmless."""
         self.fronts.add(front)
+        if self.crowded:
+            self.on_crowded()
         if self._sweeper is None:
             self._sweep()
 

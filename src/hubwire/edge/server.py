@@ -5,7 +5,10 @@ Listeners, and the end of them: one port for clients and REST, and the control s
 import asyncio
 import errno
 import ipaddress
+import logging
+import math
 import os
+import resource
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +21,18 @@ from hubwire.model.errors import StartFailed
 
 __all__ = ["Listeners", "address_of", "bind", "connectable"]
 
+_log = logging.getLogger("hubwire.edge")
+
 _BACKLOG: Final = 4096
+_ACCEPTED_PER_TURN: Final = 4
+"""
+By asyncio, on each address; uvloop accepts one. It tells us of one two turns later, so that three times as many may
+come before a pause takes hold.
+"""
+_RESERVED_DESCRIPTORS: Final = 64
+"""For what is no client's: the database, the control socket, and who was accepted before a pause took hold."""
+_LOOK_AGAIN_S: Final = 0.1
+_TELL_AGAIN_S: Final = 60.0
 _TRIES: Final = 20
 _LOCALHOST: Final = frozenset({"127.0.0.1", "::1"})
 
@@ -139,13 +153,76 @@ class Listeners:
         self._front = front
         self._clients = clients
         self._servers: list[asyncio.Server] = []
+        self._bound: Sequence[socket.socket] = ()
+        self._accepting: list[tuple[asyncio.Server, socket.socket]] = []
+        self._paused: list[asyncio.Server] = []
+        self._pause: asyncio.Task[None] | None = None
+        self._told_at = -math.inf
 
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept connections on bound sockets."""
+        """Accept connections on bound sockets, while there are descriptors for them."""
+        self._bound = sockets
+        await self._accept()
+        self._front.crowded_at = _room()
+        self._front.on_crowded = self._crowded
+
+    async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        for bound in sockets:
-            server = await loop.create_server(lambda: Front(self._front), sock=bound, backlog=_BACKLOG)
-            self._servers.append(server)
+        for bound in self._bound:
+            # A copy: closed, it accepts nobody any more, and who comes waits in the queue of the socket.
+            copy = bound.dup()
+            server = await loop.create_server(lambda: Front(self._front), sock=copy, backlog=_ACCEPTED_PER_TURN)
+            # asyncio's own loop accepts in one turn as many as the backlog holds. The system's may be longer than that.
+            bound.listen(_BACKLOG)
+            self._accepting.append((server, copy))
+
+    def _crowded(self) -> None:
+        """
+        Accept nobody until somebody leaves.
+
+        With no descriptor left, asyncio tries again and again and logs each time, and uvloop turns clients away; the
+        control socket and the database would be out of order with them.
+        """
+        if self._pause is None:
+            loop = asyncio.get_running_loop()
+            for server, copy in self._accepting:
+                # asyncio loses whom it has accepted and not told of yet if the server is closed now; not so uvloop,
+                # which lets nobody take its readers away.
+                if loop.remove_reader(copy):
+                    self._paused.append(server)
+                else:
+                    server.close()
+            self._accepting.clear()
+            self._pause = asyncio.ensure_future(self._wait_for_room())
+
+    def _close_paused(self) -> None:
+        for server in self._paused:
+            server.close()
+        self._paused.clear()
+
+    async def _wait_for_room(self) -> None:
+        now = asyncio.get_running_loop().time()
+        tell = now - self._told_at >= _TELL_AGAIN_S  # once for a while in which one leaves and one comes
+        if tell:
+            self._told_at = now
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            _log.warning("file descriptors are used up (ulimit -n is %d): accepting pauses until clients leave", limit)
+        while self._front.crowded or not await self._accepts():  # noqa: ASYNC110  an event would cost every socket
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        self._close_paused()
+        if tell:
+            _log.info("file descriptors are free: accepting again")
+        self._pause = None
+
+    async def _accepts(self) -> bool:
+        try:
+            await self._accept()
+        except OSError:  # whoever took the descriptors, they were not clients
+            for server, _ in self._accepting:
+                server.close()
+            self._accepting.clear()
+            return False
+        return True
 
     async def listen_control(self, bindable: str) -> None:
         """
@@ -179,8 +256,28 @@ class Listeners:
             how many connections were cut off.
         """
         until = asyncio.get_running_loop().time() + grace_s
+        if self._pause is not None:
+            self._pause.cancel()
+        self._front.on_crowded = lambda: None
+        self._close_paused()
+        for server, _ in self._accepting:
+            server.close()
+        for bound in self._bound:
+            bound.close()
         for server in self._servers:
             server.close()
         clients = asyncio.ensure_future(self._clients.end(until))
         cut = await self._front.drain(grace_s)
         return cut + await clients
+
+
+def _room() -> float:
+    """How many sockets there may be, by the descriptors that this process may have and has not."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return math.inf
+    try:
+        used = len(os.listdir("/dev/fd"))
+    except OSError:
+        used = _RESERVED_DESCRIPTORS
+    return max(1, limit - used - min(_RESERVED_DESCRIPTORS, limit // 4))
