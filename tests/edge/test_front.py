@@ -1209,3 +1209,105 @@ async def test_application_that_fails_is_answered_for() -> None:
             await assert_ended(client)
         finally:
             logging.getLogger("uvicorn.error").disabled = False
+
+
+# Crowds
+
+
+class Crowd:
+    """
+    Clients whose requests all come in one turn: more than a turn takes.
+
+    Attributes:
+        side: where those who were let in are.
+        queued: the front and the connection of the last one, who has to wait.
+    """
+
+    def __init__(self, request: bytes = WEBSOCKET) -> None:
+        self.side = Taken()
+        self.context = FrontContext(echo, self.side.upgrade)
+        self.pipes = [Pipe() for _ in range(100)]
+        self.fronts = [Front(self.context) for _ in self.pipes]
+        for front, pipe in zip(self.fronts, self.pipes, strict=True):
+            front.connection_made(pipe)
+            front.data_received(request)
+        self.queued = self.fronts[-1], self.pipes[-1]
+
+    async def pass_by(self) -> None:
+        """Wait until everybody had a turn."""
+        await eventually(lambda: not self.context.fronts)
+
+
+@both_loops
+async def test_crowd_is_let_in_some_at_a_time() -> None:
+    crowd = Crowd()
+    assert 0 < len(crowd.side.heads) < 50
+
+    await crowd.pass_by()
+
+    assert len(crowd.side.heads) == 100
+
+
+@both_loops
+async def test_who_waits_for_a_turn_is_not_timed_out_and_may_send_on() -> None:
+    crowd = Crowd()
+    front, pipe = crowd.queued
+    assert front.deadline == math.inf
+
+    front.data_received(b"early ")
+    front.data_received(b"bird")
+    await crowd.pass_by()
+
+    assert crowd.side.data == b"early bird"
+    assert pipe.written.startswith(b"HTTP/1.1 101")
+
+
+@both_loops
+async def test_who_leaves_while_waiting_for_a_turn_is_forgotten() -> None:
+    crowd = Crowd()
+    front, pipe = crowd.queued
+
+    front.connection_lost(None)
+    await crowd.pass_by()
+
+    assert pipe.written == b""
+    assert len(crowd.side.heads) == 99
+
+
+@both_loops
+async def test_who_ended_its_side_while_waiting_for_a_turn_is_answered() -> None:
+    crowd = Crowd(GET)
+    front, pipe = crowd.queued
+
+    assert front.eof_received()
+    await eventually(lambda: pipe.ended == "closed")
+
+    assert pipe.written.startswith(b"HTTP/1.1 200")
+    for other in crowd.fronts:
+        other.connection_lost(None)
+    await eventually(lambda: not crowd.context.server_state.tasks)
+
+
+@both_loops
+async def test_who_waits_for_a_turn_when_the_server_ends_is_told_so() -> None:
+    crowd = Crowd()
+    _, pipe = crowd.queued
+    ending = asyncio.ensure_future(crowd.context.drain(5.0))
+
+    await eventually(lambda: bool(pipe.written))
+    assert pipe.written.startswith(b"HTTP/1.1 503")
+    for front in crowd.fronts:
+        front.connection_lost(None)
+    await ending
+
+
+@both_loops
+async def test_requests_that_were_sent_ahead_behind_one_that_waited_are_answered() -> None:
+    crowd = Crowd(GET + GET)
+    _, pipe = crowd.queued
+
+    await eventually(lambda: pipe.written.count(b"HTTP/1.1 200") == 2)
+
+    for front in crowd.fronts:
+        front.connection_lost(None)
+    await eventually(lambda: not crowd.context.server_state.tasks)

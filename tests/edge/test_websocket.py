@@ -772,9 +772,10 @@ async def test_fault_with_one_lost_socket_keeps_none_of_the_others() -> None:
             raise ZeroDivisionError
 
     server.house.node.on_end.append(fault)
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(type(context["exception"])))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(type(context["exception"])))
     for socket in sockets:
-        socket.transport.lose()
+        loop.call_soon(socket.transport.lose)
     await settle()
 
     assert told == [ZeroDivisionError]

@@ -19,6 +19,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from hubwire.edge.proxies import TrustedProxies
+from hubwire.edge.turnstile import Turnstile
 from hubwire.model.http import RequestHead
 
 __all__ = ["Application", "FrontContext", "Gate", "Upgrade"]
@@ -34,6 +35,7 @@ Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI 3 application. Of its scopes only "http" occurs; there is no lifespan."""
 
 _SLICE: Final = 200  # fronts ended in one turn: 10,000 at once would silence everybody else for 0.1 s and more
+_HEADS_PER_TURN: Final = 32  # each costs up to 0.15 ms
 _LAST_WORDS_S: Final = 1.0  # for cancelled requests to clean up in
 
 
@@ -74,6 +76,7 @@ class FrontContext:
 
     Attributes:
         fronts: the open ones.
+        heads: lets requests in, so many a turn.
         closing: no new request is taken any more.
         crowded_at: sockets that leave no descriptors for more. `on_crowded` is told when there are so many.
     """
@@ -117,6 +120,7 @@ class FrontContext:
         self.config.load()
         self.server_state = ServerState()
         self.fronts: set[Gate] = set()
+        self.heads = Turnstile(_HEADS_PER_TURN)
         self.closing = False
         self.crowded_at = math.inf
         self.on_crowded: Callable[[], None] = lambda: None

@@ -2,6 +2,7 @@
 One port for everything: reads each request head within bounds, and decides who has the connection next.
 
     HEAD    between requests, or a head is coming
+      -> QUEUED           a whole head, and too many others in this turn; then as below
       -> handed over      it asks for WebSocket: `FrontContext.upgrade` has the transport from here on
       -> BODY -> ANSWER   it goes to the HTTP server behind (`inner`), its body after it; then its response is awaited
       -> LINGER           it is refused
@@ -14,7 +15,8 @@ for the response before it. What a client sends ahead waits in the kernel, excep
 
 What a client may do to a front, and what stops it: a head without end (`max_head_bytes`), a slow head or body, a
 silent connection, not taking its answer (deadlines, see `context`), sending ahead (reading pauses), two meanings of
-one request (`head`, `body`), sending on after its answer (`_DISCARDED_BYTES`), too many connections (`max_sockets`).
+one request (`head`, `body`), sending on after its answer (`_DISCARDED_BYTES`), too many connections (`max_sockets`),
+coming in crowds (`FrontContext.heads`).
 """
 
 import asyncio
@@ -43,6 +45,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 class _State(Enum):
     HEAD = auto()
+    QUEUED = auto()
     BODY = auto()
     ANSWER = auto()
     LINGER = auto()
@@ -142,7 +145,7 @@ class Front(asyncio.Protocol):
             self._gather(data)
         elif state is _State.BODY:
             self._pass_on(b"", data)
-        elif state is _State.ANSWER:
+        elif state is _State.ANSWER or state is _State.QUEUED:
             self._buffer += data
             self._hold()
         elif state is _State.LINGER:
@@ -153,7 +156,7 @@ class Front(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client that closed its side after whole requests still gets their answers (not with TLS, which cannot)."""
         self._eof = True
-        asked = self._state is _State.ANSWER or (self._state is _State.HEAD and self._held)
+        asked = self._state in (_State.ANSWER, _State.QUEUED) or (self._state is _State.HEAD and self._held)
         return asked and self._scheme == "http"
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -250,9 +253,24 @@ class Front(asyncio.Protocol):
             # make us say without listening, and whoever takes over finds a transport that can write.
             self._buffer, self._searched = data, 0
             self._hold()
-        else:
+        elif self._context.heads.enter(self._admitted):
             self._buffer, self._searched, self._blank_seen = b"", 0, False
             self._begin(data[:end], data[end:])
+        else:
+            self._buffer, self._searched = data, end
+            self._state = _State.QUEUED
+            self.deadline = math.inf
+            self._hold()
+
+    def _admitted(self) -> None:
+        """The head that had to wait for its turn has it."""
+        if self._state is not _State.QUEUED:
+            return
+        data, end = self._buffer, self._searched
+        self._buffer, self._searched, self._blank_seen = b"", 0, False
+        self._state = _State.HEAD
+        self._begin(data[:end], data[end:])
+        self._listen_again()
 
     def _await_rest(self, data: bytes) -> None:
         """Keep the begin of a head, unless it can no longer become a good one."""
