@@ -4,6 +4,7 @@
 #   make serve ARGS="--port 8080"     a server, on a machine that has only Python
 #   make test                         what continuous integration runs: style, types, tests
 #   make tests ARGS="tests/hub -x"    some of the tests
+#   make bench                        how fast it is here, next to its peers
 
 PYTHON ?= python3
 NPM ?= npm
@@ -11,13 +12,13 @@ NPM ?= npm
 VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/acceptance/js
-SOURCES := src tests $(wildcard bench)
+SOURCES := src tests bench
 
 RUNTIME := $(VENV)/.hubwire-runtime
 DEV := $(VENV)/.hubwire-dev
 NODE := $(JS)/node_modules/.hubwire-npm
 
-.PHONY: help serve setup test style types tests coverage format wheel lock clean
+.PHONY: help serve setup test style types tests coverage bench bench-quick format wheel lock clean
 
 help:
 	@echo 'make serve [ARGS=...]   set up what is needed and run the server'
@@ -25,6 +26,8 @@ help:
 	@echo 'make setup              everything that the other verbs need, while there is a network'
 	@echo 'make style types tests  one of the three alone; ARGS=... goes to pytest'
 	@echo 'make coverage           the tests, with the lines and branches that they miss'
+	@echo 'make bench              measure speed next to peers, for 20 minutes; writes docs/performance.md'
+	@echo 'make bench-quick        a short look at the same, under 3 minutes; writes nothing'
 	@echo 'make format             put the sources into the one form that style accepts'
 	@echo 'make wheel              the package, in dist/'
 	@echo 'make lock               choose the newest versions of all dependencies again'
@@ -49,6 +52,13 @@ tests: $(DEV) $(NODE)
 
 coverage: $(DEV) $(NODE)
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+# Only what a server needs; the load generator and the peers are made by the benchmark itself, in .build/bench.
+bench: $(RUNTIME)
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(RUNTIME)
+	$(BIN)/python -m bench --quick $(ARGS)
 
 format: $(DEV)
 	$(BIN)/ruff format $(SOURCES)
@@ -88,7 +98,8 @@ lock:
 	$(COMPILE) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements/runtime.txt -c requirements/build.txt -o requirements/dev.txt
 	cd $(JS) && $(NPM) install --package-lock-only --no-fund --no-audit --loglevel=error
+	cd bench/peers/node && $(NPM) install --package-lock-only --no-fund --no-audit --loglevel=error
 
 clean:
 	rm -rf $(VENV) .build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis $(JS)/node_modules
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

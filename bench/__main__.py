@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -77,6 +78,7 @@ def _chosen(short: bool, only: str | None, rounds: int | None) -> tuple[Workload
 
 
 def _bench(workloads: Sequence[Workload], seed: int, output: Path | None) -> list[Verdict]:
+    began_s = time.monotonic()
     cores = two_cores()
     files = open_files()
     _progress("compiling the load generator")
@@ -96,9 +98,10 @@ def _bench(workloads: Sequence[Workload], seed: int, output: Path | None) -> lis
     _keep(measured)
     verdicts = judged(measured)
     _say("", "Goals", *report.lines(report.goal_table(verdicts)))
+    _say("", f"It took {(time.monotonic() - began_s) / 60:.1f} minutes.")
     if output is not None:
         report.write(output, report.page(_header(seed), installed, measured, verdicts))
-        _say("", f"Written to {os.path.relpath(output)}.")
+        _say(f"Written to {os.path.relpath(output)}.")
     return verdicts
 
 

@@ -51,6 +51,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     One run, as the generator tells it. What a mode does not have is `None`, or 0 where it is a count of mishaps.
 
     Attributes:
+        sent: messages of the publishers, or sends of the floor.
         late: delivered after the measured time, while the generator waited for what was in flight.
         lost: never delivered.
         closed: connections that the server ended.
@@ -63,6 +64,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str = ""
     seconds: float
     connections: int = 0
+    sent: int = 0
     expected: int = 0
     deliveries: int = 0
     late: int = 0
@@ -158,6 +160,8 @@ def _cpu(result: Result) -> float | None:
 
 
 def _per_s(result: Result) -> float | None:
+    if result.mode == "floor":
+        return result.sent / result.seconds if result.seconds else None
     rates = (result.calls_per_s, result.handshakes_per_s, result.operations_per_s, result.deliveries_per_s)
     return next((rate for rate in rates if rate is not None), None)
 

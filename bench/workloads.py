@@ -191,7 +191,7 @@ def _fanout(
     )
 
 
-def _echo(connections: int, quick: tuple[str, ...]) -> Workload:
+def _echo(connections: int, *more: str) -> Workload:
     return Workload(
         name=f"echo-{connections}",
         title=f"Echo, {connections} connections",
@@ -200,10 +200,9 @@ def _echo(connections: int, quick: tuple[str, ...]) -> Workload:
         options=(("--connections", str(connections)), ("--size", "64")),
         per="delivery",
         columns=_FANOUT,
-        candidates=_servers(*_MAIN, SOCKETIO, MOSQUITTO),
+        candidates=_servers(*_MAIN, *more),
         connections=connections,
-        rounds=3,
-        quick=quick,
+        quick=(HUBWIRE, WS),
     )
 
 
@@ -213,7 +212,7 @@ WORKLOADS: Final = (
         "Paced: 60 messages/s, one at a time",
         "Nothing can be batched, so that each delivery costs a system call and wakes its reader. The floor is a C "
         "program that sends as many bytes to as many sockets at the same pace and does nothing else.",
-        (*_servers(*_MAIN, SOCKETIO, MOSQUITTO), _floor(64, 1000, rate=60)),
+        (*_servers(*_MAIN, MOSQUITTO), _floor(64, 1000, rate=60)),
         "--rate",
         "60",
         rounds=5,
@@ -224,7 +223,7 @@ WORKLOADS: Final = (
         "Bursts of 16: 480 messages/s, open loop",
         "Bursts come on schedule, however the server fares: no feedback between its speed and the size of its batches. "
         "The fairest single row.",
-        _servers(*_MAIN, SOCKETIO, MOSQUITTO, overloaded=(WS, SOCKETIO, MOSQUITTO)),
+        _servers(*_MAIN, overloaded=(WS,)),
         "--rate",
         "480",
         "--burst",
@@ -246,7 +245,7 @@ WORKLOADS: Final = (
         "publishers",
         "50 publishers, 50 messages in flight",
         "As saturated, but the messages arrive one by one on 50 connections.",
-        _servers(*_MAIN, MOSQUITTO),
+        _servers(*_MAIN),
         "--publishers",
         "50",
         "--window",
@@ -257,7 +256,7 @@ WORKLOADS: Final = (
         "offered",
         "500 messages/s from 50 publishers, open loop",
         "Half a million deliveries a second are due, three times what one send for each could carry on a core.",
-        _servers(*_MAIN, overloaded=(WS,)),
+        _servers(HUBWIRE, NATS, CENTRIFUGO),
         "--publishers",
         "50",
         "--rate",
@@ -269,7 +268,7 @@ WORKLOADS: Final = (
         "1kib",
         "1 KiB, saturated",
         "Larger messages, 64 in flight.",
-        (*_servers(*_MAIN, MOSQUITTO), _floor(1024, 1000)),
+        (*_servers(*_MAIN), _floor(1024, 1000)),
         "--window",
         "64",
         size=1024,
@@ -279,28 +278,26 @@ WORKLOADS: Final = (
         "2kib",
         "2 KiB, 300 messages/s, open loop",
         "What Azure's own table of performance gives for 100 units, on one core.",
-        _servers(*_MAIN, overloaded=(WS,)),
+        _servers(HUBWIRE, NATS, CENTRIFUGO),
         "--rate",
         "300",
         size=2048,
-        rounds=5,
     ),
     _fanout(
         "16kib",
         "16 KiB, saturated",
         "The kernel's copying is most of the work here. 64 in flight.",
-        (*_servers(*_MAIN, MOSQUITTO), _floor(16 * 1024, 1000)),
+        (*_servers(*_MAIN), _floor(16 * 1024, 1000)),
         "--window",
         "64",
         size=16 * 1024,
-        rounds=5,
         quick=(HUBWIRE, WS),
     ),
     _fanout(
         "groups",
         "100 groups of 10 members, saturated",
         "64 in flight, to one group after the other: small fan-out, where each message's own cost shows.",
-        _servers(*_MAIN, MOSQUITTO),
+        _servers(*_MAIN),
         "--groups",
         "100",
         "--window",
@@ -351,8 +348,8 @@ WORKLOADS: Final = (
         rounds=5,
         quick=("hubwire reliable", "hubwire plain"),
     ),
-    _echo(100, quick=(HUBWIRE, WS)),
-    _echo(500, quick=(HUBWIRE, WS)),
+    _echo(100, SOCKETIO, MOSQUITTO),
+    _echo(500),
     Workload(
         name="rest",
         title="REST `:send` to a group of 1,000",
@@ -364,7 +361,6 @@ WORKLOADS: Final = (
         columns=_FANOUT,
         candidates=_servers(HUBWIRE),
         connections=1000,
-        rounds=5,
     ),
     Workload(
         name="handshake",
@@ -375,7 +371,7 @@ WORKLOADS: Final = (
         options=(("--concurrency", "32"),),
         per="handshake",
         columns=("cpu_us", "per_s", "memory_mib"),
-        candidates=_servers(*_MAIN, SOCKETIO, MOSQUITTO),
+        candidates=_servers(*_MAIN, SOCKETIO),
         connections=0,
         quick=(HUBWIRE, WS),
         rounds=3,
@@ -391,7 +387,7 @@ WORKLOADS: Final = (
         options=(("--connections", "10000"),),
         per="connection",
         columns=("kib_each", "memory_mib"),
-        candidates=_servers(*_MAIN, MOSQUITTO),
+        candidates=_servers(*_MAIN),
         connections=10_000,
         warmup_s=0.0,
         duration_s=0.0,

@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from bench.figures import FIGURES, Failed, Latency, Result, Spread, read_result, saturated, spread, undelivered
 
+from bench.figures import FIGURES, Failed, Latency, Result, Spread, read_result, saturated, spread, undelivered
 from outcomes import result
 
 

@@ -1,10 +1,10 @@
 """Goals are judged by the median of each round's ratio, and nothing that was not measured passes."""
 
 import pytest
+
 from bench.figures import Failed, Outcome, Spread
 from bench.goals import GOALS, Goal, judge
 from bench.workloads import WORKLOADS
-
 from outcomes import result
 
 RATIO = Goal(workload="bursts", figure="cpu_us", how="at most", limit=0.65, against="nats")

@@ -1,6 +1,7 @@
 """The table of workloads is complete and well formed, and fits into the time it is given."""
 
 import pytest
+
 from bench.figures import FIGURES
 from bench.servers import SERVERS
 from bench.workloads import (
@@ -15,7 +16,6 @@ from bench.workloads import (
     seconds,
     with_rounds,
 )
-
 from doubles import frames
 from hubwire.model.messages import Data, GroupMessage
 from hubwire.protocols.frames import build_frame
@@ -46,7 +46,7 @@ def test_plan_of_a_short_look_fits_into_three_minutes() -> None:
 
 def test_plan_adds_up_every_run() -> None:
     """Rounds times what each candidate needs; whoever is overloaded needs longer, and so does a fresh server."""
-    row = named("offered")
+    row = named("bursts")
     plain, slow = (
         next(candidate for candidate in row.candidates if candidate.overloaded is overloaded)
         for overloaded in (False, True)
