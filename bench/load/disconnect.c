@@ -23,7 +23,7 @@ static void hold_members(const struct options *options, atomic_bool *ready)
 
     target_find(&target, options->address);
     loop_begin(options->size + PUBLICATION_BYTES_MORE);
-    audience_make(&audience, options, &target, options->members, options->groups, 1);
+    audience_make(&audience, options, &target, options->connections, options->groups, 1);
     clients_open(&audience.members[0].client, HANDSHAKES_AT_ONCE);
     atomic_store(ready, true);
     for (;;)
@@ -68,8 +68,6 @@ void run_disconnect(struct options *options)
 
     if (!options->server.root_count)
         fail("disconnect needs --pid: it ends when the server is quiet");
-    if (!options->members)
-        fail("--members: somebody must be there to go");
     measurement_prepare(&measurement, &options->server);
     limit_phase("connecting and joining");
     int holder = child_start();
@@ -97,8 +95,8 @@ void run_disconnect(struct options *options)
     probe_stop(&probe);
     result_begin(options->mode, options->protocol->name);
     result_number("seconds", measured_s(&measurement));
-    result_count("connections", options->members);
-    result_use(&measurement, "cpu_us_per_operation", options->members);
+    result_count("connections", options->connections);
+    result_use(&measurement, "cpu_us_per_operation", options->connections);
     probe_result(&probe);
     result_end();
 }
