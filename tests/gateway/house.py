@@ -28,11 +28,14 @@ class House:
     """
     One server without its edge.
 
+    Args:
+        queue_messages: that a reliable client may leave unacknowledged.
+
     Attributes:
         clock: seconds since 1970, for tokens.
     """
 
-    def __init__(self, quota: int = 100) -> None:
+    def __init__(self, quota: int = 100, queue_messages: int = 5) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
         self.telemetry = Telemetry(quota)
@@ -41,7 +44,7 @@ class House:
         self.node = Node(self.bus, self.telemetry, self.loop)
         self.directory = Directory()
         self.principals = Principals(Keys(), (), 60, lambda: self.clock)
-        self.gateway = Gateway(self.node, self.principals, self.directory, self.telemetry, QueueLimits(messages=5))
+        self.gateway = Gateway(self.node, self.principals, self.directory, self.telemetry, QueueLimits(queue_messages))
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
         self.node.on_end.append(lambda *what: self.ended.append(what))
 

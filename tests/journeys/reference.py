@@ -1,0 +1,411 @@
+"""
+What the protocol and the REST definition promise, as a small model: who is where, who may do what, which frames every
+client must have received, and what each call must be answered. It knows no turn, no segment and no socket.
+
+Source: the client protocol's rules (requests, acks, permissions, recovery), the REST definition of 2024-12-01.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+from unittest.mock import ANY
+
+from journeys.operations import (
+    ROLES,
+    Acknowledge,
+    Call,
+    Connect,
+    Depart,
+    Filter,
+    Kind,
+    Listing,
+    Operation,
+    Pass,
+    Payload,
+    Recover,
+    Say,
+)
+
+__all__ = ["Frame", "Peer", "Reference", "Stream", "held_against"]
+
+Frame: TypeAlias = "dict[str, Any] | tuple[str, str | bytes]"
+"""JSON of a subprotocol's client, or the kind and payload of a simple client's frame."""
+
+_RETENTION_S: Final = (30, 35)
+"""A dropped reliable client may come back at least so long, and is forgotten at the latest after so long."""
+
+
+class Stream:
+    """
+    What one socket must bring.
+
+    Attributes:
+        data: messages, in order.
+        direct: answers and notices, in order, each with the number of messages that must come before it.
+        end: close code; None while the socket is open.
+        overflown: the client left too much unacknowledged. What of the last messages it still got is left open.
+    """
+
+    def __init__(self) -> None:
+        self.data: list[Frame] = []
+        self.direct: list[tuple[Frame, int]] = []
+        self.end: int | None = None
+        self.overflown = False
+
+    def say(self, frame: Frame) -> None:
+        self.direct.append((frame, len(self.data)))
+
+
+class _Held(NamedTuple):
+    number: int
+    frame: Frame
+    expires_at: float
+
+
+class Peer:
+    """One connection, as `Connect` describes it, from its opening to its end and beyond."""
+
+    def __init__(self, how: Connect) -> None:
+        self.name = how.name
+        self.kind: Kind = how.kind
+        self.user = how.user
+        self.roles = how.roles
+        self.groups = set(how.groups)
+        self.publish_to = how.publish_to
+        self.no_echo = how.no_echo
+        self.id = ""
+        self.alive = True
+        self.stream: Stream | None = Stream()
+        self.rules: dict[tuple[str, str], bool] = {}
+        self.done: set[int] = set()
+        self.used: list[int] = []
+        self.held: list[_Held] = []
+        self.last_number = 0
+        self.waits_since = 0
+
+    @property
+    def is_there(self) -> bool:
+        """It has a socket that nobody has closed yet."""
+        return self.alive and self.stream is not None
+
+    def may(self, permission: str, group: str) -> bool:
+        """What was granted or revoked for this very group counts more than all roles."""
+        by_role = any(ROLES[role][0] == permission and ROLES[role][1](group) for role in self.roles)
+        return self.rules.get((permission, group), by_role)
+
+    def connected(self) -> Frame:
+        frame = {"type": "system", "event": "connected", "userId": self.user or "", "connectionId": ANY}
+        return {**frame, "reconnectionToken": ANY} if self.kind == "reliable" else frame
+
+
+class _Message(NamedTuple):
+    """One message to be delivered: as JSON without a number, and as simple clients get it."""
+
+    frame: dict[str, Any]
+    plain: tuple[str, str | bytes]
+
+
+def _message(origin: dict[str, Any], kind: str, data: Any, plain: str | bytes, metadata: Any = None) -> _Message:
+    frame = {"type": "message", **origin, "dataType": kind, "data": data}
+    if metadata:
+        frame["metadata"] = metadata
+    return _Message(frame, ("binary" if isinstance(plain, bytes) else "text", plain))
+
+
+class Reference:
+    """
+    Args:
+        queue_limit: messages that a reliable client may leave unacknowledged.
+    """
+
+    def __init__(self, queue_limit: int) -> None:
+        self.queue_limit = queue_limit
+        self.peers: dict[str, Peer] = {}
+        self.now = 0
+
+    # What drawing asks.
+
+    def names(self, *kinds: Kind, there: bool | None = None) -> Sequence[str]:
+        known = [peer for peer in self.peers.values() if not kinds or peer.kind in kinds]
+        if there is not None:
+            known = [peer for peer in known if peer.is_there == there]
+        gone = [peer for peer in known if not peer.alive]
+        return [peer.name for peer in known if peer.alive] + [peer.name for peer in gone[-2:]]
+
+    def id_of(self, name: str) -> str:
+        return self.peers[name].id
+
+    def ack_ids(self, name: str) -> Sequence[int]:
+        return self.peers[name].used
+
+    def last_number(self, name: str) -> int:
+        return self.peers[name].last_number
+
+    @property
+    def count(self) -> int:
+        return len(self.peers)
+
+    @property
+    def alive(self) -> int:
+        return sum(peer.alive for peer in self.peers.values())
+
+    def spare(self) -> int:
+        """How many messages nobody's queue is too short for."""
+        return self.queue_limit - max((len(peer.held) for peer in self.peers.values() if peer.alive), default=0)
+
+    def adjusted(self, operation: Operation) -> Operation:
+        """The same, or one like it, where what is promised leaves open what comes of it."""
+        match operation:
+            case Say(name, frames) if len(frames) > self.spare():
+                # Who overflows in the middle of a burst may or may not be there for the rest of it.
+                return Say(name, frames[:1])
+            case Pass(seconds):
+                waiting = [p for p in self.peers.values() if p.alive and p.stream is None]
+                least, most = _RETENTION_S
+                if any(least < self.now + seconds - peer.waits_since < most for peer in waiting):
+                    return Pass(40)
+        return operation
+
+    # What happens.
+
+    def apply(self, operation: Operation) -> Any:
+        """
+        Returns:
+            for a call its status, for a listing the pages, for a recovery whether it succeeds; else None.
+        """
+        match operation:
+            case Connect(name):
+                peer = self.peers[name] = Peer(operation)
+                if peer.kind != "simple":
+                    assert peer.stream is not None
+                    peer.stream.say(peer.connected())
+            case Say(name, frames):
+                peer = self.peers[name]
+                for frame in frames:
+                    if peer.is_there:
+                        self._request(peer, frame)
+            case Payload(name, data):
+                self._payload(self.peers[name], data)
+            case Acknowledge(name, number):
+                peer = self.peers[name]
+                peer.held = [held for held in peer.held if held.number > number]
+            case Depart(name, how):
+                peer = self.peers[name]
+                peer.stream = None
+                peer.waits_since = self.now
+                if peer.kind != "reliable" or how == 1000:
+                    self._forget(peer)
+            case Recover(name, honest):
+                return self._recover(self.peers[name], honest)
+            case Call():
+                return self._call(*operation.what)
+            case Listing():
+                return self._list(operation)
+            case Pass(seconds):
+                self.now += seconds
+                for peer in self._who("hub", ""):
+                    if peer.stream is None and self.now - peer.waits_since >= _RETENTION_S[1]:
+                        self._forget(peer)
+        return None
+
+    def _who(self, whom: str, name: str) -> list[Peer]:
+        alive = [peer for peer in self.peers.values() if peer.alive]
+        match whom:
+            case "hub":
+                return alive
+            case "group":
+                return [peer for peer in alive if name in peer.groups]
+            case "user":
+                return [peer for peer in alive if peer.user == name]
+            case _:
+                return [peer for peer in alive if peer.id == name]
+
+    def _request(self, peer: Peer, frame: dict[str, Any] | str) -> None:
+        if isinstance(frame, str):
+            self._close(peer, 1007, ANY)
+            return
+        ack_id = frame.get("ackId")
+        error = self._refusal(peer, frame, ack_id)
+        if ack_id is not None:
+            peer.used.append(ack_id)
+        if error is None:
+            self._carry_out(peer, frame)
+        if ack_id is None or not peer.is_there:
+            return
+        assert peer.stream is not None
+        if error is None:
+            peer.done.add(ack_id)
+            peer.stream.say({"type": "ack", "ackId": ack_id, "success": True})
+        else:
+            peer.stream.say({"type": "ack", "ackId": ack_id, "success": False, "error": error})
+
+    @staticmethod
+    def _refusal(peer: Peer, frame: dict[str, Any], ack_id: int | None) -> dict[str, Any] | None:
+        if ack_id in peer.done:
+            return {"name": "Duplicate", "message": f"Message with ack-id: {ack_id} has been processed"}
+        if frame["type"] == "event":
+            return {"name": "InternalServerError", "message": "Internal server error"}
+        permission = "sendToGroup" if frame["type"] == "sendToGroup" else "joinLeaveGroup"
+        return None if peer.may(permission, frame["group"]) else {"name": "Forbidden", "message": ANY}
+
+    def _carry_out(self, peer: Peer, frame: dict[str, Any]) -> None:
+        group = frame["group"]
+        match frame["type"]:
+            case "joinGroup":
+                peer.groups.add(group)
+            case "leaveGroup":
+                peer.groups.discard(group)
+            case _:
+                kind, data = frame.get("dataType", "json"), frame["data"]
+                plain: str | bytes = data if kind == "text" else json.dumps(data)
+                if kind == "binary":
+                    plain = base64.b64decode(data)
+                message = _message(_from_group(group, peer.user), kind, data, plain, frame.get("metadata"))
+                out = (peer.id,) if frame.get("noEcho") else ()
+                self._deliver(self._who("group", group), message, out, frame.get("ttlSeconds", 0))
+
+    def _payload(self, peer: Peer, data: str | bytes) -> None:
+        """A simple client has no acks: it is closed where others are refused."""
+        group = peer.publish_to
+        if group is None:
+            self._close(peer, 1011, None)
+        elif not peer.may("sendToGroup", group):
+            self._close(peer, 1008, None)
+        else:
+            kind, value = ("text", data) if isinstance(data, str) else ("binary", base64.b64encode(data).decode())
+            message = _message(_from_group(group, peer.user), kind, value, data)
+            self._deliver(self._who("group", group), message, (peer.id,) if peer.no_echo else (), 0)
+
+    def _deliver(self, peers: Iterable[Peer], message: _Message, excluded: Sequence[str], ttl_s: int) -> None:
+        for peer in peers:
+            if peer.id in excluded:
+                continue
+            frame: Frame = message.plain if peer.kind == "simple" else message.frame
+            if peer.kind == "reliable":
+                peer.last_number += 1
+                frame = {"sequenceId": peer.last_number, **message.frame}
+                expires_at = self.now + ttl_s if ttl_s else float("inf")
+                peer.held.append(_Held(peer.last_number, frame, expires_at))
+            if peer.stream is not None:
+                peer.stream.data.append(frame)
+            if len(peer.held) > self.queue_limit:
+                self._expire(peer)
+                if len(peer.held) > self.queue_limit:
+                    if peer.stream is not None:
+                        peer.stream.overflown = True
+                    self._close(peer, 1008, ANY)
+
+    def _expire(self, peer: Peer) -> None:
+        peer.held = [held for held in peer.held if held.expires_at > self.now]
+
+    def _recover(self, peer: Peer, honest: bool) -> bool:
+        """Everything unacknowledged comes again, with the numbers it had."""
+        if not (honest and peer.alive and peer.kind == "reliable"):
+            return False
+        self._expire(peer)
+        peer.stream = Stream()
+        peer.stream.say(peer.connected())
+        peer.stream.data = [held.frame for held in peer.held]
+        return True
+
+    def _close(self, peer: Peer, code: int, text: Any) -> None:
+        if peer.stream is not None:
+            if peer.kind != "simple":
+                peer.stream.say({"type": "system", "event": "disconnected", "message": text})
+            peer.stream.end = code
+        self._forget(peer)
+
+    @staticmethod
+    def _forget(peer: Peer) -> None:
+        peer.alive = False
+        peer.groups = set()
+        peer.held = []
+
+    # REST.
+
+    def _call(self, operation: str, *what: Any) -> int:
+        match operation, what:
+            case "send", (whom, name, excluded, filter, ttl_s, kind, body):
+                picked = _filtered(self._who(whom, name), filter)
+                value = base64.b64encode(body).decode() if kind == "binary" else body.decode()
+                data = json.loads(body) if kind == "json" else value
+                origin = _from_group(name, None) if whom == "group" else {"from": "server"}
+                plain = body if kind == "binary" else body.decode()
+                self._deliver(picked, _message(origin, kind, data, plain), excluded, ttl_s)
+                return 202
+            case "add", (whom, name, group):
+                for peer in (peers := self._who(whom, name)):
+                    peer.groups.add(group)
+                return 200 if peers else 404
+            case "remove", (whom, name, group):
+                for peer in self._who(whom, name):
+                    peer.groups.discard(group)
+                return 204
+            case "remove all", (whom, name):
+                for peer in self._who(whom, name):
+                    peer.groups.clear()
+                return 204
+            case "add bulk", (groups, filter):
+                for peer in _filtered(self._who("hub", ""), filter):
+                    peer.groups.update(groups)
+                return 200
+            case "remove bulk", (groups, filter):
+                for peer in _filtered(self._who("hub", ""), filter):
+                    peer.groups.difference_update(groups)
+                return 200
+            case "check", (id, permission, group):
+                return 200 if any(peer.may(permission, group) for peer in self._who("connection", id)) else 404
+            case "grant" | "revoke", (id, permission, group):
+                for peer in (peers := self._who("connection", id)):
+                    peer.rules[permission, group] = operation == "grant"
+                return 204 if operation == "revoke" else 200 if peers else 404
+            case "exists", (whom, name):
+                return 200 if self._who(whom, name) else 404
+            case "close", (whom, name, excluded, reason):
+                text = "Application server closed the connection." + (f" Reason: {reason}" if reason else "")
+                for peer in self._who(whom, name):
+                    if peer.id not in excluded:
+                        self._close(peer, 1000, text)
+                return 204
+        raise AssertionError(operation)
+
+    def _list(self, listing: Listing) -> list[list[dict[str, Any]]]:
+        """Pages in the order of ids. There is always one, be it empty."""
+        rows = sorted((peer.id, peer.user) for peer in self._who("group", listing.group))[: listing.top]
+        found = [{"connectionId": id, "userId": user} for id, user in rows]
+        return [found[start : start + listing.page] for start in range(0, len(found), listing.page)] or [[]]
+
+
+def _from_group(group: str, user: str | None) -> dict[str, Any]:
+    origin = {"from": "group", "group": group}
+    return origin if user is None else {**origin, "fromUserId": user}
+
+
+def _filtered(peers: list[Peer], filter: Filter | None) -> list[Peer]:
+    return peers if filter is None else [peer for peer in peers if filter.matches(peer)]
+
+
+def _is_data(frame: Frame) -> bool:
+    return isinstance(frame, tuple) or frame["type"] == "message"
+
+
+def held_against(stream: Stream, frames: Sequence[Frame], end: int | None) -> None:
+    """
+    Hold what a socket brought against what it had to bring, and begin again with nothing.
+
+    Answers come in order and never before a message that was accepted before them; they may come after a later one.
+    """
+    data = [frame for frame in frames if _is_data(frame)]
+    direct = [(frame, sum(map(_is_data, frames[:at]))) for at, frame in enumerate(frames) if not _is_data(frame)]
+    answers, expected = [frame for frame, _ in direct], [frame for frame, _ in stream.direct]
+    assert end == stream.end, f"closed with {end} instead of {stream.end} after {frames[-3:]}"
+    if stream.overflown:
+        assert data == stream.data[: len(data)], f"{data} is not the beginning of {stream.data}"
+        assert answers[-1] == {"type": "system", "event": "disconnected", "message": ANY}, answers
+        return
+    assert data == stream.data, f"{data} instead of {stream.data}"
+    assert answers == expected, f"{answers} instead of {expected}"
+    for (frame, before), (_, least) in zip(direct, stream.direct, strict=True):
+        assert before >= least, f"{frame} came before a message that was accepted before it"
+    stream.data, stream.direct = [], []
