@@ -13,13 +13,14 @@ import time
 from collections import Counter, deque
 from typing import Any, Final
 
-from acceptance.servers import Server
+from acceptance.servers import DEADLINE_S, Server
 from acceptance.wire import JOIN, RELIABLE, SEND, client_target, client_token
+from faults.rough_proxy import RoughProxy
 
 __all__ = ["ReliableClient"]
 
 _SILENCE_S: Final = 3.0
-"""A ping that is not answered so long means a dead connection."""
+"""A ping that is not answered so long means a dead connection, if the road is known to be broken."""
 _WINDOW: Final = 50
 """Requests without an answer. Of 1,000 ids a server remembers that they were carried out."""
 _ENDINGS: Final = ("reset", "fin", "1001", "4000", "none")
@@ -81,10 +82,10 @@ class ReliableClient:
         recoveries: how often it came back.
         repeated: how many messages came more than once.
         duplicates: how many requests were answered that they had been carried out already.
+        silent: the server did not answer, although the road was not broken.
     """
 
-    def __init__(self, server: Server, hub: str, port: int, name: str, seed: str) -> None:
-        token = client_token(server, hub, user="u", roles=[JOIN, SEND], groups=["g"], port=port)
+    def __init__(self, server: Server, hub: str, proxy: RoughProxy, name: str, seed: str) -> None:
         self.name = name
         self.connection_id = ""
         self.stream: list[dict[str, Any]] = []
@@ -92,10 +93,11 @@ class ReliableClient:
         self.recoveries = 0
         self.repeated = 0
         self.duplicates = 0
+        self.silent = False
         self._server = server
         self._hub = hub
-        self._port = port
-        self._token = token
+        self._proxy = proxy
+        self._token = client_token(server, hub, user="u", roles=[JOIN, SEND], groups=["g"], port=proxy.port)
         self._reconnection_token = ""
         self._random = random.Random(seed)
         self._texts: list[bytes] = []
@@ -111,6 +113,7 @@ class ReliableClient:
     async def run(self) -> None:
         while not self._stopped:
             await self._serve_one_socket()
+            assert not self.silent, "no answer, although all was passed on"
             await asyncio.sleep(self._random.uniform(0, 0.03))
 
     def stop(self) -> None:
@@ -179,10 +182,10 @@ class ReliableClient:
             query = [("awps_connection_id", self.connection_id), ("awps_reconnection_token", self._reconnection_token)]
         target = client_target(self._hub, self._token, query)
         async with asyncio.timeout(_SILENCE_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._proxy.port)
             try:
                 writer.write(
-                    f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nConnection: Upgrade\r\n"
+                    f"GET {target} HTTP/1.1\r\nHost: {self._server.host}:{self._proxy.port}\r\nConnection: Upgrade\r\n"
                     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                     f"Sec-WebSocket-Protocol: {RELIABLE}\r\n\r\n".encode()
                 )
@@ -263,13 +266,21 @@ class ReliableClient:
             self._done.add(ack_id)
             self._ask(sock, request)
 
+    def _is_dead(self, silence_s: float) -> bool:
+        """Nothing came for so long because the road is broken. Where it is not, silence is a fault of the server's."""
+        if silence_s < _SILENCE_S:
+            return False
+        if not self._proxy.broken:
+            self.silent = silence_s > DEADLINE_S
+        return self._proxy.broken or self.silent
+
     async def _watch(self, sock: _Socket) -> None:
         """Acknowledge, ask for a sign of life, and now and then go away, as clients do."""
         while True:
             await asyncio.sleep(self._random.uniform(0.005, 0.1))
             if not sock.connected:
                 continue
-            if sock.pings and time.monotonic() - sock.pings[0][0] > _SILENCE_S:
+            if sock.pings and self._is_dead(time.monotonic() - sock.pings[0][0]):
                 sock.writer.transport.abort()
                 return
             number = len(self._texts)
@@ -279,7 +290,7 @@ class ReliableClient:
             self._acknowledged = max(self._acknowledged, number)
             sock.pings.append((time.monotonic(), number))
             sock.send({"type": "ping"})
-            if not self._stopped and self._random.random() < 0.01:
+            if not self._stopped and self._random.random() < 0.03:
                 self._leave(sock, self._random.choice(_ENDINGS))
 
     def _leave(self, sock: _Socket, how: str) -> None:

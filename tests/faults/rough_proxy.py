@@ -11,6 +11,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
@@ -44,6 +45,8 @@ class Wire:
     Attributes:
         data: all that came, whether or not it was passed on.
         passed: so many bytes of it were passed on.
+        open: more may be passed on.
+        turn: of whoever passes something on.
         ends: position behind the head, behind the first frame and so on; the last one may lie ahead of `data`.
     """
 
@@ -53,6 +56,7 @@ class Wire:
         self.data = bytearray()
         self.passed = 0
         self.open = True
+        self.turn = asyncio.Lock()
         self.ends: list[int] = []
 
     def feed(self, data: bytes) -> None:
@@ -68,6 +72,10 @@ class Wire:
                 return
             self.ends.append(end)
 
+    def may_pass(self) -> bool:
+        """Nothing keeps us from passing more on, now."""
+        return self.open and not self.writer.is_closing()
+
     def place(self, unit: int, share: float) -> int | None:
         """Position within the head (unit 0) or the frame of this number; None while that is not in sight."""
         if unit >= len(self.ends):
@@ -78,7 +86,7 @@ class Wire:
     def frames(self) -> list[bytes]:
         """Whole frames that came, with their heads."""
         borders = [end for end in self.ends if end <= len(self.data)]
-        return [bytes(self.data[start:end]) for start, end in zip(borders, borders[1:], strict=False)]
+        return [bytes(self.data[start:end]) for start, end in pairwise(borders)]
 
     def frames_passed(self) -> int:
         """So many of them were passed on as a whole."""
@@ -149,7 +157,7 @@ class RoughProxy:
     """
 
     def __init__(
-        self, host: str, port: int, seed: str, *, kinds: Sequence[Kind] = KINDS, frames: tuple[int, int] = (6, 200)
+        self, host: str, port: int, seed: str, *, kinds: Sequence[Kind] = KINDS, frames: tuple[int, int] = (4, 120)
     ) -> None:
         """
         Args:
@@ -187,6 +195,11 @@ class RoughProxy:
             _close(link.down.writer, reset=True)
         await asyncio.sleep(0)  # transports close in a turn of their own
 
+    @property
+    def broken(self) -> bool:
+        """The newest connection was broken, or never came about."""
+        return not self.links or self.links[-1].struck
+
     def cut(self) -> None:
         """Reset what is open now."""
         for link in self.links:
@@ -200,7 +213,7 @@ class RoughProxy:
         """
         draw = self._random
         kind = draw.choice(self._kinds)
-        hold_s, orderly = draw.uniform(0.01, 0.4), draw.random() < 0.5
+        hold_s, orderly = draw.uniform(0.01, 0.25), draw.random() < 0.5
         down, unit, share = draw.random() < 0.7, draw.randint(*self._frames), draw.choice([1.0, draw.random()])
         young = draw.choice([None, None, (False, 0), (True, 0), (True, 1), (True, 1), (True, 2), (True, 3)])
         if self.calm:
@@ -208,7 +221,7 @@ class RoughProxy:
         if young is None or self._young == 2:
             self._young = 0
             # A client says less than it hears.
-            return _Fate(kind, down, unit if down else unit // 4 + 1, share, hold_s, orderly)
+            return _Fate(kind, down, unit if down else unit // 8 + 1, share, hold_s, orderly)
         self._young += 1
         return _Fate(kind, *young, share, hold_s, orderly)
 
@@ -243,30 +256,31 @@ class RoughProxy:
 
     async def _pass(self, link: Link, wire: Wire) -> None:
         """Pass on what came, up to the place where the connection breaks."""
-        if not wire.open or wire.writer.is_closing():
-            return
+        async with wire.turn:
+            await self._pass_alone(link, wire)
+
+    async def _pass_alone(self, link: Link, wire: Wire) -> None:
         end, fate = len(wire.data), link.fate
         place = None
         if fate is not None and not link.struck and wire is (link.down if fate.down else link.up):
             place = wire.place(fate.unit, fate.share)
             if place is not None:
                 end = max(min(end, place), wire.passed)
-        piece = bytes(wire.data[wire.passed : end])
-        wire.passed = end
-        if len(piece) > 1 and self._random.random() < 0.1:
-            # Some arrive in two pieces.
-            half = self._random.randrange(1, len(piece))
-            wire.writer.write(piece[:half])
-            await asyncio.sleep(self._random.uniform(0, _DELAY_S))
-            piece = piece[half:]
-        if piece and not wire.writer.is_closing():
-            wire.writer.write(piece)
-            await wire.writer.drain()
+        while wire.passed < end and wire.may_pass():
+            upto = end
+            if self._random.random() < 0.1:
+                # Some arrive in pieces.
+                upto = self._random.randrange(wire.passed, end) + 1
+                await asyncio.sleep(self._random.uniform(0, _DELAY_S))
+            if wire.may_pass():
+                wire.writer.write(bytes(wire.data[wire.passed : upto]))
+                wire.passed = upto
+                await wire.writer.drain()
         if not link.answered and len(link.down.ends) > 1 and link.down.passed >= link.down.ends[1]:
             link.answered = True
             for other in self.links[: self.links.index(link)]:
                 other.followed.set()
-        if fate is not None and place is not None and end >= place and not link.struck:
+        if fate is not None and place is not None and wire.passed >= place and not link.struck:
             link.struck = True
             self.strikes[fate.kind] += 1
             self._spawn(self._strike(link, fate))
@@ -276,9 +290,9 @@ class RoughProxy:
             case "reset":
                 self._shut(link, reset=True)
             case "end":
+                link.up.open = link.down.open = False
                 _finish(link.up.writer)
                 _finish(link.down.writer)
-                link.up.open = link.down.open = False
                 await asyncio.sleep(0.1)
                 self._shut(link, reset=False)
             case "late":
