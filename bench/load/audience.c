@@ -84,9 +84,10 @@ static void lose(struct client *client, const char *why)
     if (client->phase != CLIENT_READY)
         client_lost(client, why);
     if (!audience->closed)
-        snprintf(audience->first_loss, sizeof audience->first_loss, "member %u: %s", client->index, why);
+        snprintf(audience->first_loss, sizeof audience->first_loss, "number %u, %s", client->index, why);
     if (++audience->closed == audience->count)
-        fail("all %u members were lost, first %s", audience->count, audience->first_loss);
+        fail("%s: %s", audience->count > 1 ? "all members were lost, first" : "the only member was lost",
+             audience->first_loss);
     for (uint32_t i = 0; i < client->joins; i++)
         audience->group_sizes[(client->first_group + i) % client->groups]--;
     if (audience->left)
@@ -143,7 +144,7 @@ uint32_t audience_expect(struct audience *audience, uint32_t group)
 void audience_result(const struct audience *audience)
 {
     if (audience->closed)
-        notice("%llu members were lost, first %s", (unsigned long long)audience->closed, audience->first_loss);
+        notice("%llu members were lost, first: %s", (unsigned long long)audience->closed, audience->first_loss);
     result_count("lost", audience->expected - audience->delivered);
     result_count("gaps", audience->gaps);
     result_count("duplicates", audience->duplicates);

@@ -27,9 +27,9 @@ static void lose(struct client *client, const char *why)
     if (client->phase != CLIENT_READY)
         client_lost(client, why);
     if (!idle_closed)
-        snprintf(first_loss, sizeof first_loss, "connection %u: %s", client->index, why);
+        snprintf(first_loss, sizeof first_loss, "number %u, %s", client->index, why);
     if (++idle_closed == idle_count)
-        fail("all %u connections were lost, first %s", idle_count, first_loss);
+        fail("all %u connections were lost, first: %s", idle_count, first_loss);
 }
 
 static void ignore(struct client *client, const char *marker)
@@ -65,7 +65,7 @@ void run_idle(struct options *options)
     run_until(measurement.began_ns + ns_of(options->settle_s));
     measurement_end(&measurement);
     if (idle_closed)
-        notice("%u connections were lost, first %s", idle_closed, first_loss);
+        notice("%u connections were lost, first: %s", idle_closed, first_loss);
 
     result_begin(options->mode, options->protocol->name);
     result_number("seconds", measured_s(&measurement));

@@ -176,13 +176,11 @@ static void ignore(struct client *client, const char *marker)
     (void)marker;
 }
 
-static uint32_t idle_readers_closed;
-
+/* They may well be cut; not all of it can be seen, since what the server says last stands behind what is not read. */
 static void lose_idle_reader(struct client *client, const char *why)
 {
     if (client->phase != CLIENT_READY)
         client_lost(client, why);
-    idle_readers_closed++;
 }
 
 static void stop_reading(struct client *client)
@@ -301,7 +299,6 @@ void run_fanout(struct options *options)
     result_rate("deliveries", delivered, &measurement);
     result_count("late", late);
     audience_result(audience);
-    result_count("idle_readers_closed", idle_readers_closed);
     result_use(&measurement, "cpu_us_per_delivery", delivered);
     result_latency("latency_us", &audience->latency);
     result_end();

@@ -7,13 +7,13 @@
 
 #include <stdnoreturn.h>
 
-/* End the run: one line on standard error, exit code 1. In a forked process this ends that process alone. */
+/* End the run: one line on standard error, exit code 1. Of several processes of a run only the first one speaks. */
 noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* One line on standard error; the run goes on. */
 void notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* End this process with one line and exit code 1 if it still runs after `seconds`. */
+/* End the run with one line and exit code 1 if it still goes on after `seconds`. To be called before all else. */
 void limit_begin(double seconds);
 
 /* Name what is going on now, for the line that tells that the time limit was reached. `what` must live on. */
