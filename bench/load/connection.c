@@ -63,8 +63,8 @@ void loop_begin(size_t largest_bytes)
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         fail("epoll: %s", strerror(errno));
-    /* A part of a message may be left over, and the whole of it must fit behind. */
-    read_capacity = READ_BYTES > 2 * largest_bytes ? READ_BYTES : 2 * largest_bytes;
+    /* A frame must fit as a whole, and a server may put several messages into one: Centrifugo joins up to 16. */
+    read_capacity = READ_BYTES > 32 * largest_bytes ? READ_BYTES : 32 * largest_bytes;
     free(read_buffer);
     read_buffer = allocate(read_capacity, 1);
 }
