@@ -200,7 +200,12 @@ class _Service:
         self._settings = settings
         self._telemetry = Telemetry(settings.max_connections)
         node = Node(
-            MemoryExchange().bus(), self._telemetry, loop, settings.recovery_s, settings.max_groups_per_connection
+            MemoryExchange().bus(),
+            self._telemetry,
+            loop,
+            settings.recovery_s,
+            settings.max_groups_per_connection,
+            time.monotonic,
         )
         # Our own endpoint is as good as a public one: a token that names it may come by another name of this machine.
         endpoints = (*settings.public_endpoints, server.endpoint)

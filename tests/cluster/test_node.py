@@ -399,6 +399,38 @@ async def test_close_frame_says_why_unless_the_application_asked_for_it(
     assert len(house.sinks[one].writes) == (2 if kind == "json" else 0)
 
 
+async def test_fan_out_that_took_long_and_carried_little_is_followed_by_a_pause_that_fills_the_next(
+    house: House,
+) -> None:
+    one = await house.client("g")
+    house.sinks[one].told = lambda: house.loop.jump(0.006)
+    await house.say("1")
+    house.sinks[one].told = lambda: None
+    await house.say("2")
+    await house.say("3")
+    assert house.data(one) == ["1"]
+
+    await house.loop.advance(0.0021)
+
+    assert house.data(one) == ["1", "2", "3"]
+    assert house.sinks[one].writes[-1].frames == 2
+    await house.say("4")
+    assert house.data(one)[-1] == "4"
+
+
+async def test_leaving_does_not_wait_for_a_pause(house: House) -> None:
+    """What was sent before is written at once."""
+    one = await house.client("g")
+    house.sinks[one].told = lambda: house.loop.jump(0.006)
+    await house.say("1")
+    house.sinks[one].told = lambda: None
+    await house.say("2")
+
+    house.node.leave(one, "g")
+
+    assert house.data(one) == ["1", "2"]
+
+
 async def test_close_during_a_turn_leaves_others_in_order(house: House) -> None:
     one, other = await house.client("g"), await house.client("g")
     house.send("1")

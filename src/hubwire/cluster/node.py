@@ -10,6 +10,7 @@ from itertools import product
 from typing import Final, Literal, TypeVar
 
 from hubwire.cluster.interest import Interest
+from hubwire.cluster.pace import Pace
 from hubwire.hub.connection import Connection
 from hubwire.hub.delivery import Delivery
 from hubwire.hub.hub import Hub
@@ -64,6 +65,7 @@ class Node:
         loop: its clock is the one that all deadlines are on.
         recovery_s: how long a dropped reliable connection may come back.
         max_groups: that one connection may be in; its end undoes them all in one go.
+        clock: monotonic seconds that pass during a turn of the event loop, too; the loop's own may stand still in it.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Node:
         loop: asyncio.AbstractEventLoop,
         recovery_s: float = 32.0,
         max_groups: int = 10_000,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._bus = bus
         self._telemetry = telemetry
@@ -84,6 +87,8 @@ class Node:
         self._waiting = Waiting(recovery_s)
         self._sweep: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
+        self._pace = Pace()
+        self._clock = clock or loop.time
         self.on_end: list[Ending] = []
         bus.attach(self)
 
@@ -118,14 +123,21 @@ class Node:
     def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self._loop.call_soon(self._end_of_turn)
+            wait_s = self._pace.wait_s(self._clock())
+            if wait_s:
+                self._loop.call_later(wait_s, self._end_of_turn)
+            else:
+                self._loop.call_soon(self._end_of_turn)
 
     def _end_of_turn(self) -> None:
         self._flush_scheduled = False
+        messages = self._delivery.messages
+        began = self._clock()
         self.flush()
+        self._pace.fanned_out(messages, began, self._clock())
 
     def flush(self) -> None:
-        """Write out what was accepted so far. Done at the end of each turn, and before a member leaves."""
+        """Write out what was accepted so far. Done at the end of a turn, and before a member leaves."""
         if not self._delivery.pending:
             return
         for connection in self._delivery.flush(self._loop.time()):

@@ -82,6 +82,11 @@ class Delivery:
         """Is there anything to flush."""
         return bool(self._segments)
 
+    @property
+    def messages(self) -> int:
+        """How many messages are to be flushed."""
+        return sum([len(segment.messages) for segment in self._segments])
+
     def send(
         self,
         hub: Hub,
