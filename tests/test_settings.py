@@ -47,6 +47,7 @@ def test_bad_setting_is_refused_by_name(options: dict[str, Any], named: str) -> 
     [
         ({"port": "abc"}, "port: 'abc' is not a whole number from 0 to 65535"),
         ({"port": 65536}, "port: 65536 is not a whole number from 0 to 65535"),
+        ({"port": "\udcff"}, r"port: '\udcff' is not a whole number from 0 to 65535"),
         ({"max_connections": 0}, "max_connections: 0 is not a whole number of at least 1"),
         ({"max_message_bytes": 1}, "max_message_bytes: 1 is not a whole number from 1024 to 134217728"),
         ({"recovery_s": "soon"}, "recovery_s: 'soon' is not a number above 0 and up to 3600"),

@@ -165,8 +165,8 @@ def _check(source: str, value: Any, field: FieldInfo) -> None:
 def _fits(value: Any, kind: Any) -> bool:
     try:
         msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError:
-        return False
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        return False  # the second: a variable of bytes that are no UTF-8, which Python gives us as half characters
     return True
 
 
