@@ -78,6 +78,7 @@ def test_ack_ids_count_from_one() -> None:
         ("sendjson room", "like this: sendjson GROUP JSON"),
         ("sendjson room {", "not JSON: "),
         ("sendjson room {} {}", "not JSON: "),
+        ("sendjson room " + "[" * 2_000, "not JSON: "),
         ("event 9lives", "an event's name is "),
         (f"join {'x' * 1025}", "like this: join GROUP"),
         ("\x1b[2J", "unknown word "),
@@ -199,6 +200,14 @@ def test_ack_is_shown_with_what_it_answers() -> None:
     assert conversation.hear('{"type":"ack","ackId":3,"success":false}') == "* refused: event e: no reason"
 
     assert (conversation.outstanding, conversation.refused) == (0, 2)
+
+
+def test_message_that_is_nested_too_deeply_to_be_read_is_shown_as_it_is() -> None:
+    """Other clients decide what is in there, and must not end ours."""
+    conversation = JsonConversation()
+    deep = '{"type":"message","from":"group","group":"g","dataType":"json","data":' + "[" * 60_000 + "]" * 60_000 + "}"
+
+    assert conversation.hear(deep) == f"* not understood: {deep}"
 
 
 def test_reliable_server_is_told_the_highest_number_once() -> None:

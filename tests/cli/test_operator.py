@@ -89,9 +89,10 @@ def test_refusal_of_the_server_is_one_line_and_exit_code_1(run: Run, server: Sta
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "hubwire: bad hub name\n")
 
 
-def test_refusal_without_a_document_shows_the_status(run: Run, server: StandIn) -> None:
+@pytest.mark.parametrize("body", [b"<html>busy</html>", b'"caf\xe9"', b"[" * 60_000], ids=["HTML", "Latin-1", "deep"])
+def test_refusal_without_a_document_shows_the_status(run: Run, server: StandIn, body: bytes) -> None:
     """Something else may listen there."""
-    server.on_raw("GET", "/control/status", 503, b"<html>busy</html>", "text/html")
+    server.on_raw("GET", "/control/status", 503, body, "text/html")
 
     result = run("status")
 
@@ -101,7 +102,9 @@ def test_refusal_without_a_document_shows_the_status(run: Run, server: StandIn) 
     )
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[1, 2]"])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[1, 2]", b'"caf\xe9"', b"[" * 60_000], ids=["HTML", "list", "Latin-1", "deep"]
+)
 def test_answer_that_is_not_the_expected_one_is_one_line(run: Run, server: StandIn, body: bytes) -> None:
     """Never a traceback, whoever answers."""
     server.on_raw("POST", "/control/url", 200, body)

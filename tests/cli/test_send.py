@@ -89,6 +89,7 @@ def test_exclusions_filter_and_time_to_live_are_query_parameters(run: Run, serve
         (["--all", "--text", "x", "-"], "only one content may be named, not --text and -"),
         (["--all", "--text", "x", "--json", "1"], "only one content may be named, not --text and --json"),
         (["--all", "--json", "{"], "--json is not JSON"),
+        (["--all", "--json", "[" * 2_000], "--json is not JSON"),
         (["--all", "--binary-file", "absent"], "absent"),
         (["--all", "--text", "x", "--ttl", "301"], "--ttl"),
         (["--user", "u", "--text", "x", "--exclude", "c"], "--exclude goes with"),

@@ -28,6 +28,8 @@ _SOCKET: Final = "control.sock"
 _LOCK: Final = "lock"
 _ORIGIN: Final = "http://localhost"
 _TIMEOUT_S: Final = 30.0
+# What the decoder raises for bytes that are no JSON, text that is no UTF-8, and deep nesting.
+_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # `sun_path` holds 108 bytes on Linux and 104 elsewhere, the final NUL included.
 _LONGEST_PATH_BYTES: Final = 103
 # How the TLS library, by its version, calls bytes that are no TLS.
@@ -71,7 +73,7 @@ async def _control(folder: Path, method: str, path: str, document: Mapping[str, 
         return None
     try:
         return msgspec.json.decode(answer)
-    except msgspec.DecodeError as error:
+    except _NOT_JSON as error:
         raise CommandFailed("the server's answer is not JSON; is it a Hubwire server of another version?") from error
 
 
@@ -157,7 +159,7 @@ def _reason(status: int, phrase: str | None, body: bytes) -> str:
     """What the error body of the REST API says; else the bare status."""
     try:
         document = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except _NOT_JSON:
         document = None
     if isinstance(document, dict) and isinstance(message := document.get("message"), str) and message:
         return message

@@ -143,7 +143,7 @@ class JsonConversation:
                 group, text = _addressed(rest, "sendjson GROUP JSON")
                 try:
                     msgspec.json.decode(text)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
                     raise BadLine(f"not JSON: {error}") from error
                 # As it was typed: receivers get the sender's own spelling.
                 return self._publish(group, "json", Raw(text.encode()))
@@ -158,7 +158,7 @@ class JsonConversation:
     def hear(self, payload: str | bytes) -> str | None:
         try:
             frame = _heard.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last is its answer to deep nesting
             return f"* not understood: {_shown(payload)}"
         if frame.sequence_id is not None:
             self._highest = max(self._highest, frame.sequence_id)

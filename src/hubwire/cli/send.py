@@ -158,7 +158,7 @@ def _content(
     if json_text is not None:
         try:
             msgspec.json.decode(json_text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise BadCommandLine(f"--json is not JSON: {error}") from error
         return "application/json", json_text.encode()
     if text is None:
