@@ -1,0 +1,310 @@
+"""
+Tiny servers of groups, one for each protocol that the load generator speaks besides ours: honest ones, and such as
+lose, repeat or swap messages, or are gone all of a sudden.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from socket import SHUT_RDWR
+from typing import Final, Protocol
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
+
+__all__ = ["DIALECTS", "EACH", "Fault", "Room", "room"]
+
+Frame = str | bytes
+
+EACH: Final = 5
+"""A fault strikes the messages whose number this divides."""
+
+_SEQUENCE: Final = slice(9, 17)
+"""Where a payload of the generator holds the message's number, in hexadecimal."""
+
+
+def compact(value: object) -> str:
+    """JSON as servers write it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+class Fault(Enum):
+    """What a server does wrong."""
+
+    NONE = auto()
+    LOSE = auto()
+    REPEAT = auto()
+    SWAP = auto()
+    KEEP_ALL = auto()
+    DIE = auto()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A frame for the client that has spoken."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class Join:
+    group: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    group: str
+    payload: str
+
+
+Said = Reply | Join | Publication
+
+
+class Dialect(Protocol):
+    """One connection's side of a protocol, at the server."""
+
+    def greeting(self) -> Sequence[Frame]: ...
+
+    def take(self, frame: Frame) -> Iterator[Said]: ...
+
+    def message(self, group: str, payload: str) -> Sequence[Frame]:
+        """The frames that carry a message."""
+        ...
+
+
+class Plain:
+    """The messages of Azure's JSON subprotocol on a bare WebSocket, without answers to joins."""
+
+    def greeting(self) -> Sequence[Frame]:
+        return ()
+
+    def take(self, frame: Frame) -> Iterator[Said]:
+        request = json.loads(frame)
+        if request["type"] == "joinGroup":
+            yield Join(request["group"])
+        else:
+            yield Publication(request["group"], request["data"])
+
+    def message(self, group: str, payload: str) -> Sequence[Frame]:
+        return (compact({"type": "message", "from": "group", "group": group, "dataType": "text", "data": payload}),)
+
+
+class Nats:
+    """A stream: the frames in which it comes and goes mean nothing, so each message is cut in two."""
+
+    def __init__(self) -> None:
+        self._stream = b""
+
+    def greeting(self) -> Sequence[Frame]:
+        return (b'INFO {"server_id":"room"}\r\n',)
+
+    def take(self, frame: Frame) -> Iterator[Said]:
+        assert isinstance(frame, bytes)
+        self._stream += frame
+        while b"\r\n" in self._stream:
+            line, rest = self._stream.split(b"\r\n", 1)
+            words = line.decode().split(" ")
+            if words[0] == "PUB":
+                size = int(words[2])
+                if len(rest) < size + 2:
+                    return
+                yield Publication(words[1], rest[:size].decode())
+                rest = rest[size + 2 :]
+            elif words[0] == "SUB":
+                yield Join(words[1])
+            elif words[0] == "PING":
+                yield Reply(b"PONG\r\n")
+            self._stream = rest
+
+    def message(self, group: str, payload: str) -> Sequence[Frame]:
+        whole = f"MSG {group} 1 {len(payload)}\r\n{payload}\r\n".encode()
+        return (b"PING\r\n" + whole[:20], whole[20:])
+
+
+class Centrifugo:
+    """Lines of JSON, several to a frame: here each message comes with a ping behind it, which is to be answered."""
+
+    def greeting(self) -> Sequence[Frame]:
+        return ()
+
+    def take(self, frame: Frame) -> Iterator[Said]:
+        assert isinstance(frame, str)
+        for line in frame.splitlines():
+            command = json.loads(line)
+            if "connect" in command:
+                yield Reply(compact({"id": command["id"], "connect": {"client": "c", "ping": 25, "pong": True}}))
+            elif "subscribe" in command:
+                yield Join(command["subscribe"]["channel"])
+                yield Reply(compact({"id": command["id"], "subscribe": {}}))
+            elif "publish" in command:
+                yield Publication(command["publish"]["channel"], command["publish"]["data"])
+                yield Reply(compact({"id": command["id"], "publish": {}}))
+
+    def message(self, group: str, payload: str) -> Sequence[Frame]:
+        return (compact({"push": {"channel": group, "pub": {"data": payload}}}) + "\n{}",)
+
+
+class SocketIo:
+    """Packets of Socket.IO in such of Engine.IO; the ping before each message is to be answered."""
+
+    def greeting(self) -> Sequence[Frame]:
+        return ('0{"sid":"room","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}',)
+
+    def take(self, frame: Frame) -> Iterator[Said]:
+        assert isinstance(frame, str)
+        if frame == "40":
+            yield Reply('40{"sid":"room"}')
+        elif frame.startswith("42"):
+            name, group, *more = json.loads(frame[2:])
+            yield Join(group) if name == "join" else Publication(group, more[0])
+
+    def message(self, group: str, payload: str) -> Sequence[Frame]:
+        return ("2", f"42{compact(['message', payload])}")
+
+
+class Mqtt:
+    """MQTT 3.1.1 at quality of service 0; a stream, so that each message is cut in two."""
+
+    def __init__(self) -> None:
+        self._stream = b""
+
+    def greeting(self) -> Sequence[Frame]:
+        return ()
+
+    def take(self, frame: Frame) -> Iterator[Said]:
+        assert isinstance(frame, bytes)
+        self._stream += frame
+        while (packet := self._packet()) is not None:
+            head, body = packet
+            if head == 0x10:
+                yield Reply(b"\x20\x02\x00\x00")
+            elif head == 0x82:
+                yield Join(self._topic(body[2:]))
+                yield Reply(b"\x90\x03" + body[:2] + b"\x00")
+            else:
+                topic = self._topic(body)
+                yield Publication(topic, body[2 + len(topic) :].decode())
+
+    def _packet(self) -> tuple[int, bytes] | None:
+        """The next whole packet: its first byte, and what comes behind its length."""
+        length = 0
+        for at, byte in enumerate(self._stream[1:5]):
+            length |= (byte & 0x7F) << 7 * at
+            if byte < 0x80:
+                begin, end = at + 2, at + 2 + length
+                if len(self._stream) < end:
+                    return None
+                head, body = self._stream[0], self._stream[begin:end]
+                self._stream = self._stream[end:]
+                return head, body
+        return None
+
+    @staticmethod
+    def _topic(body: bytes) -> str:
+        return body[2 : 2 + int.from_bytes(body[:2])].decode()
+
+    def message(self, group: str, payload: str) -> Sequence[Frame]:
+        body = len(group).to_bytes(2) + group.encode() + payload.encode()
+        length = bytes([len(body) % 128 | 0x80, len(body) // 128]) if len(body) > 127 else bytes([len(body)])
+        whole = b"\x30" + length + body
+        return (whole[:2], whole[2:])
+
+
+DIALECTS: Final[Mapping[str, type[Dialect]]] = {
+    "plain": Plain,
+    "nats": Nats,
+    "centrifugo": Centrifugo,
+    "socketio": SocketIo,
+    "mqtt": Mqtt,
+}
+"""By the generator's names of the protocols."""
+
+
+class Room:
+    """A server with groups. All that happens in it happens one after the other."""
+
+    def __init__(self, dialect: type[Dialect], fault: Fault) -> None:
+        self.fault = fault
+        self.address = ""
+        self._dialect = dialect
+        self._lock = threading.Lock()
+        self._sockets: set[ServerConnection] = set()
+        self._groups: dict[str, list[ServerConnection]] = {}
+        self._held: list[Publication] = []
+
+    def serve(self, socket: ServerConnection) -> None:
+        """Be there for one client until it is gone."""
+        side = self._dialect()
+        with self._lock:
+            self._sockets.add(socket)
+        try:
+            for frame in side.greeting():
+                socket.send(frame)
+            for frame in socket:
+                for said in side.take(frame):
+                    with self._lock:
+                        self._handle(socket, side, said)
+        except (ConnectionClosed, OSError):
+            pass
+        finally:
+            with self._lock:
+                self._sockets.discard(socket)
+                for members in self._groups.values():
+                    if socket in members:
+                        members.remove(socket)
+
+    def _handle(self, socket: ServerConnection, side: Dialect, said: Said) -> None:
+        match said:
+            case Reply(frame):
+                socket.send(frame)
+            case Join(group):
+                self._groups.setdefault(group, []).append(socket)
+            case Publication():
+                for publication in self._disturb(said):
+                    self._deliver(side, publication)
+
+    def _disturb(self, said: Publication) -> list[Publication]:
+        """What is delivered, and in which order, now that this was published."""
+        held, self._held = self._held, []
+        sequence = int(said.payload[_SEQUENCE], 16)
+        if sequence == 0 or sequence % EACH:
+            return [] if sequence and self.fault is Fault.KEEP_ALL else [said, *held]
+        match self.fault:
+            case Fault.LOSE | Fault.KEEP_ALL:
+                return []
+            case Fault.REPEAT:
+                return [said, said]
+            case Fault.SWAP:
+                self._held = [said]
+                return []
+            case Fault.DIE:
+                for socket in self._sockets:
+                    socket.socket.shutdown(SHUT_RDWR)
+                return []
+            case _:
+                return [said]
+
+    def _deliver(self, side: Dialect, publication: Publication) -> None:
+        for member in self._groups.get(publication.group, ()):
+            for frame in side.message(publication.group, publication.payload):
+                member.send(frame)
+
+
+@contextmanager
+def room(protocol: str, fault: Fault = Fault.NONE) -> Iterator[Room]:
+    """A server on a free port, ended with the block."""
+    there = Room(DIALECTS[protocol], fault)
+    subprotocols = [Subprotocol("mqtt")] if protocol == "mqtt" else None
+    with serve(there.serve, "127.0.0.1", 0, subprotocols=subprotocols, compression=None) as server:
+        there.address = "{}:{}".format(*server.socket.getsockname()[:2])
+        thread = threading.Thread(target=server.serve_forever, name=f"room that speaks {protocol}")
+        thread.start()
+        try:
+            yield there
+        finally:
+            server.shutdown()
+            thread.join()
