@@ -4,6 +4,7 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import click
@@ -52,6 +54,7 @@ def main(
 ) -> None:
     """Measure Hubwire, its peers and bare sockets with the same workloads."""
     workloads = _chosen(short, only, rounds)
+    signal.signal(signal.SIGTERM, _end)
     seed = seed if seed is not None else random.SystemRandom().randrange(10_000)
     if output is None and not short and only is None:
         output = _PAGE
@@ -63,6 +66,11 @@ def main(
         sys.exit(130)
     if strict and any(verdict.state != "reached" for verdict in verdicts):
         sys.exit(1)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Leave as from any other place in the program, so that the servers are ended too."""
+    sys.exit(128 + number)
 
 
 def _chosen(short: bool, only: str | None, rounds: int | None) -> tuple[Workload, ...]:

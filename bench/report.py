@@ -49,8 +49,10 @@ def shown(value: float) -> str:
     size = abs(value)
     if size >= 999_500:
         return f"{value / 1e6:.2f} M"
-    if size >= 9_999.5:
+    if size >= 99_950:
         return f"{value / 1e3:.0f} k"
+    if size >= 9_999.5:
+        return f"{value / 1e3:.1f} k"
     if size >= 99.95:
         return f"{value:,.0f}"
     if size >= 9.995:
@@ -107,7 +109,7 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
     for what in ("lost", "late", "gaps", "duplicates", "errors", "closed", "retries"):
         count = sum(getattr(result, what) for result in results)
         if count:
-            share = f" of {expected:,}" if what in {"lost", "late"} else ""
+            share = f" ({count / expected:.1%})" if expected and what in {"lost", "late"} else ""
             notes.append(f"{what}: {count:,}{share}")
     return notes
 

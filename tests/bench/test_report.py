@@ -48,8 +48,10 @@ def row(found: Measured, label: str) -> dict[str, str]:
         (99.96, "100"),
         (1234, "1,234"),
         (9999.4, "9,999"),
-        (9999.6, "10 k"),
-        (12_345, "12 k"),
+        (9999.6, "10.0 k"),
+        (12_345, "12.3 k"),
+        (99_949, "99.9 k"),
+        (99_951, "100 k"),
         (999_499, "999 k"),
         (999_500, "1.00 M"),
         (4_530_000, "4.53 M"),
@@ -90,7 +92,7 @@ def test_everything_that_went_wrong_is_in_the_notes() -> None:
     """Lost deliveries and failed rounds, beside the figures of the others."""
     cells = row(measured({WS: result(lost=3)}, {WS: result(lost=4)}, {WS: Failed("load: timeout")}), WS)
 
-    assert cells["notes"] == "1 of 3 failed: load: timeout; lost: 7 of 2,000"
+    assert cells["notes"] == "1 of 3 failed: load: timeout; lost: 7 (0.4%)"
     assert cells["CPU µs per delivery"] == "1.00 [1.00–1.00]"
 
 
