@@ -102,7 +102,10 @@ class RecordingSink:
         writes: in order, until it was closed or aborted: later ones are nobody's.
         closed: code and reason of the first close.
         told: called before each write is recorded.
+        direct: a sink that writes down how many frames it was given cannot take the short way.
     """
+
+    direct: Callable[[bytes], object] | None = None
 
     def __init__(self) -> None:
         self.writes: list[Write] = []

@@ -818,6 +818,56 @@ async def test_what_is_sent_to_a_client_that_takes_nothing_waits_in_order_and_is
     assert socket.data[-1] == "5"
 
 
+async def test_short_way_to_the_socket_is_open_only_while_nothing_waits_and_nothing_ends() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    sink = socket.connection.sink
+    assert sink is not None
+    assert sink.direct == socket.transport.write
+
+    socket.transport.limits = (100, 10)
+    socket.transport.stuck = True
+    await server.send("1", "2")
+    assert sink.direct is None
+
+    socket.transport.take()
+    assert sink.direct == socket.transport.write
+    assert socket.data == ["1", "2"]
+
+    sink.close(1000, "")
+    assert sink.direct is None
+
+
+async def test_what_goes_the_short_way_is_counted() -> None:
+    server = Server()
+    sockets = [await server.connect(JSON, groups=["g"]) for _ in range(3)]
+    before = server.house.telemetry.outbound_bytes
+
+    await server.send("1")
+
+    assert server.house.telemetry.outbound_bytes - before == sum(len(socket.transport.writes[0]) for socket in sockets)
+
+
+async def test_client_that_overflowed_is_written_nothing_but_its_close() -> None:
+    """Not even if it takes what waits before it is closed: something in between is lost."""
+    server = Server(buffer_bytes=500)
+    socket = await server.connect(JSON, groups=["g"])
+    socket.transport.limits = (100, 10)
+    socket.transport.stuck = True
+    await server.send("1", "2")
+    sink = socket.connection.sink
+    assert sink is not None
+
+    sink.write(b"\x81\x7e\x01\xf6" + b"x" * 502, 1, None)
+    socket.transport.take()
+    sink.write(b"\x81\x01y", 1, None)
+    assert sink.direct is None
+    await settle()
+
+    assert socket.data == ["1", "2"]
+    assert socket.closed == (1008, "The client is too slow.")
+
+
 async def test_client_that_takes_a_little_is_given_a_little() -> None:
     """The transport may be full again at any time; what waits stays in front of what comes."""
     server = Server(buffer_bytes=100_000)

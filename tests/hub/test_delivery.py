@@ -83,7 +83,9 @@ class House:
 
 
 class CountingCodec:
-    """The plain JSON codec, with a memory of what was prepared."""
+    """The plain JSON codec, with a memory of what was prepared. It asks each session."""
+
+    numbers = True
 
     def __init__(self) -> None:
         self.prepared: list[DataMessage] = []

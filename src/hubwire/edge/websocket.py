@@ -8,7 +8,7 @@ Source: RFC 6455 (sections 4.2.2, 5.5, 7); close codes as in the service's docum
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from websockets.speedups import apply_mask
@@ -73,6 +73,7 @@ class ClientProtocol(asyncio.Protocol):
     One client's socket, and the `Sink` of its connection.
 
     Attributes:
+        direct: see `Sink`.
         last_seen: on the clock of `Liveness`, when the client was last heard.
     """
 
@@ -94,6 +95,7 @@ class ClientProtocol(asyncio.Protocol):
         "_transport",
         "_unread",
         "_why",
+        "direct",
         "last_seen",
     )
 
@@ -114,6 +116,7 @@ class ClientProtocol(asyncio.Protocol):
         self._paused = False
         self._overflown = False
         self._closing = False
+        self.direct: Callable[[bytes], object] | None = transport.write
         self._gone = False
         self._abort_timer: asyncio.TimerHandle | None = None
         self._why = CloseCategory.NORMAL
@@ -299,7 +302,7 @@ class ClientProtocol(asyncio.Protocol):
             # that the client is too slow, and so close it ourselves.
             self._clients.gateway.settle()
         if not self._closing:
-            self._closing = True
+            self._begin_to_close()
             self._drop_outbox()
             self._transport.write(build_frame(CLOSE, b"" if code is None else close_payload(code, "")))
             self._abort_later()
@@ -312,7 +315,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  a reset says no more than its absence
         self._gone = True
-        self._closing = True
+        self._begin_to_close()
         self._drop_outbox()
         self._clients.closed(self)
         self._clients.liveness.forget(self)
@@ -332,7 +335,7 @@ class ClientProtocol(asyncio.Protocol):
     # Out: the sink.
 
     def write(self, data: bytes, frames: int, expires_at: float | None) -> None:  # noqa: ARG002  counted by the hub
-        if self._closing:
+        if self._closing or self._overflown:
             return
         if self._paused:
             self._wait(data, expires_at)
@@ -341,8 +344,6 @@ class ClientProtocol(asyncio.Protocol):
         self._transport.write(data)
 
     def _wait(self, data: bytes, expires_at: float | None) -> None:
-        if self._overflown:
-            return
         outbox = self._outbox
         if outbox is None:
             outbox = self._outbox = Outbox()
@@ -371,9 +372,15 @@ class ClientProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
+        self.direct = None
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._write_waiting()
+        if not (self._paused or self._closing or self._overflown):
+            self.direct = self._transport.write
+
+    def _write_waiting(self) -> None:
         pong, self._pong = self._pong, None
         if pong is not None:
             self.write(pong, 0, None)
@@ -396,7 +403,7 @@ class ClientProtocol(asyncio.Protocol):
     def close(self, code: int, reason: str) -> None:
         if self._closing:
             return
-        self._closing = True
+        self._begin_to_close()
         frame = build_frame(CLOSE, close_payload(code, reason))
         if self._outbox is not None:
             self._outbox.put(frame, None)
@@ -410,8 +417,12 @@ class ClientProtocol(asyncio.Protocol):
         if self._abort_timer is None and not self._gone:
             self._abort_timer = self._clients.loop.call_later(_CLOSE_TIMEOUT_S, self.abort)
 
-    def abort(self) -> None:
+    def _begin_to_close(self) -> None:
         self._closing = True
+        self.direct = None
+
+    def abort(self) -> None:
+        self._begin_to_close()
         self._drop_outbox()
         self._transport.abort()
 

@@ -9,7 +9,7 @@ Order within a connection is the order of the segments. An answer to a client wa
 when it was given: it never overtakes a message that was accepted before it, and never splits a run of messages in two.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from hubwire.hub.connection import Connection
@@ -163,9 +163,11 @@ class Delivery:
         expires_at = segment.expires_at
         holes = segment.holes
         delivered = 0
+        sent_bytes = 0
         # One slot in front of the table: nearly always all receivers speak the same subprotocol.
         codec: Codec | None = None
         batch: Batch | None = None
+        shared: bytes | None = None
         for connection in segment.receivers():
             if connection.codec is not codec:
                 codec = connection.codec
@@ -173,27 +175,31 @@ class Delivery:
                 if batch is None:
                     parts = [codec.prepare(message) for message in segment.messages]
                     batch = batches[codec] = Batch(codec, parts, expires_at)
-            assert batch is not None
-            mine = batch
-            if holes is not None:
-                gaps = holes.get(connection.id)
-                if gaps is not None:
-                    rest = batch.without(gaps)
-                    if rest is None:
-                        continue
-                    mine = rest
-            try:
-                data = connection.session.deliver(mine, now)
-            except QueueOverflow:
-                overflown.append(connection)
-                continue
-            count = len(mine.parts)
+                shared = None if codec.numbers or holes is not None else batch.joined
+            if shared is not None:
+                data, count = shared, len(segment.messages)
+            else:
+                assert batch is not None
+                mine = batch if holes is None else _without(batch, holes.get(connection.id))
+                if mine is None:
+                    continue
+                try:
+                    data = connection.session.deliver(mine, now)
+                except QueueOverflow:
+                    overflown.append(connection)
+                    continue
+                count = len(mine.parts)
             delivered += count
             sink = connection.sink
             if sink is None:
                 continue
             if outbox is None:
-                sink.write(data, count, expires_at)
+                direct = sink.direct
+                if direct is None:
+                    sink.write(data, count, expires_at)
+                else:
+                    direct(data)
+                    sent_bytes += len(data)
             else:
                 writes = outbox.get(connection)
                 if writes is None:
@@ -201,6 +207,7 @@ class Delivery:
                 else:
                     writes.append((data, count, expires_at))
         self._telemetry.outbound_messages += delivered
+        self._telemetry.outbound_bytes += sent_bytes
 
     @staticmethod
     def _write(connection: Connection, data: bytes, frames: int, outbox: _Outbox | None) -> None:
@@ -208,6 +215,10 @@ class Delivery:
             outbox.setdefault(connection, []).append((data, frames, None))
         elif connection.sink is not None:
             connection.sink.write(data, frames, None)
+
+
+def _without(batch: Batch, gaps: Sequence[int] | None) -> Batch | None:
+    return batch if gaps is None else batch.without(gaps)
 
 
 def _empty(connection: Connection, writes: list[_Write]) -> None:

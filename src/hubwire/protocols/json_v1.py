@@ -371,6 +371,8 @@ class JsonCodec:
 
     __slots__ = ()
 
+    numbers: Final = False
+
     def direct(self, message: DirectMessage) -> bytes:
         body = direct_body(message)
         return build_frame(TEXT, body) if body else b""

@@ -40,6 +40,8 @@ class ReliableJsonCodec:
 
     __slots__ = ()
 
+    numbers: Final = True
+
     def direct(self, message: DirectMessage) -> bytes:
         body = direct_body(message)
         return build_frame(TEXT, body) if body else b""

@@ -14,7 +14,16 @@ __all__ = ["Batch", "Codec", "Session", "Unnumbered"]
 
 
 class Codec(Protocol):
-    """Bytes to values and back for one subprotocol. One object for all its clients."""
+    """
+    Bytes to values and back for one subprotocol. One object for all its clients.
+
+    Attributes:
+        numbers: frames differ between clients, and their sessions keep what they deliver. Else `Session.deliver` is
+            `Batch.joined` for everybody, and a fan-out need not ask.
+    """
+
+    @property
+    def numbers(self) -> bool: ...
 
     def direct(self, message: DirectMessage) -> bytes:
         """One whole frame; empty when clients of this codec are never told such a thing (simple ones)."""

@@ -21,6 +21,8 @@ class SimpleCodec:
 
     __slots__ = ()
 
+    numbers: Final = False
+
     def direct(self, message: DirectMessage) -> bytes:  # noqa: ARG002  simple clients are told nothing but payloads
         return b""
 
