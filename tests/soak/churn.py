@@ -194,9 +194,11 @@ class Churn:
     # Clients.
 
     def _arrive_or_leave(self) -> Awaitable[None] | None:
-        if self._chance.random() < (len(self.clients) + self._arriving) / (2 * self._population):
+        if self._chance.random() < len(self.clients) / (2 * self._population):
             self._leave()
             return None
+        if self._arriving > self._population:
+            return None  # the server has enough to do with those who knock already
         self._arriving += 1
         return self._arrive()
 

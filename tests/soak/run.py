@@ -125,14 +125,10 @@ async def run(
     churn.rate = plan.rate or _FIRST_RATE
     probe.begin()
     samples: list[Sample] = []
-    load = asyncio.gather(churn.run(plan.seconds), churn.slow_clients(plan.seconds, plan.slow_every_s))
-    watching = asyncio.create_task(_watch(plan, probe, churn, samples, keep, print_rows))
-    try:
-        await load
-        await watching
-    finally:
-        load.cancel()
-        watching.cancel()
+    async with asyncio.TaskGroup() as together:
+        together.create_task(churn.run(plan.seconds))
+        together.create_task(churn.slow_clients(plan.seconds, plan.slow_every_s))
+        together.create_task(_watch(plan, probe, churn, samples, keep, print_rows))
     await asyncio.wait_for(churn.stop(), _END_S)
     after = await _await_end(probe, before)
     keep(after)
