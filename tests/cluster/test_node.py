@@ -537,6 +537,20 @@ async def test_connection_that_came_back_in_time_is_not_ended_later(house: House
     assert one.why is CloseCategory.NORMAL
 
 
+async def test_connection_outlives_a_time_in_which_nobody_was_let_in(house: House) -> None:
+    """The process stood still: who wanted to come back waits at its door, and gets a moment more."""
+    one, lost = await house.client(kind="reliable"), await house.client(kind="reliable")
+    house.drop(one)
+    house.drop(lost)
+    house.loop.jump(10 * RECOVERY_S)
+    await house.loop.advance(0)
+
+    assert house.resume(one)
+    await house.loop.advance(10)
+    assert (one.alive, lost.alive) == (True, False)
+    assert house.telemetry.retained == 0
+
+
 async def test_connection_that_does_not_come_back_ends_with_the_reason_of_its_drop(house: House) -> None:
     one = await house.client("g", kind="reliable")
     house.drop(one, category=CloseCategory.PING_TIMEOUT)

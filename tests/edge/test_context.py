@@ -5,6 +5,8 @@ import itertools
 import time
 from typing import Any
 
+import pytest
+
 from edge.test_front import GET, WEBSOCKET, Taken, Unread, Waiting, assert_ended, get, post
 from edge.wire import both_loops, echo, eventually, refuse_upgrade, serve
 from hubwire.edge.context import FrontContext
@@ -109,6 +111,22 @@ async def test_many_deadlines_at_once_leave_others_their_turns() -> None:
     assert all(later - earlier <= 200 for earlier, later in itertools.pairwise(seen))
     assert seen[-1] == 1000
     assert patient.expired == 0
+    context.fronts.clear()
+
+
+@both_loops
+async def test_time_in_which_the_process_stood_still_is_not_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came meanwhile is read before anybody is called late."""
+    monkeypatch.setattr("hubwire.edge.context._STOOD_STILL_S", 0.1)
+    context = FrontContext(echo, refuse_upgrade, idle_timeout_s=0.2)
+    front = Slow(time.monotonic() + 0.2)
+    context.add(front)
+    time.sleep(0.5)  # noqa: ASYNC251  nothing else runs, as in a process that is stopped
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert front.expired == 0
+    await eventually(lambda: front.expired == 1)
     context.fronts.clear()
 
 

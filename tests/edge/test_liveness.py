@@ -221,6 +221,24 @@ async def test_time_in_which_the_process_stood_still_is_nobodys_silence(house: H
     assert alive.given_up == []
 
 
+async def test_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_given_up(house: House) -> None:
+    """Timers may go off before the sockets are read."""
+    asked, dead, alive = house.watch(1), house.watch(1), house.watch(1, answers=True)
+    await house.loop.advance(1)
+    assert (len(asked.pinged), len(dead.pinged)) == (1, 1)
+
+    house.loop.jump(10)
+    await house.loop.advance(0)
+    assert (asked.given_up, dead.given_up) == ([], [])
+
+    asked.say()
+    await house.loop.advance(2)
+    assert asked.given_up == []
+    assert len(dead.given_up) == 1
+    await house.loop.advance(5)
+    assert alive.given_up == []
+
+
 async def test_thousands_are_looked_after_some_at_a_time(house: House) -> None:
     """A ping costs a system call, and others want their turn."""
     clients = [house.watch(1) for _ in range(1200)]

@@ -71,3 +71,14 @@ def test_many_whose_time_is_over_come_some_at_a_time() -> None:
     assert waiting.expired(200.0, 2) == connections[:2]
     assert waiting.next_deadline() == 132.0
     assert waiting.expired(200.0, 10) == connections[2:]
+
+
+def test_those_who_could_not_come_back_get_more_time() -> None:
+    waiting, first, second = Waiting(PERIOD_S), connection("reliable"), connection("reliable")
+    waiting.hold(first, 100.0)
+    waiting.hold(second, 110.0)
+    waiting.extend(50.0)
+
+    assert waiting.expired(181.9, 100) == []
+    assert waiting.expired(182.0, 100) == [first]
+    assert waiting.next_deadline() == 192.0

@@ -47,6 +47,8 @@ _SLICE: Final = 200
 """Connections or memberships that change in one go; ending one costs some 20 µs, and others want their turn."""
 
 _ASK_TIMEOUT_S: Final = 5.0
+_STOOD_STILL_S: Final = 2.0
+"""So late is a timer only if the process was stopped, or had no time at all."""
 
 Ending = Callable[[Connection, CloseCategory, int, str], None]
 """Told of every connection that ended for good: category, close code, and the text the client was told."""
@@ -310,10 +312,14 @@ class Node:
         deadline = self._waiting.next_deadline()
         if deadline is not None:
             # A little late is right: all that dropped within this second are then ended in one go.
-            self._sweep = self._loop.call_at(deadline + 1.0, self._end_waiting)
+            self._sweep = self._loop.call_at(deadline + 1.0, self._end_waiting, deadline + 1.0)
 
-    def _end_waiting(self) -> None:
+    def _end_waiting(self, due: float) -> None:
         self._sweep = None
+        late = self._loop.time() - due
+        if late > _STOOD_STILL_S:
+            # This process stood still. Who came back meanwhile was not let in yet, and gets a moment more for that.
+            self._waiting.extend(late + _STOOD_STILL_S)
         for connection in self._waiting.expired(self._loop.time(), _SLICE):
             self._telemetry.retained -= 1
             self._end(connection, connection.why, 1006, "")

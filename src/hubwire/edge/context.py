@@ -36,6 +36,7 @@ Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _SLICE: Final = 200  # fronts ended in one turn: 10,000 at once would silence everybody else for 0.1 s and more
 _HEADS_PER_TURN: Final = 32  # each costs up to 0.15 ms
+_STOOD_STILL_S: Final = 2.0  # so late is a sweep only if the process was stopped, or had no time at all
 _LAST_WORDS_S: Final = 1.0  # for cancelled requests to clean up in
 
 
@@ -126,6 +127,7 @@ class FrontContext:
         self.on_crowded: Callable[[], None] = lambda: None
         self._period_s = min(1.0, max(0.02, min(head_timeout_s, idle_timeout_s) / 4))
         self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_at = 0.0
         self._emptied = asyncio.Event()
         self._second = 0
 
@@ -145,6 +147,7 @@ class FrontContext:
         if self.crowded:
             self.on_crowded()
         if self._sweeper is None:
+            self._sweep_at = time.monotonic()
             self._sweep()
 
     def discard(self, front: Gate) -> None:
@@ -218,9 +221,16 @@ class FrontContext:
         """Expire what is over time, and come again as long as there is anybody."""
         self._dated()
         now = time.monotonic()
-        self._expire([front for front in self.fronts if front.deadline <= now])
+        late = now - self._sweep_at
+        if late > _STOOD_STILL_S:
+            # What came meanwhile is to be read first, and nobody was waited for.
+            for front in self.fronts:
+                front.deadline += late
+        else:
+            self._expire([front for front in self.fronts if front.deadline <= now])
         self._sweeper = None
         if self.fronts:
+            self._sweep_at = now + self._period_s
             self._sweeper = asyncio.get_running_loop().call_later(self._period_s, self._sweep)
 
     def _expire(self, fronts: Sequence[Gate]) -> None:

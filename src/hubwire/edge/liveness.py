@@ -77,10 +77,17 @@ class Liveness:
     def _tick(self) -> None:
         self._timer = None
         time = self._loop.time()
-        self._ran += min(time - self._looked, _LONGEST_TICK_S)
+        passed = time - self._looked
+        stood_still = passed > _LONGEST_TICK_S
+        if stood_still:
+            # The answers that came meanwhile may not be read yet. Who is due is judged by what was heard before.
+            self._look()
+            passed = _TICK_S
+        self._ran += passed
         self._looked = time
         self.now = int(self._ran)
-        self._look()
+        if not stood_still:
+            self._look()
         if self._when:
             self._timer = self._loop.call_later(_TICK_S, self._tick)
 

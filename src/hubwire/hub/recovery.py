@@ -35,6 +35,11 @@ class Waiting:
         """It came back or was ended. False if it was not waiting."""
         return self._deadlines.pop(connection, None) is not None
 
+    def extend(self, seconds: float) -> None:
+        """Let all wait longer: nobody could come back for so long."""
+        for connection in self._deadlines:
+            self._deadlines[connection] += seconds
+
     def next_deadline(self) -> float | None:
         """When the first wait is over; None if nobody waits."""
         return next(iter(self._deadlines.values()), None)

@@ -4,7 +4,8 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final, NamedTuple
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
 
 from hubwire.rest.faults import BodyLate, BodyTooLarge
 from hubwire.rest.query import QueryString
@@ -22,6 +23,50 @@ _PRINTABLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 # So many times the allowed size is read and thrown away before an over-long body is answered. Many clients read nothing
 # before they have sent everything, and would see a reset instead of the reason.
 _DRAINED_LIMITS: Final = 8
+
+_STOOD_STILL_S: Final = 2.0
+"""So late is a timer only if the process was stopped, or had no time at all."""
+
+
+class _Patience:
+    """
+    Raises TimeoutError inside of its context when it was not renewed for `idle_s`.
+
+    Time in which the process stood still does not count: what came meanwhile is to be read first.
+    """
+
+    __slots__ = ("_due", "_idle_s", "_limit", "_loop", "_timer")
+
+    def __init__(self, idle_s: float) -> None:
+        self._idle_s = idle_s
+        self._loop = asyncio.get_running_loop()
+        self._limit = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+    def renew(self) -> None:
+        self._timer.cancel()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._due = self._loop.time() + self._idle_s
+        self._timer = self._loop.call_at(self._due, self._end)
+
+    def _end(self) -> None:
+        now = self._loop.time()
+        if now - self._due > _STOOD_STILL_S:
+            self._begin()
+        else:
+            self._limit.reschedule(now)
 
 
 class Caller(NamedTuple):
@@ -153,9 +198,8 @@ class Call:
 
     async def _gather(self, declared: int | None) -> bytes:
         """All of the body as far as it is within the limit. Raises TimeoutError when the next part is late."""
-        loop = asyncio.get_running_loop()
         parts: list[bytes] = []
-        async with asyncio.timeout(self._idle_s) as deadline, aclosing(self._parts()) as stream:
+        async with _Patience(self._idle_s) as patience, aclosing(self._parts()) as stream:
             async for part in stream:
                 self.read_bytes += len(part)
                 if self.read_bytes > self._limit_bytes * _DRAINED_LIMITS:
@@ -166,7 +210,7 @@ class Call:
                     parts.append(part)
                 # Most bodies come in one part of the announced length; they need no second timer.
                 if self.read_bytes != declared:
-                    deadline.reschedule(loop.time() + self._idle_s)
+                    patience.renew()
         return b"".join(parts)
 
     @property
