@@ -90,9 +90,11 @@ static bool add_children(struct server *server)
 void server_find(struct server *server)
 {
     for (size_t i = 0; i < server->root_count; i++) {
+        bool before = known(server, server->roots[i]);
+
         if (!runs(server->roots[i]))
-            fail("the server's process %d does not run", (int)server->roots[i]);
-        if (!known(server, server->roots[i]))
+            fail("the server's process %d does not run%s", (int)server->roots[i], before ? " any more" : "");
+        if (!before)
             server->processes[server->process_count++] = server->roots[i];
     }
     if (server->root_count)
@@ -147,24 +149,16 @@ static uint64_t process_cpu_ns(pid_t process)
     return coarse > exact + NS_PER_S / 50 ? coarse : exact;
 }
 
-uint64_t server_cpu_ns(struct server *server)
+uint64_t server_cpu_ns(const struct server *server, size_t first)
 {
     uint64_t total = 0;
-    size_t before = server->process_count;
 
-    /* First those that are known, because the search for new ones takes milliseconds in which they go on. */
-    for (size_t i = 0; i < before; i++)
-        total += process_cpu_ns(server->processes[i]);
-    for (size_t i = 0; i < server->root_count; i++)
-        if (!runs(server->roots[i]))
-            fail("the server's process %d ended during the run", (int)server->roots[i]);
-    server_find(server);
-    for (size_t i = before; i < server->process_count; i++)
+    for (size_t i = first; i < server->process_count; i++)
         total += process_cpu_ns(server->processes[i]);
     return total;
 }
 
-void server_forget_peak(struct server *server)
+void server_forget_peak(const struct server *server)
 {
     for (size_t i = 0; i < server->process_count; i++) {
         char path[64];
@@ -186,7 +180,7 @@ static uint64_t field_kib(const char *text, const char *name)
     return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-struct server_memory server_memory(struct server *server)
+struct server_memory server_memory(const struct server *server)
 {
     struct server_memory memory = {0};
 

@@ -22,15 +22,15 @@ struct server_memory {
     uint64_t peak_kib;
 };
 
-/* Find the descendants of the roots. Ends the run if a root is not there. */
+/* Look for descendants of the roots that are not known yet; takes milliseconds. Ends the run if a root does not run. */
 void server_find(struct server *server);
 
-/* CPU time of the whole tree since each of its processes began. Ends the run if a root has ended. */
-uint64_t server_cpu_ns(struct server *server);
+/* CPU time of the known processes from the `first` on, since each began; one that has ended counts no more. */
+uint64_t server_cpu_ns(const struct server *server, size_t first);
 
 /* Let the peak of memory begin again at what is resident now. */
-void server_forget_peak(struct server *server);
+void server_forget_peak(const struct server *server);
 
-struct server_memory server_memory(struct server *server);
+struct server_memory server_memory(const struct server *server);
 
 #endif

@@ -257,6 +257,7 @@ void run_calls(struct options *options)
 {
     static struct calls calls;
     static struct measurement measurement;
+    struct tally tally;
     struct audience *audience = &calls.audience;
 
     if (options->members && !options->protocol->confirms_joins)
@@ -276,17 +277,11 @@ void run_calls(struct options *options)
     limit_phase("calling");
     begin(&calls);
     run_until(&calls, calls.began_ns + ns_of(options->warmup_s));
-    measurement_begin(&measurement);
-    audience->measured_from_ns = measurement.began_ns;
+    tally_begin(&tally, &calls.sending, &measurement);
     uint64_t answered = calls.answered;
-    uint64_t delivered = audience->delivered;
-    uint64_t expected = audience->expected;
-    uint64_t carried = expected - delivered;
     run_until(&calls, measurement.began_ns + ns_of(options->duration_s));
     answered = calls.answered - answered;
-    delivered = audience->delivered - delivered;
-    expected = audience->expected - expected;
-    measurement_end(&measurement);
+    tally_end(&tally, &calls.sending, &measurement);
     uint64_t late = drain(&calls);
 
     if (!calls.answered)
@@ -297,9 +292,9 @@ void run_calls(struct options *options)
     result_number("seconds", measured_s(&measurement));
     result_count("connections", options->members);
     result_rate("calls", answered, &measurement);
-    result_count("carried", carried);
-    result_count("expected", expected);
-    result_rate("deliveries", delivered, &measurement);
+    result_count("carried", tally.carried);
+    result_count("expected", tally.expected);
+    result_rate("deliveries", tally.delivered, &measurement);
     result_count("late", late);
     result_count("callers_cut", calls.cut);
     audience_result(audience);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -46,13 +45,11 @@ int child_start(void)
 
 void child_await(int child, const atomic_bool *flag)
 {
-    const struct timespec pause = {.tv_nsec = (long)NS_PER_MS};
-
     while (!atomic_load(flag)) {
         /* The signal tells of one child when several end at once. */
         if (waitpid(child, NULL, WNOHANG) == child && !atomic_load(flag))
             exit(1);
-        nanosleep(&pause, NULL);
+        sleep_ns(NS_PER_MS);
     }
 }
 

@@ -237,6 +237,12 @@ void clients_open(struct client *list, uint32_t at_once)
     }
 }
 
+void client_ignore(struct client *client, const char *marker)
+{
+    (void)client;
+    (void)marker;
+}
+
 void client_lost(struct client *client, const char *why)
 {
     static const char *const when[] = {

@@ -34,7 +34,7 @@ struct client_events {
     void (*upgraded)(struct client *client);
     /* All joins are confirmed, if the protocol confirms them; may be NULL. */
     void (*ready)(struct client *client);
-    /* A message came; `marker` is the text of its marker. May be NULL if none is expected. */
+    /* A message came; `marker` is the text of its marker. */
     void (*delivered)(struct client *client, const char *marker);
     /* The connection was lost or refused; `client->phase` is still the one in which that happened. */
     void (*closed)(struct client *client, const char *why);
@@ -78,6 +78,9 @@ void clients_open(struct client *list, uint32_t at_once);
 
 /* Clients of this process that are on their way to ready. */
 uint32_t clients_opening(void);
+
+/* The event `delivered` of whoever does not care. */
+void client_ignore(struct client *client, const char *marker);
 
 /* The event `closed` of whoever cannot do without the client: it ends the run. */
 void client_lost(struct client *client, const char *why);

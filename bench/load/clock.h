@@ -2,6 +2,7 @@
 #ifndef LOAD_CLOCK_H
 #define LOAD_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -30,6 +31,19 @@ static inline uint64_t own_cpu_ns(void)
 static inline uint64_t ns_of(double seconds)
 {
     return (uint64_t)(seconds * 1e9);
+}
+
+/* The same for the system's calls. */
+static inline struct timespec timespec_of(uint64_t duration_ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(duration_ns / NS_PER_S), .tv_nsec = (long)(duration_ns % NS_PER_S)};
+}
+
+static inline void sleep_ns(uint64_t duration_ns)
+{
+    struct timespec time = timespec_of(duration_ns);
+
+    nanosleep(&time, NULL);
 }
 
 #endif

@@ -49,12 +49,6 @@ static void lose(struct client *client, const char *why)
     rush.again = client;
 }
 
-static void ignore(struct client *client, const char *marker)
-{
-    (void)client;
-    (void)marker;
-}
-
 static void try_again(void)
 {
     struct client *client = rush.again;
@@ -93,7 +87,7 @@ static void await_all(uint32_t count)
 
 void run_connect(struct options *options)
 {
-    static const struct client_events events = {.upgraded = upgraded, .delivered = ignore, .closed = lose};
+    static const struct client_events events = {.upgraded = upgraded, .delivered = client_ignore, .closed = lose};
     static struct measurement measurement;
     uint32_t count = options->connections;
     struct client *clients = allocate(count, sizeof *clients);

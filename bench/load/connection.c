@@ -204,10 +204,7 @@ static void keep_rest(struct connection *connection, const char *rest, size_t le
     if (length == read_capacity)
         fail("a message from the server is larger than %zu bytes", read_capacity);
     unread->length = 0;
-    if (length)
-        bytes_append(unread, rest, length);
-    else if (unread->capacity)
-        bytes_free(unread);
+    bytes_append(unread, rest, length);
 }
 
 static void handle_readable(struct connection *connection)
@@ -237,7 +234,7 @@ static void handle_readable(struct connection *connection)
 void loop_turn(uint64_t timeout_ns)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
-    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S), .tv_nsec = (long)(timeout_ns % NS_PER_S)};
+    struct timespec timeout = timespec_of(timeout_ns);
     int count = epoll_pwait2(epoll, events, EVENTS_AT_ONCE, &timeout, NULL);
 
     if (count < 0 && errno != EINTR)
@@ -260,4 +257,12 @@ void loop_turn(uint64_t timeout_ns)
         else if (happened & (EPOLLHUP | EPOLLERR))
             end(connection, "the server cut the connection");
     }
+}
+
+void loop_until(uint64_t end_ns)
+{
+    uint64_t now;
+
+    while ((now = now_ns()) < end_ns)
+        loop_turn(end_ns - now);
 }

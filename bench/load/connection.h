@@ -59,6 +59,9 @@ void loop_begin(size_t largest_bytes);
 /* Wait up to `timeout_ns` for something to happen and handle it, for at most about a millisecond's worth. */
 void loop_turn(uint64_t timeout_ns);
 
+/* Handle what happens until a time. */
+void loop_until(uint64_t end_ns);
+
 /*
  * Begin to connect. `ordinal` counts connections: it spreads them over several source addresses of a loopback target,
  * each of which has some 28,000 ports. A failure, even an immediate one, is told by the event `ended`.

@@ -9,16 +9,6 @@
 #include "modes.h"
 #include "websocket.h"
 
-#define TURN_NS (100 * NS_PER_MS)
-
-static void run_until(uint64_t end_ns)
-{
-    uint64_t now;
-
-    while ((now = now_ns()) < end_ns)
-        loop_turn(end_ns - now < TURN_NS ? end_ns - now : TURN_NS);
-}
-
 static uint32_t idle_count, idle_closed;
 static char first_loss[256];
 
@@ -32,15 +22,9 @@ static void lose(struct client *client, const char *why)
         fail("all %u connections were lost, first: %s", idle_count, first_loss);
 }
 
-static void ignore(struct client *client, const char *marker)
-{
-    (void)client;
-    (void)marker;
-}
-
 void run_idle(struct options *options)
 {
-    static const struct client_events events = {.delivered = ignore, .closed = lose};
+    static const struct client_events events = {.delivered = client_ignore, .closed = lose};
     static struct measurement measurement;
     struct target target;
     struct client *clients = allocate(options->connections, sizeof *clients);
@@ -62,7 +46,7 @@ void run_idle(struct options *options)
 
     limit_phase("settling");
     measurement_begin(&measurement);
-    run_until(measurement.began_ns + ns_of(options->settle_s));
+    loop_until(measurement.began_ns + ns_of(options->settle_s));
     measurement_end(&measurement);
     if (idle_closed)
         notice("%u connections were lost, first: %s", idle_closed, first_loss);
@@ -156,10 +140,10 @@ void run_churn(struct options *options)
         visitors[i].churn = &churn;
         come(&visitors[i]);
     }
-    run_until(now_ns() + ns_of(options->warmup_s));
+    loop_until(now_ns() + ns_of(options->warmup_s));
     measurement_begin(&measurement);
     uint64_t handshakes = churn.handshakes;
-    run_until(measurement.began_ns + ns_of(options->duration_s));
+    loop_until(measurement.began_ns + ns_of(options->duration_s));
     handshakes = churn.handshakes - handshakes;
     measurement_end(&measurement);
     if (!handshakes)

@@ -1,5 +1,4 @@
 #include <stdatomic.h>
-#include <time.h>
 
 #include "audience.h"
 #include "child.h"
@@ -30,27 +29,20 @@ static void hold_members(const struct options *options, atomic_bool *ready)
         loop_turn(NS_PER_S);
 }
 
-static void sleep_ns(uint64_t duration_ns)
-{
-    struct timespec time = {.tv_sec = (time_t)(duration_ns / NS_PER_S), .tv_nsec = (long)(duration_ns % NS_PER_S)};
-
-    nanosleep(&time, NULL);
-}
-
 /* The share of a core that the server uses over some time. */
-static double server_share(struct server *server, uint64_t duration_ns)
+static double server_share(const struct server *server, uint64_t duration_ns)
 {
-    uint64_t cpu_ns = server_cpu_ns(server);
+    uint64_t cpu_ns = server_cpu_ns(server, 0);
     uint64_t began_ns = now_ns();
 
     sleep_ns(duration_ns);
     /* Never less than before, unless one of its processes has ended meanwhile. */
-    double used_ns = (double)server_cpu_ns(server) - (double)cpu_ns;
+    double used_ns = (double)server_cpu_ns(server, 0) - (double)cpu_ns;
     return used_ns / (double)(now_ns() - began_ns);
 }
 
 /* Returns when it began to be quiet. */
-static uint64_t await_quiet(struct server *server, double baseline)
+static uint64_t await_quiet(const struct server *server, double baseline)
 {
     uint64_t since_ns;
 
@@ -87,8 +79,8 @@ void run_disconnect(struct options *options)
     uint64_t quiet_ns = await_quiet(&options->server, baseline);
     measurement_end(&measurement);
     double probe_cpu_ns = baseline * (double)(measurement.ended_ns - measurement.began_ns);
-    double server_cpu_ns = (double)measurement.server_cpu_ns - probe_cpu_ns;
-    measurement.server_cpu_ns = server_cpu_ns > 0 ? (uint64_t)server_cpu_ns : 0;
+    double crowd_cpu_ns = (double)measurement.server_cpu_ns - probe_cpu_ns;
+    measurement.server_cpu_ns = crowd_cpu_ns > 0 ? (uint64_t)crowd_cpu_ns : 0;
     measurement.ended_ns = quiet_ns;
 
     limit_phase("stopping the probe");

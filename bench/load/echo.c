@@ -5,8 +5,6 @@
 #include "modes.h"
 #include "sending.h"
 
-#define TURN_NS (100 * NS_PER_MS)
-
 struct echo {
     /* First, so that a pointer to the one is a pointer to the other. */
     struct audience audience;
@@ -36,18 +34,11 @@ static struct client *owner(struct audience *audience, uint32_t group)
     return &audience->members[group].client;
 }
 
-static void run_until(uint64_t end_ns)
-{
-    uint64_t now;
-
-    while ((now = now_ns()) < end_ns)
-        loop_turn(end_ns - now < TURN_NS ? end_ns - now : TURN_NS);
-}
-
 void run_echo(struct options *options)
 {
     static struct echo echo;
     static struct measurement measurement;
+    struct tally tally;
     struct target target;
     struct audience *audience = &echo.audience;
     uint32_t count = options->connections;
@@ -72,18 +63,11 @@ void run_echo(struct options *options)
         send_next(&audience->members[i]);
         connection_flush(&audience->members[i].client.connection);
     }
-    run_until(now_ns() + ns_of(options->warmup_s));
+    loop_until(now_ns() + ns_of(options->warmup_s));
 
-    measurement_begin(&measurement);
-    audience->measured_from_ns = measurement.began_ns;
-    uint64_t sent = echo.sending.sent;
-    uint64_t delivered = audience->delivered;
-    uint64_t carried = audience->expected - delivered;
-    run_until(measurement.began_ns + ns_of(options->duration_s));
-    sent = echo.sending.sent - sent;
-    delivered = audience->delivered - delivered;
-    measurement_end(&measurement);
-
+    tally_begin(&tally, &echo.sending, &measurement);
+    loop_until(measurement.began_ns + ns_of(options->duration_s));
+    tally_end(&tally, &echo.sending, &measurement);
     echo.over = true;
     uint64_t late = sending_drain(&echo.sending);
     if (!audience->delivered)
@@ -92,13 +76,13 @@ void run_echo(struct options *options)
     result_begin(options->mode, options->protocol->name);
     result_number("seconds", measured_s(&measurement));
     result_count("connections", count);
-    result_count("sent", sent);
-    result_count("carried", carried);
-    result_count("expected", sent);
-    result_rate("deliveries", delivered, &measurement);
+    result_count("sent", tally.sent);
+    result_count("carried", tally.carried);
+    result_count("expected", tally.expected);
+    result_rate("deliveries", tally.delivered, &measurement);
     result_count("late", late);
     audience_result(audience);
-    result_use(&measurement, "cpu_us_per_delivery", delivered);
+    result_use(&measurement, "cpu_us_per_delivery", tally.delivered);
     result_latency("latency_us", &audience->latency);
     result_end();
 }

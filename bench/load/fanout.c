@@ -170,12 +170,6 @@ static struct client *first_publisher(struct audience *audience, uint32_t group)
     return &fanout_of(audience)->publishers[0];
 }
 
-static void ignore(struct client *client, const char *marker)
-{
-    (void)client;
-    (void)marker;
-}
-
 /* They may well be cut; not all of it can be seen, since what the server says last stands behind what is not read. */
 static void lose_idle_reader(struct client *client, const char *why)
 {
@@ -191,9 +185,9 @@ static void stop_reading(struct client *client)
 /* Make the publishers and the members that never read, and put them before the members in the list to open. */
 static struct client *make_others(struct fanout *fanout, const struct target *target)
 {
-    static const struct client_events publisher_events = {.delivered = ignore, .closed = client_lost};
+    static const struct client_events publisher_events = {.delivered = client_ignore, .closed = client_lost};
     static const struct client_events idle_reader_events = {
-        .ready = stop_reading, .delivered = ignore, .closed = lose_idle_reader};
+        .ready = stop_reading, .delivered = client_ignore, .closed = lose_idle_reader};
     const struct options *options = fanout->options;
     struct client *list = &fanout->audience.members[0].client;
 
@@ -253,6 +247,7 @@ void run_fanout(struct options *options)
 {
     static struct fanout fanout;
     static struct measurement measurement;
+    struct tally tally;
     struct target target;
     struct audience *audience = &fanout.audience;
 
@@ -273,18 +268,9 @@ void run_fanout(struct options *options)
     fanout.began_ns = now_ns();
     run_until(&fanout, fanout.began_ns + ns_of(options->warmup_s));
 
-    measurement_begin(&measurement);
-    audience->measured_from_ns = measurement.began_ns;
-    uint64_t sent = fanout.sending.sent;
-    uint64_t expected = audience->expected;
-    uint64_t delivered = audience->delivered;
-    uint64_t carried = expected - delivered;
+    tally_begin(&tally, &fanout.sending, &measurement);
     run_until(&fanout, measurement.began_ns + ns_of(options->duration_s));
-    sent = fanout.sending.sent - sent;
-    expected = audience->expected - expected;
-    delivered = audience->delivered - delivered;
-    measurement_end(&measurement);
-
+    tally_end(&tally, &fanout.sending, &measurement);
     uint64_t late = sending_drain(&fanout.sending);
     if (!audience->delivered)
         fail("of %llu messages none was delivered", (unsigned long long)fanout.sending.sent);
@@ -293,13 +279,13 @@ void run_fanout(struct options *options)
     result_number("seconds", measured_s(&measurement));
     result_count("connections", options->members);
     result_count("publishers", options->publishers);
-    result_count("sent", sent);
-    result_count("carried", carried);
-    result_count("expected", expected);
-    result_rate("deliveries", delivered, &measurement);
+    result_count("sent", tally.sent);
+    result_count("carried", tally.carried);
+    result_count("expected", tally.expected);
+    result_rate("deliveries", tally.delivered, &measurement);
     result_count("late", late);
     audience_result(audience);
-    result_use(&measurement, "cpu_us_per_delivery", delivered);
+    result_use(&measurement, "cpu_us_per_delivery", tally.delivered);
     result_latency("latency_us", &audience->latency);
     result_end();
 }

@@ -2,13 +2,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -85,13 +83,6 @@ static void read_forever(const struct pairs *pairs, _Atomic uint64_t *bytes_read
                 atomic_fetch_add_explicit(bytes_read, (uint64_t)length, memory_order_relaxed);
         }
     }
-}
-
-static void sleep_ns(uint64_t duration_ns)
-{
-    struct timespec time = {.tv_sec = (time_t)(duration_ns / NS_PER_S), .tv_nsec = (long)(duration_ns % NS_PER_S)};
-
-    nanosleep(&time, NULL);
 }
 
 static void send_round(const struct pairs *pairs, const char *payload, uint32_t size)

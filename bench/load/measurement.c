@@ -15,21 +15,27 @@ void measurement_prepare(struct measurement *measurement, struct server *server)
 
 void measurement_begin(struct measurement *measurement)
 {
-    measurement->server_cpu_ns = server_cpu_ns(measurement->server);
+    server_find(measurement->server);
+    measurement->server_cpu_ns = server_cpu_ns(measurement->server, 0);
     measurement->own_cpu_ns = own_cpu_ns();
     measurement->began_ns = now_ns();
 }
 
 void measurement_end(struct measurement *measurement)
 {
-    uint64_t server_cpu = server_cpu_ns(measurement->server);
+    struct server *server = measurement->server;
+    uint64_t server_cpu = server_cpu_ns(server, 0);
+    size_t known = server->process_count;
 
     measurement->ended_ns = now_ns();
     measurement->own_cpu_ns = own_cpu_ns() - measurement->own_cpu_ns;
+    /* What began meanwhile belongs to it; looked for when all else is read, because that takes its time. */
+    server_find(server);
+    server_cpu += server_cpu_ns(server, known);
     /* Less than before, if a process of the server has ended and taken its share along. */
     measurement->server_cpu_ns =
         server_cpu > measurement->server_cpu_ns ? server_cpu - measurement->server_cpu_ns : 0;
-    measurement->after = server_memory(measurement->server);
+    measurement->after = server_memory(server);
 }
 
 double measured_s(const struct measurement *measurement)

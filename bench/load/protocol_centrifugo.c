@@ -1,4 +1,4 @@
-/* The bidirectional protocol of Centrifugo in JSON: commands, replies and pushes, each a line; a frame may hold many. */
+/* The bidirectional protocol of Centrifugo in JSON: commands, replies and pushes, a line each, many to a frame. */
 #define _GNU_SOURCE
 #include "protocol_presets.h"
 

@@ -95,7 +95,9 @@ static void take_packet(struct client *client, uint8_t head, const char *body, s
     } else if (head == SUBACK && length == 3 && (uint8_t)body[2] < 0x80) {
         client_joined(client, 1);
     } else if (head == CONNACK || head == SUBACK) {
-        snprintf(why, sizeof why, "%s %d", head == CONNACK ? "CONNACK" : "SUBACK", length ? (uint8_t)body[length - 1] : -1);
+        int code = length ? (uint8_t)body[length - 1] : -1;
+
+        snprintf(why, sizeof why, "%s %d", head == CONNACK ? "CONNACK" : "SUBACK", code);
         client_refused(client, why, strlen(why));
     }
 }

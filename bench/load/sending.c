@@ -70,6 +70,26 @@ void sending_probe(struct sending *sending, struct client *(*publisher_of)(struc
     }
 }
 
+void tally_begin(struct tally *tally, struct sending *sending, struct measurement *measurement)
+{
+    struct audience *audience = sending->audience;
+
+    measurement_begin(measurement);
+    audience->measured_from_ns = measurement->began_ns;
+    tally->sent = sending->sent;
+    tally->expected = audience->expected;
+    tally->delivered = audience->delivered;
+    tally->carried = audience->expected - audience->delivered;
+}
+
+void tally_end(struct tally *tally, struct sending *sending, struct measurement *measurement)
+{
+    tally->sent = sending->sent - tally->sent;
+    tally->expected = sending->audience->expected - tally->expected;
+    tally->delivered = sending->audience->delivered - tally->delivered;
+    measurement_end(measurement);
+}
+
 uint64_t sending_drain(struct sending *sending)
 {
     struct audience *audience = sending->audience;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "audience.h"
+#include "measurement.h"
 
 struct sending {
     struct audience *audience;
@@ -13,6 +14,13 @@ struct sending {
     /* The last number of publisher p in group g: sequences[p * groups + g]. */
     uint32_t *sequences;
     uint64_t sent;
+};
+
+/* Of the measured time: messages sent, deliveries that these are to lead to, and deliveries. */
+struct tally {
+    uint64_t sent, expected, delivered;
+    /* Deliveries under way when it began. */
+    uint64_t carried;
 };
 
 void sending_make(struct sending *sending, struct audience *audience, uint32_t size);
@@ -34,6 +42,10 @@ void sending_publish(struct sending *sending, struct client *client, struct mark
  * `publisher_of` is the client that may send to a group. Ends the run if that takes longer than ten seconds.
  */
 void sending_probe(struct sending *sending, struct client *(*publisher_of)(struct audience *audience, uint32_t group));
+
+/* Begin and end the measured time. */
+void tally_begin(struct tally *tally, struct sending *sending, struct measurement *measurement);
+void tally_end(struct tally *tally, struct sending *sending, struct measurement *measurement);
 
 /* Wait for what is in flight: ten seconds, or two in which nothing came. Returns how much did come. */
 uint64_t sending_drain(struct sending *sending);

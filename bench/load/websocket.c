@@ -69,7 +69,9 @@ size_t websocket_answer(const char *bytes, size_t length, const char *subprotoco
         return head_length;
     }
     const char *chosen = header(head, "Sec-WebSocket-Protocol", &chosen_length);
-    if (subprotocol && (!chosen || chosen_length != strlen(subprotocol) || memcmp(chosen, subprotocol, chosen_length))) {
+    bool as_asked = chosen && subprotocol && chosen_length == strlen(subprotocol) &&
+                    !memcmp(chosen, subprotocol, chosen_length);
+    if (subprotocol && !as_asked) {
         snprintf(words, sizeof words, "the server did not accept the subprotocol %s", subprotocol);
         *fault = words;
     }
