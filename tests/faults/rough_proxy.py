@@ -157,17 +157,26 @@ class RoughProxy:
     """
 
     def __init__(
-        self, host: str, port: int, seed: str, *, kinds: Sequence[Kind] = KINDS, frames: tuple[int, int] = (4, 120)
+        self,
+        host: str,
+        port: int,
+        seed: str,
+        *,
+        kinds: Sequence[Kind] = KINDS,
+        frames: tuple[int, int] = (8, 250),
+        hears: int = 8,
     ) -> None:
         """
         Args:
             seed: of all that happens here.
             frames: least and most frames before a connection breaks that was not broken at its beginning.
+            hears: so many frames more than it says does the client hear.
         """
         self._upstream = (host, port)
         self._random = random.Random(seed)
         self._kinds = kinds
         self._frames = frames
+        self._hears = hears
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._young = 0
@@ -212,18 +221,27 @@ class RoughProxy:
         beginning would never get on, so after two such ones comes one that lasts.
         """
         draw = self._random
-        kind = draw.choice(self._kinds)
-        hold_s, orderly = draw.uniform(0.01, 0.25), draw.random() < 0.5
-        down, unit, share = draw.random() < 0.7, draw.randint(*self._frames), draw.choice([1.0, draw.random()])
         young = draw.choice([None, None, (False, 0), (True, 0), (True, 1), (True, 1), (True, 2), (True, 3)])
         if self.calm:
             return None
         if young is None or self._young == 2:
             self._young = 0
-            # A client says less than it hears.
-            return _Fate(kind, down, unit if down else unit // 8 + 1, share, hold_s, orderly)
+            return self._later(0, 0)
         self._young += 1
-        return _Fate(kind, *young, share, hold_s, orderly)
+        return self._later(0, 0)._replace(down=young[0], unit=young[1])
+
+    def _later(self, up: int, down: int) -> _Fate:
+        """What will happen to a connection some time after so many frames in each direction."""
+        draw = self._random
+        is_down, frames = draw.random() < 0.7, draw.randint(*self._frames)
+        return _Fate(
+            kind=draw.choice(self._kinds),
+            down=is_down,
+            unit=down + frames if is_down else up + frames // self._hears + 1,
+            share=draw.choice([1.0, draw.random()]),
+            hold_s=draw.uniform(0.01, 0.25),
+            orderly=draw.random() < 0.5,
+        )
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(step)
@@ -321,6 +339,9 @@ class RoughProxy:
                 link.up.open = link.down.open = False
                 await asyncio.sleep(fate.hold_s)
                 if fate.orderly:
+                    if not self.calm:
+                        link.fate = self._later(len(link.up.ends), len(link.down.ends))
+                    link.struck = self.calm
                     await self._release(link, link.up)
                     await self._release(link, link.down)
                 else:

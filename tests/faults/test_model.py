@@ -41,6 +41,7 @@ from journeys.seeds import seeds
 
 QUEUE: Final = 20
 STEPS: Final = 3000
+PAGES: Final = 50
 OFFERS: Final = {"json": (JSON,), "reliable": (RELIABLE,), "simple": ()}
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 
@@ -266,9 +267,10 @@ class Premises:
         return Answer(response.status, dict(response.getheaders()), response.read())
 
     def _list(self, listing: Listing) -> list[Any]:
-        pages = []
+        pages: list[Any] = []
         where: str | None = listing_target(listing, self._hub)
         while where is not None:
+            assert len(pages) < PAGES, "the list does not end"
             answer = self._request("GET", where.removeprefix(self._server.endpoint))
             assert answer.status == 200, answer.body
             page = answer.json()

@@ -48,6 +48,7 @@ from rest.asgi import ENDPOINT, FakeCatalog, Reply, request
 
 QUEUE: Final = 20
 STEPS: Final = 1000
+PAGES: Final = 50
 OFFERS: Final = {"json": (JSON,), "reliable": (RELIABLE,), "simple": ()}
 EXAMPLES: Final = os.environ.get("HUBWIRE_MODEL_EXAMPLES")
 
@@ -208,9 +209,10 @@ class Premises:
         return reply
 
     async def _list(self, listing: Listing) -> list[Any]:
-        pages = []
+        pages: list[Any] = []
         where: str | None = listing_target(listing, HUB.hub)
         while where is not None:
+            assert len(pages) < PAGES, "the list does not end"
             reply = await self._request("GET", where.removeprefix(ENDPOINT))
             assert reply.status == 200, reply.body
             pages.append(reply.json["value"])
