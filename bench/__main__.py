@@ -1,5 +1,6 @@
 """`python -m bench`: measure, print the tables, write the page."""
 
+import math
 import os
 import random
 import shlex
@@ -93,7 +94,7 @@ def _bench(workloads: Sequence[Workload], seed: int, output: Path | None) -> lis
     generator = Generator(compile_generator(_SOURCES, _BUILD), cores)
     installed = _installed(workloads)
     _say(
-        f"{len(workloads)} workloads, about {seconds(workloads) / 60:.0f} minutes if all servers are there. "
+        f"{len(workloads)} workloads, about {math.ceil(seconds(workloads) / 60)} min if all servers are there. "
         f"Order from seed {seed}, servers on core {cores.server}, load generator on core {cores.generator}."
     )
     measured = []
@@ -106,6 +107,8 @@ def _bench(workloads: Sequence[Workload], seed: int, output: Path | None) -> lis
     _keep(measured)
     verdicts = judged(measured)
     _say("", "Goals", *report.lines(report.goal_table(verdicts)))
+    if warning := report.disturbance(measured):
+        _say("", warning)
     _say("", f"It took {(time.monotonic() - began_s) / 60:.1f} minutes.")
     if output is not None:
         report.write(output, report.page(_header(seed), installed, measured, verdicts))

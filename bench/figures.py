@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "DISTURBED",
     "FIGURES",
     "SATURATED",
     "Failed",
@@ -20,6 +21,7 @@ __all__ = [
     "Outcome",
     "Result",
     "Spread",
+    "disturbed",
     "read_result",
     "saturated",
     "spread",
@@ -28,6 +30,10 @@ __all__ = [
 
 SATURATED: Final = 0.95
 """Share of its core above which the load generator may have been what limited a run."""
+
+
+DISTURBED: Final = 0.1
+"""Share of both cores above which other processes may have changed what a run brought."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +64,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         retries: connections that had to be tried again.
         server_cpu_us: processor time of the server's whole process tree in the measured time.
         generator_cpu: share of its core that the generator used in the measured time.
+        others_cpu: share of both cores that other processes of this machine, or of its host, used during the run. The
+            generator does not tell it; it is found beside it.
     """
 
     mode: str
@@ -86,6 +94,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     rss_peak_kib: int | None = None
     latency_us: Latency | None = None
     generator_cpu: float | None = None
+    others_cpu: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,11 @@ def spread(values: Sequence[float]) -> Spread | None:
 def saturated(result: Result) -> bool:
     """Whether the generator was so busy that the throughput is a lower bound."""
     return result.generator_cpu is not None and result.generator_cpu > SATURATED
+
+
+def disturbed(result: Result) -> bool:
+    """Whether others used so much of the cores that the figures may be theirs."""
+    return result.others_cpu is not None and result.others_cpu > DISTURBED
 
 
 def undelivered(result: Result) -> float:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.figures import Failed, Outcome, read_result
-from bench.machine import Cores
+import msgspec
+
+from bench.figures import Failed, Outcome, Result, read_result
+from bench.machine import Cores, Others
 from bench.servers import SERVERS, Running
 from bench.workloads import CALL_TARGET, FLOOR, Candidate, Workload
 
@@ -76,7 +78,9 @@ class Generator:
             arguments = floor_arguments(workload, candidate, self.cores)
         else:
             arguments = [*server_arguments(workload, candidate, server), "--cpu", str(self.cores.generator)]
-        return self.call(arguments, run_limit_s(workload) + _GRACE_S)
+        others = Others(self.cores, server.process.pid if server is not None else None)
+        outcome = self.call(arguments, run_limit_s(workload) + _GRACE_S)
+        return msgspec.structs.replace(outcome, others_cpu=others.share()) if isinstance(outcome, Result) else outcome
 
     def call(self, arguments: Sequence[str], timeout_s: float) -> Outcome:
         """Run the program to its end; whatever happens, it becomes an outcome."""

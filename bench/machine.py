@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Final
 
 from bench.faults import Unusable
 
-__all__ = ["SPARE_FILES", "Cores", "cpu_ticks", "describe", "open_files", "pinned", "two_cores"]
+__all__ = ["SPARE_FILES", "Cores", "Others", "cpu_ticks", "describe", "open_files", "pinned", "two_cores"]
 
 SPARE_FILES: Final = 200
 """Open files that a server or the generator needs besides its connections."""
@@ -61,6 +62,43 @@ def cpu_ticks(pid: int) -> int:
     # The name of the command, in parentheses, may hold blanks. utime and stime are fields 14 and 15.
     fields = text.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+class Others:
+    """What processes that are not ours use of both cores, from when this is made until `share` is called."""
+
+    def __init__(self, cores: Cores, server: int | None) -> None:
+        """
+        Args:
+            server: process that is ours too, besides those that we start and that end meanwhile.
+        """
+        self._cores = cores
+        self._server = server
+        self._began_s = time.monotonic()
+        self._began = self._ticks()
+
+    def share(self) -> float:
+        """Of both cores, 0 to 1; what a host takes away from its guest counts as well."""
+        elapsed = (time.monotonic() - self._began_s) * os.sysconf("SC_CLK_TCK") * 2
+        return min(1.0, max(0.0, (self._ticks() - self._began) / elapsed)) if elapsed else 0.0
+
+    def _ticks(self) -> float:
+        """Busy time of both cores without ours, in clock ticks."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = (ended.ru_utime + ended.ru_stime + time.process_time()) * os.sysconf("SC_CLK_TCK")
+        server = cpu_ticks(self._server) if self._server is not None else 0
+        return _busy_ticks({self._cores.server, self._cores.generator}) - own - server
+
+
+def _busy_ticks(cores: set[int]) -> int:
+    """What some cores did for processes, or did not since their host gave them no time. Interrupts are left out."""
+    busy = 0
+    for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
+        name, *ticks = line.split()
+        if name in {f"cpu{core}" for core in cores}:
+            user, nice, system, _idle, _iowait, _irq, _softirq, steal = map(int, ticks[:8])
+            busy += user + nice + system + steal
+    return busy
 
 
 def _field(path: str, name: str) -> str:

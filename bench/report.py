@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.figures import FIGURES, Failed, Outcome, Result, Spread, saturated, spread
+from bench.figures import DISTURBED, FIGURES, Failed, Outcome, Result, Spread, disturbed, saturated, spread
 from bench.goals import Verdict
 from bench.installation import Available, Installed
 from bench.rounds import Measured
 from bench.servers import SERVERS
 from bench.workloads import Workload
 
-__all__ = ["Header", "goal_table", "lines", "markdown", "page", "shown", "table", "write"]
+__all__ = ["Header", "disturbance", "goal_table", "lines", "markdown", "page", "shown", "table", "write"]
 
 BEGIN: Final = "<!-- measured: from here on written by `make bench` -->"
 END: Final = "<!-- measured: up to here -->"
@@ -111,7 +111,28 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         if count:
             share = f" ({count / expected:.1%})" if expected and what in {"lost", "late"} else ""
             notes.append(f"{what}: {count:,}{share}")
+    shares = [result.others_cpu for result in results if disturbed(result) and result.others_cpu is not None]
+    if shares:
+        notes.append(f"disturbed in {len(shares)} of {len(outcomes)}: others used up to {max(shares):.0%}")
     return notes
+
+
+def disturbance(measured: Sequence[Measured]) -> str:
+    """A warning if much of it may be others' doing, else nothing."""
+    results = [
+        outcome
+        for one in measured
+        for outcomes in one.rounds
+        for outcome in outcomes.values()
+        if isinstance(outcome, Result)
+    ]
+    count = sum(map(disturbed, results))
+    if not count:
+        return ""
+    return (
+        f"Other processes used more than {DISTURBED:.0%} of the cores in {count} of {len(results)} runs. What such "
+        "runs say is not worth much, verdicts included: measure again when the machine is quiet."
+    )
 
 
 # Goals.
@@ -172,6 +193,7 @@ def page(
     text = [
         f"Measured on {header.date} with `{header.command}` at commit {header.commit}; order of the rounds from seed "
         f"{header.seed}.",
+        *(["", f"**{warning}**"] if (warning := disturbance(measured)) else []),
         "",
         *markdown([["machine", ""], *([what, which] for what, which in header.machine)]),
         "",

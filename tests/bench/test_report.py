@@ -9,7 +9,7 @@ from bench.__main__ import judged
 from bench.figures import Failed, Outcome
 from bench.goals import Goal, Verdict, judge
 from bench.installation import Available, Missing
-from bench.report import BEGIN, END, Header, goal_table, lines, markdown, page, shown, table, write
+from bench.report import BEGIN, END, Header, disturbance, goal_table, lines, markdown, page, shown, table, write
 from bench.rounds import Measured
 from bench.workloads import HUBWIRE, NATS, WORKLOADS, WS, quick
 from outcomes import result
@@ -94,6 +94,20 @@ def test_everything_that_went_wrong_is_in_the_notes() -> None:
 
     assert cells["notes"] == "1 of 3 failed: load: timeout; lost: 7 (0.4%)"
     assert cells["CPU µs per delivery"] == "1.00 [1.00–1.00]"
+
+
+def test_run_that_others_disturbed_is_told_with_its_row_and_above_all() -> None:
+    """A tenth of the cores is what one may use."""
+    one = measured({HUBWIRE: result(others_cpu=0.1)}, {HUBWIRE: result(others_cpu=0.456)}, {HUBWIRE: result()})
+    warning = "Other processes used more than 10% of the cores in 1 of 3 runs."
+
+    assert row(one, HUBWIRE)["notes"] == "disturbed in 1 of 3: others used up to 46%"
+    assert disturbance([one]).startswith(warning)
+    assert f"**{warning}" in page(HEADER, {}, [one], [])
+
+
+def test_quiet_machine_is_no_matter_for_words() -> None:
+    assert disturbance([measured({HUBWIRE: result(others_cpu=0.1), WS: Failed("refused")})]) == ""
 
 
 def test_who_was_not_there_has_a_row_with_the_reason() -> None:
