@@ -2,13 +2,12 @@
 
 import signal
 import socket
-import threading
 import time
 from typing import Final
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, Server, StartServer, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer
 from acceptance.wire import (
     JSON,
     RELIABLE,
@@ -21,6 +20,7 @@ from acceptance.wire import (
     rest,
     signed,
 )
+from faults.answering import Answering
 
 PAUSE_S: Final = 10.0
 """Longer than three keep-alive intervals, a request's time and a recovery's, as they are set here."""
@@ -33,31 +33,6 @@ def half_sent(server: Server, request: bytes) -> socket.socket:
     caller = socket.create_connection((server.host, server.port), DEADLINE_S)
     caller.sendall(request[: len(request) // 2])
     return caller
-
-
-class Answering(threading.Thread):
-    """
-    A client that does nothing but answer pings, at once.
-
-    Attributes:
-        pings: how many came so far.
-        ended: it has lost its connection.
-    """
-
-    def __init__(self, client: RawClient) -> None:
-        super().__init__(name="answers pings")
-        self._client = client
-        self.pings = 0
-        self.ended = False
-
-    def run(self) -> None:
-        try:
-            while True:
-                if self._client.receive_frame()[0] == 9:
-                    self.pings += 1
-                    self._client.send_frame(10)
-        except (EOFError, OSError):
-            self.ended = True
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
@@ -81,8 +56,7 @@ def test_nobody_pays_for_the_absence_of_the_server(start_server: StartServer, hu
         half_sent(server, post) as sending,
     ):
         answering = Answering(silent)
-        answering.start()
-        wait_until(lambda: answering.pings > 0, "a ping")
+        answering.await_pings(1)
         # It was asked for a sign of life a moment ago, as the others were or are at the next.
         server.signal(signal.SIGSTOP)
         began = time.monotonic()
@@ -110,9 +84,7 @@ def test_nobody_pays_for_the_absence_of_the_server(start_server: StartServer, hu
             missed = [recovered.receive_json()["data"] for _ in range(MESSAGES + 1)]
             assert [data for data in missed if data not in texts] == list(range(MESSAGES))
 
-        seen = answering.pings
-        wait_until(lambda: answering.ended or answering.pings >= seen + 3, "more pings")
-        assert not answering.ended
+        answering.await_pings(3)
         assert publisher.publish("g", "after")["success"]
         for client in (plain, reliable):
             assert client.receive()["data"] == "after"
@@ -120,6 +92,5 @@ def test_nobody_pays_for_the_absence_of_the_server(start_server: StartServer, hu
             assert rest(server, "HEAD", f"{hub}/connections/{connection_id}").status == 200
         for category in ("PingTimeout", "Normal"):
             assert metric(server, f'webpubsub_connection_close_total{{category="{category}"}}') == 0
-        silent.close_frame(1000)
-        answering.join(DEADLINE_S)
+        answering.end()
     assert http_request(server, "GET", "/healthz").status == 200
