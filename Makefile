@@ -18,7 +18,7 @@ RUNTIME := $(VENV)/.hubwire-runtime
 DEV := $(VENV)/.hubwire-dev
 NODE := $(JS)/node_modules/.hubwire-npm
 
-.PHONY: help serve setup test style types tests coverage bench bench-quick soak format wheel lock clean
+.PHONY: help serve setup test style types tests coverage bench bench-quick fuzz soak format wheel lock clean
 
 help:
 	@echo 'make serve [ARGS=...]   set up what is needed and run the server'
@@ -28,6 +28,7 @@ help:
 	@echo 'make coverage           the tests, with the lines and branches that they miss'
 	@echo 'make bench              measure speed next to peers, for 20 minutes; writes docs/performance.md'
 	@echo 'make bench-quick        a short look at the same, under 3 minutes; writes nothing'
+	@echo 'make fuzz               ten minutes of damaged input for every parser and a real server; SECONDS=... for another time'
 	@echo 'make soak               an hour of churn and half load, and what stays of it in memory; SECONDS=... for another time'
 	@echo 'make format             put the sources into the one form that style accepts'
 	@echo 'make wheel              the package, in dist/'
@@ -60,6 +61,9 @@ bench: $(RUNTIME)
 
 bench-quick: $(RUNTIME)
 	$(BIN)/python -m bench --quick $(ARGS)
+
+fuzz: $(DEV)
+	PYTHONPATH=tests $(BIN)/python -u -m fuzz --seconds $(or $(SECONDS),600) $(ARGS)
 
 soak: $(DEV)
 	PYTHONPATH=tests $(BIN)/python -u -m soak --seconds $(or $(SECONDS),3600) $(ARGS)

@@ -1,0 +1,229 @@
+"""
+Connections to a real server on which nothing is as it should be, and what of its answers must be right all the same.
+"""
+
+import json
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Final, NamedTuple
+
+from hypothesis import strategies as st
+
+from acceptance.servers import DEADLINE_S, Server
+from acceptance.wire import JOIN, JSON, RELIABLE, SEND, client_token, signed
+from fuzz.inputs import cut, cuts, damaged, json_texts
+from fuzz.wires import frames, heads, requests, upgrades
+
+__all__ = ["HUB", "Talk", "check_answers", "converse", "talks"]
+
+HUB: Final = "fuzz"
+
+_TOKEN: Final = b"TOKEN"
+_AUTHORIZATION: Final = b"AUTHORIZATION"
+_REQUEST: Final = re.compile(rb"[A-Z]+ (/\S*) HTTP/1\.1\r\n")
+_STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [ -~]+\r\n")
+_HEADER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?[\t -~]*")
+_CLOSE_CODES: Final = frozenset(
+    {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, *range(1010, 1015), *range(3000, 5000)}
+)
+
+
+class Talk(NamedTuple):
+    """
+    One connection.
+
+    Attributes:
+        wire: what is sent. `TOKEN` stands for a client's token, `AUTHORIZATION` for what proves the first request.
+        sizes: of the pieces in which it is sent, over and over.
+        control: it goes to the control socket.
+    """
+
+    wire: bytes
+    sizes: Sequence[int]
+    control: bool
+
+
+def converse(server: Server, talk: Talk) -> bytes:
+    """Everything that the server says on a connection on which nothing more comes after the talk."""
+    wire = talk.wire.replace(_TOKEN, client_token(server, HUB, roles=(JOIN, SEND)).encode())
+    if (found := _REQUEST.search(wire)) is not None:
+        audience = server.endpoint + found[1].decode("latin-1")
+        wire = wire.replace(_AUTHORIZATION, f"Bearer {signed(server, audience)}".encode("latin-1", "replace"))
+    heard = b""
+    with closing(_connected(server, talk.control)) as connection:
+        try:
+            for piece in cut(wire, talk.sizes):
+                connection.sendall(piece)
+            connection.shutdown(socket.SHUT_WR)
+            while data := connection.recv(1 << 16):
+                heard += data
+        except (ConnectionError, OSError) as error:
+            # The server may end the connection before it has read all; never may it just go silent.
+            assert not isinstance(error, TimeoutError), f"silence after {talk.wire[:500]!r}"
+    return heard
+
+
+def _connected(server: Server, control: bool) -> socket.socket:
+    if not control:
+        return socket.create_connection((server.host, server.port), DEADLINE_S)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(DEADLINE_S)
+    connection.connect(str(server.data / "control.sock"))
+    return connection
+
+
+def check_answers(heard: bytes) -> None:
+    """
+    Whole answers of HTTP with a status that is not a fault of ours, and behind a 101 whole frames.
+
+    An answer to HEAD has no body, and which request was one is not known here: each length may count or not.
+    """
+    left = [heard]
+    for _ in range(1000):
+        if not left:
+            raise AssertionError(f"no answers of HTTP: {heard[:2000]!r}")
+        rest = left.pop()
+        if not rest:
+            return
+        head, end, body = rest.partition(b"\r\n\r\n")
+        if not end:
+            continue
+        status, *headers = (head + b"\r\n").split(b"\r\n")[:-1]
+        found = _STATUS.fullmatch(status + b"\r\n")
+        if found is None or not all(map(_HEADER.fullmatch, headers)):
+            continue
+        code = int(found[1])
+        assert code != 500, "a fault of ours"
+        if code == 101:
+            _check_frames(body)
+            return
+        lengths = [int(line.split(b":")[1]) for line in headers if line.lower().startswith(b"content-length:")]
+        assert len(lengths) <= 1
+        length = lengths[0] if lengths else 0
+        left.append(body)
+        if length and len(body) >= length:
+            left.append(body[length:])
+    raise AssertionError("more answers than anybody asked for")
+
+
+def _check_frames(data: bytes) -> None:
+    """Whole frames of a server, the last of which may be a close frame with a code that may be sent."""
+    closed = False
+    while data:
+        assert not closed, "something behind a close frame"
+        first, second = data[:2]
+        opcode, size, start = first & 0x0F, second, 2
+        assert first & 0x70 == 0
+        assert first & 0x80, "fragmented"
+        assert opcode in (1, 2, 8, 9, 10)
+        if second == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 4
+            assert size >= 126
+        elif second == 127:
+            size, start = int.from_bytes(data[2:10], "big"), 10
+            assert size >= 1 << 16
+        else:
+            assert second < 126, "masked"
+        payload = data[start : start + size]
+        assert len(payload) == size
+        if opcode == 1:
+            assert isinstance(json.loads(payload.decode()), dict)
+        elif opcode == 8:
+            closed = True
+            assert not payload or int.from_bytes(payload[:2], "big") in _CLOSE_CODES
+            payload[2:].decode()
+        data = data[start + size :]
+
+
+def _call(method: str, target: str, content_type: str, body: bytes, chunked: bool) -> bytes:
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    if chunked:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    head = (
+        f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {_AUTHORIZATION.decode()}\r\n"
+        f"Content-Type: {content_type}\r\n{framing}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_BODIES: Final = st.one_of(
+    st.binary(max_size=100),
+    json_texts.map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.sampled_from(
+        [
+            b'{"groups":["a","b"],"filter":"userId eq null"}',
+            b'{"groups":[]}',
+            b'{"properties":{"anonymousConnectPolicy":"deny"}}',
+            b'{"hub":"fuzz","roles":["webpubsub.joinLeaveGroup"],"minutes":5}',
+            b'{"keyType":"nothing"}',
+        ]
+    ),
+)
+_CALLS: Final = st.builds(
+    _call,
+    st.sampled_from(["POST", "POST", "PUT", "GET", "HEAD", "DELETE", "PATCH", "OPTIONS"]),
+    st.sampled_from(
+        [
+            f"/api/hubs/{HUB}/:send",
+            f"/api/hubs/{HUB}/:send?filter=startswith(userId,%27a%27)&excluded=x&messageTtlSeconds=5",
+            f"/api/hubs/{HUB}/:addToGroups",
+            f"/api/hubs/{HUB}/:removeFromGroups",
+            f"/api/hubs/{HUB}/:generateToken?role=a&userId=%C3%A9&minutesToExpire=5",
+            f"/api/hubs/{HUB}/groups/room/connections?maxpagesize=1&continuationToken=abc",
+            f"/api/hubs/{HUB}/groups/ro%2Fom/:send",
+            f"/api/hubs/{HUB}/groups/g/connections/nobody",
+            f"/api/hubs/{HUB}/users/u/groups",
+            f"/api/hubs/{HUB}/permissions/sendToGroup/connections/c?targetName=g",
+            f"/api/hubs/{HUB}/connections/c/:send",
+            "/api/health",
+            "/metrics",
+            "/control/status",
+        ]
+    ),
+    st.sampled_from(
+        ["text/plain", "application/json", "application/octet-stream", "application/json; charset=utf-16", "x"]
+    ),
+    _BODIES,
+    st.booleans(),
+)
+_OPERATOR: Final = st.builds(
+    _call,
+    st.sampled_from(["GET", "PUT", "PATCH", "POST", "DELETE"]),
+    st.sampled_from(
+        ["/control/status", "/control/hubs", "/control/hubs/other", "/control/url", "/control/keys/:rotate", "/metrics"]
+    ),
+    st.just("application/json"),
+    _BODIES,
+    st.booleans(),
+)
+_OPENING: Final = st.sampled_from([JSON, RELIABLE, ""]).map(
+    lambda protocol: (
+        f"GET /client/hubs/{HUB}?access_token={_TOKEN.decode()} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"{f'Sec-WebSocket-Protocol: {protocol}' if protocol else 'X: y'}\r\n\r\n"
+    ).encode()
+)
+_GOODBYE: Final = b"\x88\x82\0\0\0\0\x03\xe8"
+_MESSAGES: Final = damaged(st.lists(frames(requests()), max_size=8).map(b"".join))
+_TARGETS: Final = st.sampled_from(
+    [f"/client/hubs/{HUB}?access_token=TOKEN", f"/client/?hub={HUB}&access_token=TOKEN", "/client/hubs/é"]
+)
+_PIPELINES: Final = damaged(st.lists(_CALLS | heads(), min_size=1, max_size=4).map(b"".join))
+
+talks: Final = st.one_of(
+    st.builds(Talk, st.binary(max_size=300), cuts, st.booleans()),
+    st.builds(Talk, damaged(upgrades(_TARGETS)), cuts, st.just(False)),
+    st.builds(lambda opening, wire, sizes: Talk(opening + wire + _GOODBYE, sizes, False), _OPENING, _MESSAGES, cuts),
+    st.builds(Talk, _PIPELINES, cuts, st.booleans()),
+    st.builds(Talk, damaged(_OPERATOR), cuts, st.just(True)),
+    st.builds(
+        lambda calls, opening, wire, sizes: Talk(calls + opening + wire, sizes, False),
+        _CALLS,
+        _OPENING,
+        _MESSAGES,
+        cuts,
+    ),
+)
+"""Bytes of no kind, damaged upgrades, damaged frames behind a good one, pipelines, the operator's calls, and a mix."""

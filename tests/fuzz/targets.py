@@ -1,0 +1,22 @@
+"""
+Every parser that a byte from a socket reaches, and what must hold of it whatever the bytes are, room by room. What the
+rooms make of them together is tried on a real server: see `conversations`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fuzz import edge, model, outside, proofs, protocols, rest
+from fuzz.target import Target
+
+__all__ = ["TARGETS"]
+
+TARGETS: Final[Mapping[str, Target]] = {
+    **edge.TARGETS,
+    **protocols.TARGETS,
+    **proofs.TARGETS,
+    **rest.TARGETS,
+    **model.TARGETS,
+    **outside.TARGETS,
+}
+"""By name."""
