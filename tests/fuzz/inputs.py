@@ -4,6 +4,7 @@ What an enemy would send: good input, damaged in the ways that parsers fall for,
 
 import json
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -215,12 +216,30 @@ json_texts: Final = _values | _deep
 
 
 def json_objects(properties: dict[str, st.SearchStrategy[str]]) -> st.SearchStrategy[bytes]:
-    """Objects with some of these properties, in any order, now and then with a stranger or one twice."""
-    items = [st.tuples(st.just(json.dumps(name)), value | json_texts) for name, value in properties.items()]
-    stranger = st.tuples(strings, json_texts)
-    return st.lists(st.one_of(*items, stranger), max_size=len(items) + 2).map(
-        lambda chosen: _object(chosen).encode("utf-8", "surrogatepass")
+    """Objects of which most properties are there and good, in any order; and now and then a stranger, or one twice."""
+    # A property that is left out is None. The good value comes often, or hardly any object would be good as a whole.
+    items = [_mostly(st.tuples(st.just(json.dumps(name)), value)) for name, value in properties.items()]
+    names = st.sampled_from([json.dumps(name) for name in properties]) | strings
+    strangers = st.lists(st.tuples(names, json_texts), max_size=1)
+    return st.builds(_mixed, st.tuples(*items), _mostly_nothing(strangers), st.randoms(use_true_random=False)).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
     )
+
+
+def _mostly(good: st.SearchStrategy[tuple[str, str]]) -> st.SearchStrategy[tuple[str, str] | None]:
+    return st.integers(0, 15).flatmap(lambda chance: good if chance else st.none())
+
+
+def _mostly_nothing(
+    strangers: st.SearchStrategy[list[tuple[str, str]]],
+) -> st.SearchStrategy[list[tuple[str, str]]]:
+    return st.integers(0, 4).flatmap(lambda chance: st.just([]) if chance else strangers)
+
+
+def _mixed(items: Sequence[tuple[str, str] | None], strangers: Sequence[tuple[str, str]], chance: Random) -> str:
+    chosen = [item for item in (*items, *strangers) if item is not None]
+    chance.shuffle(chosen)
+    return _object(chosen)
 
 
 def tree(depth: int) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from fuzz.inputs import cut, cuts, damaged, json_texts
+from fuzz.inputs import cut, cuts, damaged, json_texts, numbers
 from fuzz.target import Target, size_of
 from fuzz.wires import frames, requests
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
@@ -119,8 +119,11 @@ TARGETS: Final = {
     "acks": Target(
         (
             st.lists(
-                requests() | st.builds(b'{"type":"sequenceAck","sequenceId":%d}'.__mod__, st.integers(-2, 40)),
-                max_size=12,
+                st.builds(
+                    b'{"type":"sequenceAck","sequenceId":%b}'.__mod__,
+                    st.one_of(st.integers(-2, 40).map(lambda number: b"%d" % number), numbers.map(str.encode)),
+                ),
+                max_size=20,
             ),
         ),
         _check_acks,

@@ -92,10 +92,10 @@ def frames(payloads: st.SearchStrategy[bytes], largest: int = 200) -> st.SearchS
     """Frames of a client, most of which are good."""
     return st.builds(
         _frame,
-        st.sampled_from([0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0x8B, 0x91]),
+        st.sampled_from([0x81] * 12 + [0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x89, 0x8A, 0x8B, 0x91]),
         st.binary(min_size=4, max_size=4),
-        payloads | st.binary(max_size=largest) | _closes,
-        st.sampled_from(["short", "short", "short", "two", "eight", "huge", "bare"]),
+        st.one_of(*[payloads] * 6, st.binary(max_size=largest), _closes),
+        st.sampled_from(["short"] * 20 + ["two", "eight", "huge", "bare"]),
     )
 
 
@@ -121,24 +121,40 @@ def _frame(first: int, mask: bytes, payload: bytes, form: str) -> bytes:
 
 
 def requests() -> st.SearchStrategy[bytes]:
-    """Messages of a client of the JSON subprotocols."""
-    kinds = ["joinGroup", "leaveGroup", "sendToGroup", "event", "ping", "sequenceAck", "invoke", "streamData", "x"]
-    return json_objects(
-        {
-            "type": st.sampled_from([json.dumps(kind) for kind in kinds]),
-            "group": st.sampled_from(['"room"', '"other"']),
-            "event": st.just('"hello"'),
-            "ackId": numbers,
-            "noEcho": st.sampled_from(["true", "false"]),
-            "ttlSeconds": numbers,
-            "dataType": st.sampled_from(['"json"', '"text"', '"binary"', '"protobuf"', '"TEXT"']),
-            "data": strings | json_texts,
-            "sequenceId": numbers,
-            "metadata": st.sampled_from(['{"a":"b"}', '{"a b":"c"}', '{"a":"é"}', "{}"]),
-            "invocationId": strings,
-            "streamId": strings,
-        }
-    )
+    """Messages of a client of the JSON subprotocols, most of which are good."""
+    group = st.sampled_from(['"room"', '"room"', '"other"']) | strings
+    ack = st.integers(0, 9).map(str) | numbers
+    metadata = st.sampled_from(["null", '{"a":"b"}', '{"a b":"c"}', '{"a":"é"}', "{}"])
+    text = {"dataType": st.sampled_from(['"text"', '"TEXT"']), "data": strings}
+    base64 = {
+        "dataType": st.sampled_from(['"binary"', '"protobuf"']),
+        "data": st.sampled_from(['"AAEC"', '"AB=="', '"A"']),
+    }
+    json_data = {"dataType": st.sampled_from(['"json"', "null"]), "data": json_texts}
+    shapes: list[dict[str, st.SearchStrategy[str]]] = [
+        {"type": _said("joinGroup"), "group": group, "ackId": ack},
+        {"type": _said("leaveGroup"), "group": group, "ackId": ack},
+        *(
+            {"type": _said("sendToGroup"), "group": group, "ackId": ack, "noEcho": _flags, "metadata": metadata, **data}
+            for data in (text, base64, json_data)
+        ),
+        {"type": _said("sendToGroup"), "group": group, "ttlSeconds": ack, **json_data},
+        {"type": _said("sendToGroup"), "group": group, "stream": st.just('{"streamId":"s"}')},
+        {"type": _said("event"), "event": st.just('"hello"') | strings, "ackId": ack, **text},
+        {"type": _said("ping")},
+        {"type": _said("sequenceAck"), "sequenceId": ack | st.just('"3"')},
+        {"type": _said("invoke"), "invocationId": strings},
+        {"type": st.sampled_from(['"streamData"', '"streamEnd"', '"x"']), "streamId": strings},
+        {"type": st.sampled_from(['"setGroupState"', '"subscribeGroupState"']), "group": group, "ackId": ack},
+    ]
+    return st.one_of(*map(json_objects, shapes))
+
+
+_flags = st.sampled_from(["true", "false"])
+
+
+def _said(word: str) -> st.SearchStrategy[str]:
+    return st.just(json.dumps(word))
 
 
 def claims() -> st.SearchStrategy[bytes]:
