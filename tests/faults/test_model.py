@@ -114,7 +114,7 @@ class Premises:
     """A running server, and clients by the names of the reference."""
 
     def __init__(self, server: Server, hub: str) -> None:
-        self.reference = Reference(QUEUE)
+        self.reference = Reference(QUEUE, (0, 300))
         self._server = server
         self._hub = hub
         self._clients: dict[str, _Client] = {}

@@ -178,7 +178,14 @@ Operation: TypeAlias = Connect | Say | Payload | Acknowledge | Depart | Recover 
 
 
 class World(Protocol):
-    """What drawing must know of those who are there."""
+    """
+    What drawing must know of those who are there.
+
+    Attributes:
+        lifetimes: whole seconds that messages may be given; 0 is for ever.
+    """
+
+    lifetimes: Sequence[int]
 
     def names(self, *kinds: Kind, there: bool | None = None) -> Sequence[str]:
         """Clients that were ever let in: of these kinds (none for all), with or without a socket now."""
@@ -233,7 +240,7 @@ def _ack_id(draw: random.Random, used: Sequence[int], position: int) -> int | No
     return max((id for id in used if id < 1 << 32), default=0) + 1 + position
 
 
-def _request(draw: random.Random, ack_id: int | None) -> dict[str, Any] | str:
+def _request(draw: random.Random, ack_id: int | None, lifetimes: Sequence[int]) -> dict[str, Any] | str:
     group = draw.choice(GROUPS)
     frame: dict[str, Any]
     match draw.choice(("joinGroup", "joinGroup", "leaveGroup", "send", "send", "send", "event")):
@@ -244,7 +251,7 @@ def _request(draw: random.Random, ack_id: int | None) -> dict[str, Any] | str:
             if draw.random() < 0.2:
                 frame["metadata"] = {"k": draw.choice("xyz")}
             if draw.random() < 0.3:
-                frame["ttlSeconds"] = draw.choice((0, 5, 300))
+                frame["ttlSeconds"] = draw.choice(lifetimes)
         case "event":
             frame = {"type": "event", "event": "ev", "dataType": "text", "data": "x"}
         case kind:
@@ -276,7 +283,8 @@ def _say(draw: random.Random, world: World) -> Operation | None:
         return Say(name, (draw.choice(("no JSON", '{"type":"joinGroup"}', '{"type":"unheardOf"}', "[]")),))
     used = world.ack_ids(name)
     count = draw.choice((1, 1, 1, draw.randint(2, 6)))
-    return Say(name, tuple(_request(draw, _ack_id(draw, used, position)) for position in range(count)))
+    ack_ids = [_ack_id(draw, used, position) for position in range(count)]
+    return Say(name, tuple(_request(draw, ack_id, world.lifetimes) for ack_id in ack_ids))
 
 
 def _payload(draw: random.Random, world: World) -> Operation | None:
@@ -337,7 +345,7 @@ def _send(draw: random.Random, world: World) -> Operation | None:
     name, path = _place(draw, world, whom)
     excluded = _excluded(draw, world) if whom in ("hub", "group") else ()
     filter = draw.choice(FILTERS) if whom != "connection" and draw.random() < 0.3 else None
-    ttl_s = draw.choice((0, 0, 5, 300))
+    ttl_s = draw.choice(world.lifetimes)
     query = [("excluded", id) for id in excluded]
     if filter is not None:
         query.append(("filter", filter.text))

@@ -117,10 +117,12 @@ class Reference:
     """
     Args:
         queue_limit: messages that a reliable client may leave unacknowledged.
+        lifetimes: of messages. Where time passes by itself, none may be short enough to be over during the test.
     """
 
-    def __init__(self, queue_limit: int) -> None:
+    def __init__(self, queue_limit: int, lifetimes: Sequence[int]) -> None:
         self.queue_limit = queue_limit
+        self.lifetimes = lifetimes
         self.peers: dict[str, Peer] = {}
         self.now = 0
 

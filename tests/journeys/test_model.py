@@ -67,7 +67,7 @@ class Premises:
 
     def __init__(self) -> None:
         self.house = House(1000, QUEUE)
-        self.reference = Reference(QUEUE)
+        self.reference = Reference(QUEUE, (0, 0, 5, 300))
         self.clients: dict[str, _Client] = {}
         self.unsettled = 0
         self._app = build_app(
