@@ -53,11 +53,12 @@ class MemoryExchange:
     def _publish(self, topic: Target, command: Command) -> None:
         # A receiver may publish while it receives. Delivered on the spot, that would overtake the first command on
         # its way to the other nodes, so it waits for its turn.
-        self._waiting.append((topic, command))
         if self._delivering:
+            self._waiting.append((topic, command))
             return
         self._delivering = True
         try:
+            self._deliver(topic, command)
             while self._waiting:
                 self._deliver(*self._waiting.popleft())
         finally:
@@ -66,6 +67,9 @@ class MemoryExchange:
 
     def _deliver(self, topic: Target, command: Command) -> None:
         listening = self._topics.get(topic, ())
+        if len(listening) == 1:
+            listening[0].receiver.receive(topic, command)
+            return
         for bus in listening:
             now = self._topics.get(topic, ())
             if now is listening or bus in now:

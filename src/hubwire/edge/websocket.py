@@ -21,7 +21,7 @@ from hubwire.gateway.handshake import HandshakeRefused
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
 from hubwire.model.telemetry import CloseCategory
-from hubwire.protocols.frames import CLOSE, PING, PONG, FrameReader, build_frame, close_payload
+from hubwire.protocols.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, build_frame, close_payload
 
 __all__ = ["ClientProtocol", "upgrade"]
 
@@ -39,6 +39,7 @@ read, and 32 such reads in one turn, while everybody else waits.
 _PONGS: Final = 64
 """Pings of one slice that are answered each; of more, RFC 6455 5.5.3 lets us answer the newest."""
 _CLOSE_TIMEOUT_S: Final = 2.0
+_MESSAGES: Final = (TEXT, BINARY)
 _FAULT: Final = -2
 """In the inbox, in place of an opcode: the client broke the framing, after everything that came before."""
 _LOST: Final = -1
@@ -211,7 +212,9 @@ class ClientProtocol(asyncio.Protocol):
         reader = self._reader
         pongs: list[bytes] = []
         for opcode, payload in reader.feed(data):
-            if opcode == PING:
+            if opcode in _MESSAGES:
+                self._take(opcode, payload)
+            elif opcode == PING:
                 assert isinstance(payload, bytes)
                 pongs.append(payload)
             elif opcode != PONG:
@@ -272,11 +275,10 @@ class ClientProtocol(asyncio.Protocol):
             self._finish(payload)
         elif connection is not None and connection.sink is self:
             # What came before the socket was lost still counts; not so what came before it was closed or replaced.
-            if opcode == _FAULT:
-                self._clients.gateway.violated(connection, payload)
-                self._end_writing()
-            else:
+            if opcode != _FAULT:
                 return self._clients.gateway.receive(connection, payload)
+            self._clients.gateway.violated(connection, payload)
+            self._end_writing()
         return None
 
     def _end_writing(self) -> None:

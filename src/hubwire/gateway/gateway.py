@@ -228,6 +228,8 @@ class Gateway:
             return None
         for frame in session.outgoing():
             self._node.reply(connection, frame)
+        if len(requests) == 1:
+            return self._requests.handle(connection, requests[0])
         return self._in_order(connection, requests) if requests else None
 
     def _in_order(self, connection: Connection, requests: Sequence[ClientRequest]) -> Awaitable[None] | None:

@@ -9,7 +9,7 @@ Order within a connection is the order of the segments. An answer to a client wa
 when it was given: it never overtakes a message that was accepted before it, and never splits a run of messages in two.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from hubwire.hub.connection import Connection
@@ -17,13 +17,15 @@ from hubwire.hub.hub import Hub
 from hubwire.model.commands import Target
 from hubwire.model.errors import QueueOverflow
 from hubwire.model.messages import DataMessage
+from hubwire.model.ports import Sink
 from hubwire.model.telemetry import Telemetry
 from hubwire.protocols.session import Batch, Codec
 
 __all__ = ["Delivery"]
 
 _Write: TypeAlias = tuple[bytes, int, float | None]
-_Outbox: TypeAlias = dict[Connection, list[_Write]]
+_Outbox: TypeAlias = dict[Connection, _Write | list[_Write]]
+"""What each connection is given in a turn of several segments: one write, as nearly all, or a list of them."""
 
 
 class _Segment:
@@ -75,7 +77,7 @@ class Delivery:
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._segments: list[_Segment] = []
-        self._targets: dict[Target, list[_Segment]] = {}
+        self._targets: set[Target] = set()
 
     @property
     def pending(self) -> bool:
@@ -101,7 +103,7 @@ class Delivery:
         if last is None or last.target != target or last.expires_at != expires_at:
             last = _Segment(hub, target, expires_at=expires_at)
             segments.append(last)
-            self._targets.setdefault(target, []).append(last)
+            self._targets.add(target)
         if excluded:
             position = len(last.messages)
             for connection_id in excluded:
@@ -129,8 +131,10 @@ class Delivery:
 
     def joined(self, connection: Connection, target: Target) -> None:
         """A connection became a member of `target`: what is pending was sent before and is not for it."""
-        for segment in self._targets.get(target, ()):
-            segment.leave_out(connection.id, range(len(segment.messages)))
+        if target in self._targets:
+            for segment in self._segments:
+                if segment.target == target:
+                    segment.leave_out(connection.id, range(len(segment.messages)))
 
     def flush(self, now: float) -> list[Connection]:
         """
@@ -154,83 +158,105 @@ class Delivery:
                 for connection, frames in segment.replies.items():
                     self._write(connection, frames[0] if len(frames) == 1 else b"".join(frames), len(frames), outbox)
         if outbox is not None:
-            for connection, writes in outbox.items():
-                _empty(connection, writes)
+            for connection, given in outbox.items():
+                sink = connection.sink
+                if sink is not None:
+                    for data, count, expires_at in _joined(given) if isinstance(given, list) else (given,):
+                        self._hand_over(sink, data, count, expires_at)
         return overflown
 
     def _deliver(self, segment: _Segment, now: float, outbox: _Outbox | None, overflown: list[Connection]) -> None:
-        batches: dict[Codec, Batch] = {}
+        messages = segment.messages
         expires_at = segment.expires_at
         holes = segment.holes
         delivered = 0
         sent_bytes = 0
-        # One slot in front of the table: nearly always all receivers speak the same subprotocol.
+        # What the messages became for each codec: one object for all receivers, or what each has a part in. One slot in
+        # front of the table: nearly always all receivers speak the same subprotocol.
+        made: dict[Codec, bytes | Batch] = {}
         codec: Codec | None = None
-        batch: Batch | None = None
-        shared: bytes | None = None
+        mine: bytes | Batch | None = None
         for connection in segment.receivers():
             if connection.codec is not codec:
                 codec = connection.codec
-                batch = batches.get(codec)
-                if batch is None:
-                    parts = [codec.prepare(message) for message in segment.messages]
-                    batch = batches[codec] = Batch(codec, parts, expires_at)
-                shared = None if codec.numbers or holes is not None else batch.joined
-            if shared is not None:
-                data, count = shared, len(segment.messages)
-            else:
-                assert batch is not None
-                mine = batch if holes is None else _without(batch, holes.get(connection.id))
+                mine = made.get(codec)
                 if mine is None:
+                    mine = made[codec] = _prepare(codec, messages, expires_at, alike=holes is None)
+            if type(mine) is bytes:
+                data, count = mine, len(messages)
+            else:
+                assert isinstance(mine, Batch)
+                batch = mine if holes is None else _without(mine, holes.get(connection.id))
+                if batch is None:
                     continue
                 try:
-                    data = connection.session.deliver(mine, now)
+                    data = connection.session.deliver(batch, now)
                 except QueueOverflow:
                     overflown.append(connection)
                     continue
-                count = len(mine.parts)
+                count = len(batch.parts)
             delivered += count
             sink = connection.sink
             if sink is None:
                 continue
-            if outbox is None:
-                direct = sink.direct
-                if direct is None:
-                    sink.write(data, count, expires_at)
-                else:
-                    direct(data)
-                    sent_bytes += len(data)
+            if outbox is not None:
+                _put(outbox, connection, (data, count, expires_at))
+            elif sink.direct is not None:
+                sink.direct(data)
+                sent_bytes += len(data)
             else:
-                writes = outbox.get(connection)
-                if writes is None:
-                    outbox[connection] = [(data, count, expires_at)]
-                else:
-                    writes.append((data, count, expires_at))
+                sink.write(data, count, expires_at)
         self._telemetry.outbound_messages += delivered
         self._telemetry.outbound_bytes += sent_bytes
 
-    @staticmethod
-    def _write(connection: Connection, data: bytes, frames: int, outbox: _Outbox | None) -> None:
+    def _write(self, connection: Connection, data: bytes, frames: int, outbox: _Outbox | None) -> None:
         if outbox is not None:
-            outbox.setdefault(connection, []).append((data, frames, None))
+            _put(outbox, connection, (data, frames, None))
         elif connection.sink is not None:
-            connection.sink.write(data, frames, None)
+            self._hand_over(connection.sink, data, frames, None)
+
+    def _hand_over(self, sink: Sink, data: bytes, frames: int, expires_at: float | None) -> None:
+        if sink.direct is not None:
+            sink.direct(data)
+            self._telemetry.outbound_bytes += len(data)
+        else:
+            sink.write(data, frames, expires_at)
+
+
+def _prepare(codec: Codec, messages: Sequence[DataMessage], expires_at: float | None, *, alike: bool) -> bytes | Batch:
+    """
+    Encode messages once for all receivers of one codec.
+
+    Args:
+        alike: no receiver is to be left out of any of them.
+    """
+    parts = [codec.prepare(message) for message in messages]
+    if codec.numbers or not alike:
+        return Batch(codec, parts, expires_at)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _put(outbox: _Outbox, connection: Connection, write: _Write) -> None:
+    given = outbox.setdefault(connection, write)
+    if given is write:
+        return
+    if isinstance(given, list):
+        given.append(write)
+    else:
+        outbox[connection] = [given, write]
 
 
 def _without(batch: Batch, gaps: Sequence[int] | None) -> Batch | None:
     return batch if gaps is None else batch.without(gaps)
 
 
-def _empty(connection: Connection, writes: list[_Write]) -> None:
-    """Join what one connection was given in several segments, as far as it expires together, and write it."""
-    sink = connection.sink
-    if sink is None:
-        return
+def _joined(writes: list[_Write]) -> Iterator[_Write]:
+    """What one connection was given in several segments, joined as far as it expires together."""
     start = 0
     for end in range(1, len(writes) + 1):
         if end < len(writes) and writes[end][2] == writes[start][2]:
             continue
         run = writes[start:end]
         data = run[0][0] if len(run) == 1 else b"".join([piece for piece, _, _ in run])
-        sink.write(data, sum(frames for _, frames, _ in run), run[0][2])
+        yield data, sum(frames for _, frames, _ in run), run[0][2]
         start = end

@@ -412,6 +412,8 @@ class Dialogue:
         """The client has everything up to this number. Where nothing is numbered, that means nothing."""
 
     def outgoing(self) -> Sequence[bytes]:
+        if not self._pongs:
+            return ()
         owed, self._pongs = self._pongs, 0
         return (PONG,) * owed
 
