@@ -154,7 +154,7 @@ def test_no_jump_of_the_clock_ends_anything_early(
             set_clock(seconds)
             assert publisher.publish("g", number)["success"]
             assert member.receive()["data"] == number
-            answering.await_pings(2)
+            answering.await_pings(1)
             with RawClient(server, client_target(hub, None, dropped), protocols=[RELIABLE]) as recovered:
                 assert ("awps_connection_id", recovered.receive_json()["connectionId"]) in dropped
                 recovered.close_frame(1000)
