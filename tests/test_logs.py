@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -403,6 +404,35 @@ def test_there_is_room_again_once_lines_are_written(pipe: Pipe) -> None:
         pipe.read_until(f"{round} 99")
 
     assert pipe.text.splitlines() == [f"{round} {number}" for round in range(5) for number in range(100)]
+
+
+def test_lines_that_come_close_together_are_written_together(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write on its own would wake a thread."""
+    writes: list[int] = []
+    write = os.write
+
+    def counting(descriptor: int, data: bytes) -> int:
+        if descriptor == pipe.writer:
+            writes.append(len(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", counting)
+    for number in range(90):
+        pipe.log(str(number))
+    pipe.read_until("89")
+
+    assert sum(writes) == len(pipe.text)
+    assert len(writes) < 45
+
+
+def test_time_is_right_to_the_millisecond_in_every_second() -> None:
+    format = JsonLines("/default").format
+    for seconds in (0.0, 0.001, 0.999, 1.0, 1_700_000_000.5, 1_700_000_000.25, 1_700_000_001.0):
+        one = record("x")
+        one.created = seconds
+        written = datetime.fromisoformat(json.loads(format(one))["time"])
+
+        assert written == datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)
 
 
 def test_lines_of_several_threads_are_whole_and_each_thread_s_in_order() -> None:

@@ -22,7 +22,7 @@ import time
 from bisect import bisect
 from collections import deque
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from itertools import accumulate
 from typing import Any, Final, TextIO
 
@@ -49,11 +49,39 @@ _IN_MESSAGE: Final = frozenset({"httpMethod", "url", "statusCode"})
 _AT_TOP: Final = frozenset({"operationName", "callerIpAddress"})
 _QUOTED: Final = re.compile(r'[ "=]')
 _ROOT: Final = "hubwire"
+_SECONDS_END: Final = len("2026-01-31T12:34:56")
 
 _WAITING_RECORDS: Final = 10_000
 """Some megabytes at most, and some seconds of the busiest log."""
 _FLUSH_S: Final = 1.0
 _AGAIN_S: Final = 0.05
+_GATHER_S: Final = 0.02
+
+
+class _Clock:
+    """
+    Times as text (RFC 3339, milliseconds). All of one second differ in three digits only, so the rest is made once.
+
+    Args:
+        zone: None for the local one.
+    """
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self._zone = zone
+        self._known = (-1, "", "")  # one value, since several threads may ask
+
+    def text(self, seconds: float) -> str:
+        """
+        Args:
+            seconds: since 1970.
+        """
+        whole = int(seconds)
+        known, before, behind = self._known
+        if whole != known:
+            moment = datetime.fromtimestamp(whole, UTC).astimezone(self._zone).isoformat()
+            before, behind = moment[:_SECONDS_END], moment[_SECONDS_END:]
+            self._known = (whole, before, behind)
+        return f"{before}.{int((seconds - whole) * 1000):03d}{behind}"
 
 
 class JsonLines(logging.Formatter):
@@ -62,6 +90,7 @@ class JsonLines(logging.Formatter):
     def __init__(self, resource_id: str) -> None:
         super().__init__()
         self._resource_id = resource_id
+        self._clock = _Clock(UTC)
 
     def format(self, record: logging.LogRecord) -> str:
         fields: Mapping[str, Any] = getattr(record, "record", {})
@@ -69,7 +98,7 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             properties["exception"] = self.formatException(record.exc_info)
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": self._clock.text(record.created),
             "level": _LEVELS.get(record.levelno, "Informational"),
             "resourceId": self._resource_id,
             "location": "local",
@@ -86,8 +115,12 @@ class TextLines(logging.Formatter):
     traceback are indented below.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = _Clock(None)
+
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        time = self._clock.text(record.created)
         message = record.getMessage()
         said = {*message.split(), None, ""}
         fields: Mapping[str, Any] = getattr(record, "record", {})
@@ -107,6 +140,9 @@ class QueuedLines(logging.Handler):
     """
     Writes records from a thread of its own, in order. Who logs pays for the formatting and never waits.
 
+    A line on its own is written at once. Those that come in the hundredths of a second after a write are written
+    together: to wake the thread for each would cost three times as much as all else about a line.
+
     A record that finds `limit` others waiting is dropped, as are those that the system refuses to write (nobody is at
     the other end, the disk is full). As soon as writing goes on, a line says how many there were.
 
@@ -123,6 +159,7 @@ class QueuedLines(logging.Handler):
         self._limit = limit
         self._lines: deque[str] = deque()
         self._in_flight = 0
+        self._idle = False  # the thread waits to be told of a line
         self._dropped = 0
         self._broken = False  # the last write failed; it is tried again with the next record
         self._stuck = False  # somebody waited in vain, and nothing was written since
@@ -148,7 +185,9 @@ class QueuedLines(logging.Handler):
                 self._dropped += 1
                 return
             self._lines.append(line)
-            self._changed.notify_all()
+            if self._idle:
+                self._idle = False
+                self._changed.notify_all()
 
     def flush(self) -> None:
         """Wait until everything is written, a second at most, and not a second time if that was in vain."""
@@ -172,9 +211,11 @@ class QueuedLines(logging.Handler):
             with self._changed:
                 self._in_flight = 0
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._due() or self._closed)
-                if not self._due():
-                    return
+                while not self._due():
+                    if self._closed:
+                        return
+                    self._idle = True
+                    self._changed.wait()
                 # All at once: what was dropped came after these, and before whatever will wait next.
                 lines, self._lines = self._lines, deque()
                 dropped, self._dropped = self._dropped, 0
@@ -184,6 +225,8 @@ class QueuedLines(logging.Handler):
             if written < len(lines) + len(notice):
                 with self._changed:
                     self._dropped += dropped + len(lines) - min(written, len(lines))
+            # No lock and no event: see above, and whoever flushes waits that much longer.
+            time.sleep(_GATHER_S)
 
     def _write(self, lines: Sequence[str]) -> int:
         """How many of the lines were written; fewer than all if the system refuses."""
@@ -217,6 +260,8 @@ def configure(
     # There is no standard error in a process that was started without; its number may be another file's by now.
     handler = QueuedLines(stream) if stream is not None else logging.NullHandler()
     handler.setFormatter(JsonLines(resource_id) if format == "json" else TextLines())
+    # Nothing that we write shows them, and each record would look them up.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     for former in root.handlers:
         if isinstance(former, QueuedLines):
