@@ -410,7 +410,7 @@ async def test_fan_out_that_took_long_and_carried_little_is_followed_by_a_pause_
     await house.say("3")
     assert house.data(one) == ["1"]
 
-    await house.loop.advance(0.0021)
+    await house.loop.advance(0.0031)
 
     assert house.data(one) == ["1", "2", "3"]
     assert house.sinks[one].writes[-1].frames == 2

@@ -17,14 +17,14 @@ def test_short_fan_out_is_followed_by_no_pause() -> None:
     assert pace.wait_s(10.0019) == 0.0
 
 
-def test_long_fan_out_of_few_messages_is_followed_by_a_third_of_its_length() -> None:
+def test_long_fan_out_of_few_messages_is_followed_by_half_of_its_length() -> None:
     pace = Pace()
 
     pace.fanned_out(8, began=10.0, ended=10.006)
 
-    assert pace.wait_s(10.006) == pytest.approx(0.002)
-    assert pace.wait_s(10.007) == pytest.approx(0.001)
-    assert pace.wait_s(10.0081) == 0.0
+    assert pace.wait_s(10.006) == pytest.approx(0.003)
+    assert pace.wait_s(10.008) == pytest.approx(0.001)
+    assert pace.wait_s(10.0091) == 0.0
 
 
 def test_long_fan_out_that_carried_many_is_followed_by_no_pause() -> None:

@@ -14,8 +14,8 @@ __all__ = ["Pace"]
 _LONG_S: Final = 0.002
 _ENOUGH: Final = 32
 """Messages at which the write itself no longer decides."""
-_SHARE: Final = 1 / 3
-"""The pause after a long fan-out, as a part of its length: at most a quarter of the time is spent in pauses."""
+_SHARE: Final = 1 / 2
+"""The pause after a long fan-out, as a part of its length: at most a third of the time is left to reading."""
 _MOST_S: Final = 0.004
 
 
