@@ -57,7 +57,8 @@ class Kind:
 
 
 def _hubwire_arguments(port: int, folder: Path) -> list[str]:
-    return ["serve", "--port", str(port), "--data", str(folder / "data"), "--ready-file", str(folder / "ready.json")]
+    places = ["--data", str(folder / "data"), "--ready-file", str(folder / "ready.json")]
+    return ["serve", "--port", str(port), *places, "--log-level", "warning"]
 
 
 def _nats_arguments(port: int, folder: Path) -> list[str]:
@@ -95,7 +96,7 @@ SERVERS: Final[Mapping[str, Kind]] = {
         protocol="azure",
         path="",
         arguments=_hubwire_arguments,
-        settings="a free port, and a new data folder; all else as it comes",
+        settings="`log_level` is `warning`, so that like the peers it writes no line for each connection and call",
     ),
     NATS: Kind(
         title="NATS server",

@@ -170,6 +170,7 @@ def _fanout(
     members: int = 1000,
     rounds: int = 3,
     quick: tuple[str, ...] = (HUBWIRE,),
+    fresh: bool = False,
 ) -> Workload:
     """A row of the fan-out kind; `options` are name and value in turn."""
     return Workload(
@@ -188,6 +189,7 @@ def _fanout(
         connections=members,
         rounds=rounds,
         quick=quick,
+        fresh=fresh,
     )
 
 
@@ -333,7 +335,8 @@ WORKLOADS: Final = (
         "reliable",
         "Reliable JSON, saturated",
         "Each frame carries the number of its own connection, and the members acknowledge every 100th message. 64 in "
-        "flight. Queue limit: `reliable_queue_messages` at its default of 1000.",
+        "flight. Queue limit: `reliable_queue_messages` at its default of 1000. A fresh server each time: clients that "
+        "are gone stay members until the time for their recovery is over.",
         (
             Candidate(
                 server=HUBWIRE,
@@ -347,6 +350,7 @@ WORKLOADS: Final = (
         "64",
         rounds=5,
         quick=("hubwire reliable", "hubwire plain"),
+        fresh=True,
     ),
     _echo(100, SOCKETIO, MOSQUITTO),
     _echo(500),
