@@ -8,6 +8,7 @@ Starts a server of its own and ends it. Prints a table of samples and a verdict;
 
 import argparse
 import asyncio
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -25,14 +26,21 @@ def main() -> int:
     parser.add_argument("--cpu", type=float, default=50.0, help="percent of a core to keep busy [%(default)g]")
     parser.add_argument("--population", type=int, default=200, help="clients at a time, on average [%(default)d]")
     parser.add_argument("--seed", type=int, default=1, help="of what is left to chance [%(default)d]")
-    parser.add_argument("--folder", type=Path, help="for the server's data and log, and the samples [a temporary one]")
+    parser.add_argument(
+        "--folder", type=Path, help="for the server's data and log, and the samples [a temporary one, kept if it fails]"
+    )
     options = parser.parse_args()
     warm_up = options.warm_up
     if warm_up is None:
         warm_up = min(max(options.seconds / 10, _SHORTEST_WARM_UP_S), options.seconds / 2)
     plan = Plan(options.seconds, warm_up, options.cpu, options.population, options.seed)
-    with tempfile.TemporaryDirectory(prefix="hubwire-soak-") as temporary:
-        return asyncio.run(soak(plan, options.folder or Path(temporary)))
+    if options.folder is not None:
+        return asyncio.run(soak(plan, options.folder))
+    folder = Path(tempfile.mkdtemp(prefix="hubwire-soak-"))
+    failed = asyncio.run(soak(plan, folder))
+    if not failed:
+        shutil.rmtree(folder)  # else somebody will want to see the samples and the log
+    return failed
 
 
 if __name__ == "__main__":
