@@ -42,7 +42,8 @@ def main() -> int:
         server = Server(Path(folder), "--set", "recovery_s=1", "--set", "head_timeout_s=2", "--set", "idle_timeout_s=2")
         try:
             broken = _fuzz(server, options.only, options.seconds, random.Random(options.seed))
-            server.stop()
+            if not broken:
+                server.stop()
         finally:
             server.end()
     print(f"BROKEN: {', '.join(broken)}" if broken else "nothing broke")

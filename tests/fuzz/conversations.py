@@ -22,6 +22,8 @@ HUB: Final = "fuzz"
 
 _TOKEN: Final = b"TOKEN"
 _AUTHORIZATION: Final = b"AUTHORIZATION"
+# A path is logged, so a token that damage has moved there would be, too.
+_IN_QUERY: Final = re.compile(rb"(\?(?:\S*&)?access_token=)" + _TOKEN)
 _REQUEST: Final = re.compile(rb"[A-Z]+ (/\S*) HTTP/1\.1\r\n")
 _STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [ -~]+\r\n")
 _HEADER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?[\t -~]*")
@@ -52,10 +54,12 @@ def converse(server: Server, talk: Talk) -> bytes:
     Raises:
         TimeoutError: it neither answers nor ends the connection.
     """
-    wire = talk.wire.replace(_TOKEN, client_token(server, HUB, roles=(JOIN, SEND)).encode())
+    token = client_token(server, HUB, roles=(JOIN, SEND)).encode()
+    wire = _IN_QUERY.sub(lambda found: found[1] + token, talk.wire)
     if (found := _REQUEST.search(wire)) is not None:
         audience = server.endpoint + found[1].decode("latin-1")
-        wire = wire.replace(_AUTHORIZATION, f"Bearer {signed(server, audience)}".encode("latin-1", "replace"))
+        proof = f": Bearer {signed(server, audience)}".encode()
+        wire = wire.replace(b": " + _AUTHORIZATION, proof)
     heard = b""
     with closing(_connected(server, talk.control)) as connection:
         # The server may end the connection before it has read all; never may it just go silent.
