@@ -181,7 +181,8 @@ def test_killed_under_load_ten_times_in_a_row(start_server: StartServer, tmp_pat
             assert [status_with(server, hub, key) for key in (*keys, before[1])] == [101, 101, 401]
             assert_all_hear(server, hub, clients, str(number))
         for name, client in clients.items():
-            assert len(client.connected) == len(set(client.connected)) == TIMES + 1, name
+            # More often, if the library lost patience with a busy machine and began anew.
+            assert len(client.connected) == len(set(client.connected)) > TIMES, name
         shown = server.cli("hub", "show", hub, "--json")
         assert (shown.returncode, shown.stderr) == (0, "")
     server.signal(signal.SIGKILL)
