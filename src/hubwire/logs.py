@@ -209,8 +209,6 @@ class QueuedLines(logging.Handler):
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._in_flight = 0
-                self._changed.notify_all()
                 while not self._due():
                     if self._closed:
                         return
@@ -222,10 +220,12 @@ class QueuedLines(logging.Handler):
                 self._in_flight = len(lines) + bool(dropped)
             notice = [self.format(_record(logging.WARNING, "%d log records were dropped", dropped))] if dropped else []
             written = self._write([*lines, *notice])
-            if written < len(lines) + len(notice):
-                with self._changed:
+            with self._changed:
+                if written < len(lines) + len(notice):
                     self._dropped += dropped + len(lines) - min(written, len(lines))
-            # No lock and no event: see above, and whoever flushes waits that much longer.
+                self._in_flight = 0
+                self._changed.notify_all()
+            # No lock and no event, for the reason above: who flushes then waits that much longer.
             time.sleep(_GATHER_S)
 
     def _write(self, lines: Sequence[str]) -> int:
