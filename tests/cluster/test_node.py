@@ -190,6 +190,19 @@ async def test_message_on_its_way_while_the_last_one_leaves_is_nobodys(house: Ho
         assert all(house.data(one) == [] for one in staying)
 
 
+@pytest.mark.parametrize("target", [GROUP, to_hub(HUB), to_user(HUB, "u")], ids=lambda target: target.kind)
+async def test_message_behind_one_for_the_last_that_left_reaches_who_came_since(house: House, target: Target) -> None:
+    """All within one fan-out, at whose end the hub is another one than at its beginning."""
+    gone = await house.client("g", user_id="u")
+    house.send("1", to=target)
+    house.drop(gone)
+    newcomer = await house.client("g", kind="reliable", user_id="u")
+    house.send("2", to=target)
+    await settle()
+
+    assert house.data(newcomer) == ["2"]
+
+
 async def test_empty_reply_is_none(house: House) -> None:
     """What simple clients are not told."""
     one = await house.client(kind="simple")

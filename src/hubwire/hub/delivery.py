@@ -100,7 +100,8 @@ class Delivery:
         """Append a message for the members of `target`, except connections whose id is in `excluded`."""
         segments = self._segments
         last = segments[-1] if segments else None
-        if last is None or last.target != target or last.expires_at != expires_at:
+        # A hub that lost its last connection is another one when somebody comes: the members are in that.
+        if last is None or last.hub is not hub or last.target != target or last.expires_at != expires_at:
             last = _Segment(hub, target, expires_at=expires_at)
             segments.append(last)
             self._targets.add(target)
