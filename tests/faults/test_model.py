@@ -182,12 +182,16 @@ class Premises:
         return None
 
     def _said(self, name: str) -> None:
-        """Wait until the server has carried out what this client said."""
+        """
+        Wait until the server has carried out what this client said. Who ends by it (its own message was one too many
+        for its queue) gets no answer but the end; others asked before that could be answered ahead of the message.
+        """
         client = self._clients[name]
-        if not self.reference.peers[name].is_there:
-            return
-        client.ping()
-        client.await_pong()
+        if self.reference.peers[name].is_there:
+            client.ping()
+            client.await_pong()
+        else:
+            client.await_end()
 
     def _connect(self, how: Connect) -> None:
         query = []
