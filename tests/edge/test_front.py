@@ -1311,3 +1311,46 @@ async def test_requests_that_were_sent_ahead_behind_one_that_waited_are_answered
     for front in crowd.fronts:
         front.connection_lost(None)
     await eventually(lambda: not crowd.context.server_state.tasks)
+
+
+# Faults of ours
+
+
+def fail(head: RequestHead, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol:
+    """A fault behind the 101."""
+    Taken().upgrade(head, transport, rest)
+    raise RuntimeError("a fault of ours")
+
+
+def tell_faults() -> list[Any]:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(str(context["exception"])))
+    return told
+
+
+@both_loops
+async def test_client_that_we_fail_to_let_in_is_ended_and_forgotten() -> None:
+    told = tell_faults()
+    async with serve(echo, fail) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET)
+        await client.rest()
+
+        assert not served.context.fronts
+        client.close()
+    assert told == ["a fault of ours"]
+
+
+@both_loops
+async def test_client_that_waited_and_that_we_fail_to_let_in_is_ended_and_forgotten() -> None:
+    """No loop closes it for us: nothing came from the socket in that turn."""
+    told = tell_faults()
+    crowd = Crowd()
+    _, pipe = crowd.queued
+    waiting = len(crowd.context.fronts)
+    crowd.context.upgrade = fail
+
+    await crowd.pass_by()
+
+    assert pipe.ended == "aborted"
+    assert told == ["a fault of ours"] * waiting

@@ -321,7 +321,14 @@ class Front(asyncio.Protocol):
             return
         self._drop_inner()
         self._release()
-        if self._context.upgrade(head, self._transport, rest) is not None:
+        try:
+            taken = self._context.upgrade(head, self._transport, rest)
+        except BaseException:
+            # A fault of ours. Perhaps another protocol has the transport, so that we would not hear of its end.
+            self._leave()
+            self._transport.abort()
+            raise
+        if taken is not None:
             self._leave()
         elif self._state is not _State.GONE:
             self._linger()
