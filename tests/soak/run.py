@@ -15,11 +15,14 @@ from acceptance.servers import Server
 from soak.churn import Churn
 from soak.clients import Address
 from soak.inspected import program
-from soak.samples import Probe, Sample, as_row, growth, leaks, left_behind
+from soak.samples import Probe, Sample, as_row, growth, leaks, left_behind, swing
 
 __all__ = ["Plan", "Report", "run", "soak"]
 
 _LIMIT: Final = 0.02
+_STEADY: Final = 0.05
+_FEW: Final = 24
+"""Samples of so short a time that its ends say nothing of the load."""
 _MIB: Final = 1 << 20
 _SAMPLES: Final = 360
 _ROWS: Final = 60
@@ -215,7 +218,17 @@ def _tell(report: Report) -> int:
     found = list(leaks(report.before, report.samples, report.after, churn.faults, _LIMIT))
     for line in found:
         print(line)
+    _tell_of_the_load(report.samples)
     print(
         f"{'FAILED' if found else 'PASSED'}: memory {growth(report.samples):+.2%} after the warm-up, limit {_LIMIT:.0%}"
     )
     return 1 if found else 0
+
+
+def _tell_of_the_load(samples: Sequence[Sample]) -> None:
+    if len(samples) < _FEW:
+        return
+    change = swing(samples)
+    print(f"the load changed by {change:+.1%} between the two times whose memory is compared")
+    if abs(change) > _STEADY:
+        print("that is much, and memory swings with it: run this on a machine that has nothing else to do")

@@ -20,7 +20,7 @@ from msgspec import Struct
 from acceptance.servers import Server, wait_until
 from soak.inspected import COLLECT_FIRST, LOOK
 
-__all__ = ["Inspection", "Probe", "Sample", "growth", "leaks", "left_behind"]
+__all__ = ["Inspection", "Probe", "Sample", "growth", "leaks", "left_behind", "swing"]
 
 _PARTS: Final = 6
 _PATIENCE_S: Final = 120.0
@@ -159,11 +159,32 @@ def growth(samples: Sequence[Sample]) -> float:
     Args:
         samples: after the warm-up, in order; at least two.
     """
+    first, last = _ends(samples)
+    return statistics.median(one.rss_bytes for one in last) / statistics.median(one.rss_bytes for one in first) - 1
+
+
+def swing(samples: Sequence[Sample]) -> float:
+    """
+    By how much of itself the load has grown between the same two times, in deliveries a second.
+
+    What clients are owed is memory, so growth says nothing of the server if this is not near 0: the machine had
+    something else to do.
+
+    Args:
+        samples: as above, some in each of the two times.
+    """
+    first, last = ((part[-1].delivered - part[0].delivered) / (part[-1].at_s - part[0].at_s) for part in _ends(samples))
+    return last / first - 1
+
+
+def _ends(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """The first and the last sixth of the time."""
     begin, end = samples[0].at_s, samples[-1].at_s
     part = (end - begin) / _PARTS
-    first = statistics.median(sample.rss_bytes for sample in samples if sample.at_s <= begin + part)
-    last = statistics.median(sample.rss_bytes for sample in samples if sample.at_s >= end - part)
-    return last / first - 1
+    return (
+        [sample for sample in samples if sample.at_s <= begin + part],
+        [sample for sample in samples if sample.at_s >= end - part],
+    )
 
 
 def left_behind(before: Sample, after: Sample) -> list[str]:

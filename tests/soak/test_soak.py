@@ -7,7 +7,7 @@ import pytest
 from acceptance.servers import Server
 from soak.inspected import program
 from soak.run import Plan, run
-from soak.samples import Inspection, Sample, growth, leaks, left_behind
+from soak.samples import Inspection, Sample, growth, leaks, left_behind, swing
 
 SHORT = Plan(seconds=10, warm_up_s=2, cpu_percent=50, population=40, seed=7, rate=150, slow_every_s=3)
 
@@ -71,6 +71,15 @@ def test_growth_compares_the_medians_of_the_first_and_the_last_sixth() -> None:
 
     grown = [sample(float(at), 1000 + at) for at in range(61)]
     assert growth(grown) == pytest.approx(1055 / 1005 - 1)
+
+
+def test_swing_compares_the_load_of_the_same_two_times() -> None:
+    """In deliveries a second."""
+    steady = [sample(at)._replace(delivered=100 * at) for at in range(61)]
+    busier = [sample(at)._replace(delivered=100 * at + max(0, at - 40) * 50) for at in range(61)]
+
+    assert swing(steady) == pytest.approx(0)
+    assert swing(busier) == pytest.approx(0.5)
 
 
 def test_growth_of_two_percent_fails() -> None:
