@@ -96,6 +96,7 @@ HOUSE = Rule(
         "cli/offline.py": ("app",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.
         "gateway/gateway.py": ("hub.connection", "protocols.session"),
+        "gateway/opening.py": ("hub.connection",),
         "gateway/records.py": ("hub.connection",),
         "gateway/requests.py": ("hub.connection",),
         "edge/websocket.py": ("hub.connection",),

@@ -282,15 +282,16 @@ def test_no_token_of_a_recovery_is_in_the_log(start_server: StartServer, hub: st
         refused(server, hub, recovery(first.connection_id, "wrong-token-of-a-stranger"))
         with RawClient(server, client_target(hub, "wrong-access-token"), protocols=[JSON]) as client:
             assert client.status == 401
+    server.stop()
 
-        log = server.log()
-        assert first.connection_id in log
-        for secret in (
-            first.connected["reconnectionToken"],
-            second.connected["reconnectionToken"],
-            "wrong-token-of-a-stranger",
-            "wrong-access-token",
-            "access_token=",
-            server.access_key,
-        ):
-            assert secret not in log
+    log = server.log()
+    assert first.connection_id in log
+    for secret in (
+        first.connected["reconnectionToken"],
+        second.connected["reconnectionToken"],
+        "wrong-token-of-a-stranger",
+        "wrong-access-token",
+        "access_token=",
+        server.access_key,
+    ):
+        assert secret not in log

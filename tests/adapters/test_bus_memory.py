@@ -5,9 +5,10 @@ import tracemalloc
 import pytest
 
 from hubwire.adapters.bus_memory import MemoryBus, MemoryExchange
-from hubwire.model.commands import Answer, Command, Exists, Query, Send, Target, to_group, to_user
+from hubwire.model.commands import Answer, Command, Exists, Query, Send
 from hubwire.model.messages import Data, FromServer
 from hubwire.model.names import HubKey
+from hubwire.model.targets import Target, to_group, to_user
 
 HUB = HubKey("default", "chat")
 GROUP = to_group(HUB, "g")

@@ -5,7 +5,8 @@ import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
 from hubwire.auth import jwt
-from hubwire.auth.principals import ClientClaims, Principal, Principals
+from hubwire.auth.callers import ClientClaims, Principal
+from hubwire.auth.principals import Principals
 from hubwire.model.errors import BadRequest, NotFound, StartFailed, Unauthorized
 from hubwire.model.hubs import AccessKeys
 from hubwire.model.names import HubKey

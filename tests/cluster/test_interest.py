@@ -11,8 +11,9 @@ import pytest
 
 from doubles import HUB, done, settle
 from hubwire.cluster.interest import Interest
-from hubwire.model.commands import Answer, Command, Query, Target, to_group
+from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.ports import BusReceiver
+from hubwire.model.targets import Target, to_group
 
 G, H, K = (to_group(HUB, name) for name in "ghk")
 

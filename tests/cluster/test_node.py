@@ -21,15 +21,11 @@ from hubwire.model.commands import (
     PermissionRule,
     RemoveFromGroups,
     Send,
-    Target,
-    to_connection,
-    to_group,
-    to_hub,
-    to_user,
 )
 from hubwire.model.errors import Conflict
 from hubwire.model.messages import Connected, Data, FromServer
 from hubwire.model.names import HubKey
+from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.reliable import QueueLimits
 

@@ -13,21 +13,11 @@ import pytest
 
 from doubles import done
 from hubwire.adapters.bus_memory import MemoryExchange
-from hubwire.model.commands import (
-    Answer,
-    Command,
-    Exists,
-    Query,
-    Send,
-    Target,
-    to_connection,
-    to_group,
-    to_hub,
-    to_user,
-)
+from hubwire.model.commands import Answer, Command, Exists, Query, Send
 from hubwire.model.messages import Data, GroupMessage
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus
+from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 
 HUB = HubKey("default", "chat")
 GROUP = to_group(HUB, "g")

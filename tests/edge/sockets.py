@@ -119,8 +119,7 @@ class FakeTransport(asyncio.Transport):
         """The socket is gone, as loops tell it."""
         if self.ended != "lost":
             self.ended = "lost"
-            assert isinstance(self.protocol, asyncio.Protocol)
-            self.protocol.connection_lost(None)
+            self._peer.connection_lost(None)
 
     def pause_reading(self) -> None:
         self.reading = False

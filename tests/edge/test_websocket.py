@@ -11,7 +11,8 @@ from doubles import HUB, Frame, head, settle
 from edge.sockets import ACCEPTED, FakeTransport, Server, Socket, complaints
 from gateway.house import JSON, RELIABLE, URL
 from hubwire.edge.websocket import upgrade
-from hubwire.model.commands import Close, to_hub
+from hubwire.model.commands import Close
+from hubwire.model.targets import to_hub
 from hubwire.model.telemetry import CloseCategory
 from vectors.websocket_frames import (
     BINARY,

@@ -141,14 +141,36 @@ class Client:
         return False
 
 
-class Watched(Front):
-    """A front whose transport the test may look at."""
+class Watched(asyncio.Protocol):
+    """A front, and its transport for the test to look at."""
 
     transport: asyncio.Transport
 
+    def __init__(self, context: FrontContext, *, control: bool) -> None:
+        self.front = Front(context, control)
+
+    @property
+    def deadline(self) -> float:
+        return self.front.deadline
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's are asyncio.Transport in all but name
-        super().connection_made(transport)
+        self.front.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.front.data_received(data)
+
+    def eof_received(self) -> bool:
+        return self.front.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.front.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self.front.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.front.resume_writing()
 
 
 class Served(NamedTuple):
@@ -204,7 +226,7 @@ async def serve(
     context = FrontContext(app, upgrade, on_refused=on_refused, **bounds)
     fronts: list[Watched] = []
 
-    def accept() -> Front:
+    def accept() -> asyncio.Protocol:
         fronts.append(Watched(context, control=control))
         return fronts[-1]
 

@@ -14,7 +14,8 @@ from fuzz.wires import claims, upgrades
 from hubwire.auth import jwt
 from hubwire.auth.principals import Principals
 from hubwire.edge.head import RequestFault, parse_head
-from hubwire.gateway.handshake import HandshakeRefused, is_client_path, read
+from hubwire.gateway.attempt import HandshakeRefused
+from hubwire.gateway.handshake import is_client_path, read
 from hubwire.model.errors import BadRequest, Unauthorized
 from hubwire.model.http import RequestHead
 from hubwire.model.names import is_group_name, is_hub_name

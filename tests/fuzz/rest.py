@@ -9,9 +9,9 @@ from doubles import HUB
 from fuzz.inputs import TEXTS, damaged, json_objects, json_texts, tree
 from fuzz.protocols import check_receivable
 from fuzz.target import Target
-from hubwire.model.commands import to_group
 from hubwire.model.errors import BadRequest, UnsupportedMedia
 from hubwire.model.messages import GroupMessage
+from hubwire.model.targets import to_group
 from hubwire.resources.hub_properties import completed, merged, settings_of
 from hubwire.rest.paging import continuation, position
 from hubwire.rest.payload import data_of, json_text, media_type, metadata_of, sendable

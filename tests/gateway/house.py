@@ -9,11 +9,13 @@ from doubles import ALL_ROLES, HUB, Directory, HeldBus, Keys, RecordingSink, Vir
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
-from hubwire.gateway.gateway import Gateway, Opening
-from hubwire.gateway.handshake import HandshakeRefused
+from hubwire.gateway.attempt import HandshakeRefused
+from hubwire.gateway.gateway import Gateway
+from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
-from hubwire.model.commands import Send, to_group
+from hubwire.model.commands import Send
 from hubwire.model.messages import Data, GroupMessage
+from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.catalog import QueueLimits
 

@@ -4,10 +4,11 @@ import pytest
 
 from doubles import HUB, RecordingSink, head, settle
 from gateway.house import JSON, RELIABLE, URL, House
-from hubwire.gateway.handshake import HandshakeRefused
-from hubwire.model.commands import AddToGroups, Answer, Close, Exists, to_connection, to_group, to_hub
+from hubwire.gateway.attempt import HandshakeRefused
+from hubwire.model.commands import AddToGroups, Answer, Close, Exists
 from hubwire.model.errors import ProtocolViolation
 from hubwire.model.hubs import HubSettings
+from hubwire.model.targets import to_connection, to_group, to_hub
 from hubwire.model.telemetry import CloseCategory
 
 PROTOBUF = "protobuf.webpubsub.azure.v1"

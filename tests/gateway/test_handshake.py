@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doubles import head
-from hubwire.gateway.handshake import HandshakeRefused, PublishMode, Recovery, is_client_path, read
+from hubwire.gateway.attempt import HandshakeRefused, PublishMode, Recovery
+from hubwire.gateway.handshake import is_client_path, read
 from hubwire.model.names import HubKey
 
 CHAT = HubKey("default", "chat")

@@ -8,10 +8,11 @@ import pytest
 
 from doubles import HUB, RecordingSink, head, settle
 from gateway.house import JSON, RELIABLE, URL, House
-from hubwire.gateway.handshake import HandshakeRefused
+from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.logs import JsonLines, TextLines
-from hubwire.model.commands import Close, to_hub
+from hubwire.model.commands import Close
 from hubwire.model.errors import ProtocolViolation
+from hubwire.model.targets import to_hub
 from hubwire.model.telemetry import CloseCategory
 
 

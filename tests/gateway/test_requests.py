@@ -1,16 +1,18 @@
 """Requests: allowed or not, carried out once, answered exactly when that was asked for."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from doubles import HUB, RecordingSink, connection, done, settle
 from gateway.house import JSON, RELIABLE, Client, House
-from hubwire.model.commands import Exists, PermissionRule, to_connection, to_group
+from hubwire.model.commands import Exists, PermissionRule
 from hubwire.model.messages import ClientRequest, Data, JoinGroup, LeaveGroup, SendEvent, SendToGroup
+from hubwire.model.targets import to_connection, to_group
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.json_v1 import JsonSession
+from hubwire.protocols.session import Session
 
 JOIN = "webpubsub.joinLeaveGroup"
 SEND = "webpubsub.sendToGroup"
@@ -348,20 +350,23 @@ async def test_simple_client_publishes_what_it_says(
 # Protocols whose messages may ask for several things
 
 
-class Several(JsonSession):
-    """A session whose next message asks for all of these."""
+class Several:
+    """A JSON session, but that each message asks for all of these."""
 
     def __init__(self, *requests: ClientRequest) -> None:
-        super().__init__()
         self.requests = requests
+        self.json = JsonSession()
 
     def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
         return self.requests
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.json, name)
+
 
 async def saying(house: House, *requests: ClientRequest) -> Client:
     """A client that was let in and has not said that yet."""
-    one, sink = connection(Several(*requests)), RecordingSink()
+    one, sink = connection(cast("Session", Several(*requests))), RecordingSink()
     await done(house.node.attach(one, (), sink, b""))
     return Client(house, one, sink)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from doubles import HUB, connection
 from hubwire.hub.connection import Connection
 from hubwire.hub.hub import Hub
-from hubwire.model.commands import Target, to_connection, to_group, to_hub, to_user
+from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 
 
 def members(hub: Hub, target: Target) -> list[Connection]:

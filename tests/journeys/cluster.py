@@ -12,8 +12,9 @@ from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway.gateway import Gateway
 from hubwire.hub.connection import Connection
-from hubwire.model.commands import Answer, Query, Send, Target
+from hubwire.model.commands import Answer, Query, Send
 from hubwire.model.messages import Data, FromServer, GroupMessage
+from hubwire.model.targets import Target
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.catalog import QueueLimits
 

@@ -5,7 +5,7 @@ What the rooms do together: a client connects and joins; messages, questions and
 import pytest
 
 from doubles import HUB, head, settle
-from hubwire.gateway.handshake import HandshakeRefused
+from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.model.commands import (
     AddToGroups,
     Answer,
@@ -15,11 +15,8 @@ from hubwire.model.commands import (
     Member,
     PermissionRule,
     RemoveFromGroups,
-    to_connection,
-    to_group,
-    to_hub,
-    to_user,
 )
+from hubwire.model.targets import to_connection, to_group, to_hub, to_user
 from journeys.cluster import RELIABLE, Cluster
 
 GROUP = to_group(HUB, "g")

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from doubles import HUB, RecordingSink, head, settle
 from gateway.house import URL, House
-from hubwire.gateway.gateway import Opening
+from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
 from hubwire.model.telemetry import CloseCategory
 from hubwire.rest.app import build_app

@@ -17,14 +17,10 @@ from hubwire.model.commands import (
     Query,
     RemoveFromGroups,
     Send,
-    Target,
-    to_connection,
-    to_group,
-    to_hub,
-    to_user,
 )
 from hubwire.model.messages import Data, FromServer, GroupMessage
 from hubwire.model.names import HubKey
+from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.rest.call import API_VERSIONS
 from rest.asgi import World
 

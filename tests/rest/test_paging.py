@@ -6,9 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hubwire.model.commands import Target, to_group, to_user
 from hubwire.model.errors import BadRequest
 from hubwire.model.names import HubKey
+from hubwire.model.targets import Target, to_group, to_user
 from hubwire.rest.paging import continuation, next_link, position
 
 HUB = HubKey("default", "chat")

@@ -22,7 +22,7 @@ from hubwire.model.messages import (
     SendEvent,
     SendToGroup,
 )
-from hubwire.protocols.json_v1 import Ping, SequenceAck
+from hubwire.protocols.json_wire import Ping, SequenceAck
 
 __all__ = ["DIRECT", "MESSAGES", "REFUSED", "REQUESTS", "Direct", "Message", "Request"]
 

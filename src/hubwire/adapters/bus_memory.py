@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
-from hubwire.model.commands import Answer, Command, Query, Target
+from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.ports import BusReceiver
+from hubwire.model.targets import Target
 
 __all__ = ["MemoryBus", "MemoryExchange"]
 
@@ -111,7 +112,8 @@ class MemoryBus:
     def __init__(self, exchange: MemoryExchange) -> None:
         self._exchange = exchange
         self._receiver: BusReceiver | None = None
-        self.alone = (self,)
+        # Of any length for the type checker: a compiled pair would be made anew for each topic.
+        self.alone: tuple[MemoryBus, ...] = (self,)
 
     @property
     def receiver(self) -> BusReceiver:

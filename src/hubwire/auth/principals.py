@@ -12,18 +12,17 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote_to_bytes
 
-from msgspec import Struct
-
 from hubwire.auth import jwt
+from hubwire.auth.callers import ClientClaims, Principal
 from hubwire.model.errors import BadRequest, StartFailed, Unauthorized
 from hubwire.model.hubs import AccessKeys
 from hubwire.model.names import HubKey, is_group_name
 from hubwire.model.ports import KeyDirectory
 
-__all__ = ["ClientClaims", "Principal", "Principals", "public_authority"]
+__all__ = ["Principals", "public_authority"]
 
 _NAME_IDENTIFIER: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
 _GROUPS: Final = "webpubsub.group"
@@ -37,36 +36,6 @@ _URL = re.compile(r"(?:https?|wss?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", 
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@\[\]/?#]+)(?::([0-9]{0,5}))?")
 # Not told apart, since schemes are not: TLS may end in front of us.
 _DEFAULT_PORTS: Final = frozenset({"", "80", "443"})
-
-
-class ClientClaims(Struct, frozen=True):
-    """
-    What a client's token says about it.
-
-    Attributes:
-        user_id: None for an anonymous client.
-        roles: initial permissions as they came; unknown ones grant nothing.
-        groups: legal names, each once; joined at connect without any permission.
-        claims: all of the token, `user_id` and the like included, for whoever decides on the connection.
-    """
-
-    user_id: str | None
-    roles: tuple[str, ...]
-    groups: tuple[str, ...]
-    claims: dict[str, Any]
-
-
-class Principal(Struct, frozen=True):
-    """
-    A caller of an operation.
-
-    Attributes:
-        kind: "accessKey" proved to hold a key of the resource; "operator" came by the control socket.
-        name: for the log; of an access key "primary" or "secondary".
-    """
-
-    kind: Literal["accessKey", "operator"]
-    name: str
 
 
 class Principals:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 
-from hubwire.model.commands import Target
 from hubwire.model.ports import Bus
+from hubwire.model.targets import Target
 
 __all__ = ["Interest"]
 

@@ -5,7 +5,7 @@ a local client sent and what another node sent take the same way, so one sender 
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Final, Literal, TypeVar
 
@@ -26,17 +26,13 @@ from hubwire.model.commands import (
     PermissionRule,
     Query,
     RemoveFromGroups,
-    Target,
-    to_connection,
-    to_group,
-    to_hub,
-    to_user,
 )
 from hubwire.model.errors import Conflict
 from hubwire.model.filters import compile_filter
 from hubwire.model.messages import Disconnected
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus, Sink
+from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
 
 __all__ = ["Ending", "Node"]
@@ -366,35 +362,45 @@ class Node:
         if not picked:
             return Answer()
         topics = [to_group(hub.key, group) for group in groups]
-        limit_reached = False
+        refused: list[Connection] = []
+
+        def join(pair: tuple[Connection, Target]) -> None:
+            connection, topic = pair
+            if self._full(connection, topic.name):
+                refused.append(connection)
+            elif connection.alive:
+                self._joined(hub, connection, topic)
+
         async with self._interest.hold(topics):
-            async for connection, topic in _in_turns(product(picked, topics)):
-                if self._full(connection, topic.name):
-                    limit_reached = True
-                elif connection.alive:
-                    self._joined(hub, connection, topic)
-        return Answer(count=len(picked), limit_reached=limit_reached)
+            await _in_turns(product(picked, topics), join)
+        return Answer(count=len(picked), limit_reached=bool(refused))
 
     async def _remove_from_groups(self, picked: Sequence[Connection], groups: Sequence[str] | None) -> Answer:
-        leaving = (
-            (connection, group)
-            for connection in picked
-            for group in (list(connection.groups) if groups is None else groups)
-        )
-        async for connection, group in _in_turns(leaving):
-            self.leave(connection, group)
+        def leaving() -> Iterator[tuple[Connection, str]]:
+            for connection in picked:
+                for group in list(connection.groups) if groups is None else groups:
+                    yield connection, group
+
+        def leave(pair: tuple[Connection, str]) -> None:
+            self.leave(*pair)
+
+        await _in_turns(leaving(), leave)
         return Answer(count=len(picked))
 
     async def _close_all(self, picked: Sequence[Connection], reason: str) -> Answer:
         text = f"{_CLOSED_BY_SERVER} Reason: {reason}" if reason else _CLOSED_BY_SERVER
-        async for connection in _in_turns(picked):
-            self.close(connection, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER)
+        await self._end_all(picked, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER)
         return Answer(count=len(picked))
 
     async def end(self, code: int, text: str, category: CloseCategory) -> None:
         """End every connection of this node, those that wait for their recovery included."""
-        async for connection in _in_turns(self.connections()):
+        await self._end_all(self.connections(), code, text, category)
+
+    async def _end_all(self, picked: Sequence[Connection], code: int, text: str, category: CloseCategory) -> None:
+        def close(connection: Connection) -> None:
             self.close(connection, code, text, category)
+
+        await _in_turns(picked, close)
 
     @staticmethod
     def _permission(hub: Hub, query: PermissionRule) -> Answer:
@@ -428,10 +434,10 @@ def _select(members: Collection[Connection], filter: str | None, excluded: Seque
     return list(picked)
 
 
-async def _in_turns(work: Iterable[_T]) -> AsyncIterator[_T]:
-    """Each item; after every slice of them, others have their turn."""
+async def _in_turns(work: Iterable[_T], act: Callable[[_T], None]) -> None:
+    """Do something with each item; after every slice of them, others have their turn."""
     for position, item in enumerate(work, start=1):
-        yield item
+        act(item)
         if position % _SLICE == 0:
             await asyncio.sleep(0)
 

@@ -9,8 +9,8 @@ import hashlib
 from http import HTTPStatus
 from typing import Final
 
-from hubwire.gateway.gateway import Opening
-from hubwire.gateway.handshake import HandshakeRefused
+from hubwire.gateway.attempt import HandshakeRefused
+from hubwire.gateway.opening import Opening
 
 __all__ = ["refusal", "switching"]
 

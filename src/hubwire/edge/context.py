@@ -24,7 +24,7 @@ from hubwire.model.http import RequestHead
 
 __all__ = ["Application", "FrontContext", "Gate", "Upgrade"]
 
-Upgrade: TypeAlias = Callable[[RequestHead, asyncio.Transport, bytes], asyncio.BaseProtocol | None]
+Upgrade: TypeAlias = Callable[[RequestHead, asyncio.Transport, bytes], object | None]
 """
 Takes over a client that asks to speak WebSocket: sets itself as the transport's protocol and returns it. The bytes
 are what the client already sent after its head. None is a refusal: the answer (with `Connection: close`) is written,

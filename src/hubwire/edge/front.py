@@ -53,7 +53,7 @@ class _State(Enum):
     GONE = auto()
 
 
-class Front(asyncio.Protocol):
+class Front:
     """
     The protocol of one accepted connection until it closes or becomes a WebSocket.
 

@@ -11,9 +11,7 @@ Source: RFC 9112 (sections 2 to 6 and 11.2) and RFC 9110 (sections 5, 7.2, 7.8 a
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import AddressValueError, IPv6Address
-from typing import Final, NoReturn
-
-from msgspec import Struct
+from typing import Final, NamedTuple, NoReturn
 
 from hubwire.model.errors import HubwireError
 from hubwire.model.http import Fields, by_name
@@ -55,7 +53,7 @@ class RequestFault(HubwireError):  # noqa: N818  the name says whose fault it is
         self.reason = reason
 
 
-class Head(Struct, frozen=True, gc=False, kw_only=True):
+class Head(NamedTuple):
     """
     Attributes:
         method: one of the eight that can be served, as sent.

@@ -12,7 +12,7 @@ import resource
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
@@ -166,12 +166,18 @@ class Listeners:
         self._front.crowded_at = _room()
         self._front.on_crowded = self._crowded
 
+    def _protocol(self, *, control: bool) -> asyncio.Protocol:
+        # A front has the methods of asyncio's protocols without their class, so that it can be a compiled one.
+        return cast("asyncio.Protocol", Front(self._front, control))
+
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         for bound in self._bound:
             # A copy: closed, it accepts nobody any more, and who comes waits in the queue of the socket.
             copy = bound.dup()
-            server = await loop.create_server(lambda: Front(self._front), sock=copy, backlog=_ACCEPTED_PER_TURN)
+            server = await loop.create_server(
+                lambda: self._protocol(control=False), sock=copy, backlog=_ACCEPTED_PER_TURN
+            )
             # asyncio's own loop accepts in one turn as many as the backlog holds. The system's may be longer than that.
             bound.listen(_BACKLOG)
             self._accepting.append((server, copy))
@@ -238,7 +244,7 @@ class Listeners:
         before = os.umask(0o177)
         try:
             Path(bindable).unlink(missing_ok=True)  # left by a process that was killed; the lock says that it is gone
-            server = await loop.create_unix_server(lambda: Front(self._front, control=True), bindable)
+            server = await loop.create_unix_server(lambda: self._protocol(control=True), bindable)
         except OSError as error:
             raise StartFailed(f"cannot open the control socket {bindable}: {error.strerror or error}") from error
         finally:

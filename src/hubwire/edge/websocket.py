@@ -9,15 +9,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from websockets.speedups import apply_mask
 
 from hubwire.edge.answers import refusal, switching
 from hubwire.edge.clients import Clients
 from hubwire.edge.outbox import Outbox
-from hubwire.gateway.gateway import Opening
-from hubwire.gateway.handshake import HandshakeRefused
+from hubwire.gateway.attempt import HandshakeRefused
+from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
 from hubwire.model.telemetry import CloseCategory
@@ -46,9 +46,7 @@ _LOST: Final = -1
 """In the inbox, in place of an opcode: the socket is gone, after everything that came before."""
 
 
-def upgrade(
-    clients: Clients, head: RequestHead, transport: asyncio.Transport, rest: bytes
-) -> asyncio.BaseProtocol | None:
+def upgrade(clients: Clients, head: RequestHead, transport: asyncio.Transport, rest: bytes) -> "ClientProtocol | None":
     """
     Answer an upgrade request on a socket that the front hands over.
 
@@ -64,12 +62,12 @@ def upgrade(
         transport.write(refusal(refused))
         return None
     client = ClientProtocol(clients, transport, opening)
-    transport.set_protocol(client)
+    transport.set_protocol(cast("asyncio.Protocol", client))
     client.open(opening, rest)
     return client
 
 
-class ClientProtocol(asyncio.Protocol):
+class ClientProtocol:
     """
     One client's socket, and the `Sink` of its connection.
 

@@ -9,12 +9,13 @@ import secrets
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
-from msgspec import Struct
-
-from hubwire.auth.principals import ClientClaims, Principals
+from hubwire.auth.callers import ClientClaims
+from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
-from hubwire.gateway.handshake import Attempt, HandshakeRefused, Recovery, read
+from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
+from hubwire.gateway.handshake import read
+from hubwire.gateway.opening import Opening
 from hubwire.gateway.requests import Requests
 from hubwire.hub.connection import Connection
 from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized
@@ -27,7 +28,7 @@ from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.protocols.session import Session
 
-__all__ = ["Gateway", "Opening"]
+__all__ = ["Gateway"]
 
 _NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
@@ -40,24 +41,6 @@ _CATEGORIES: Final = {
 }
 """Refused connections are counted as closed ones, too: some of the service's categories have no other meaning."""
 _ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
-
-
-class Opening(Struct, frozen=True):
-    """
-    What a client that was let in gets.
-
-    Attributes:
-        connection: None for a recovery that is refused, which the client learns by close code 1008 after the 101.
-        subprotocol: to be echoed; None for no header.
-        groups: that it is in from the beginning.
-        resumed: the connection was there before.
-    """
-
-    connection: Connection | None
-    subprotocol: str | None
-    websocket_key: str
-    groups: tuple[str, ...] = ()
-    resumed: bool = False
 
 
 class Gateway:

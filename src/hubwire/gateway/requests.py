@@ -12,7 +12,7 @@ from typing import Final
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.hub.connection import Connection
-from hubwire.model.commands import Permission, Send, to_group
+from hubwire.model.commands import Permission, Send
 from hubwire.model.errors import Conflict, Duplicate, EventUndelivered, Forbidden, Refused
 from hubwire.model.messages import (
     Ack,
@@ -26,6 +26,7 @@ from hubwire.model.messages import (
     SendEvent,
     SendToGroup,
 )
+from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
 
 __all__ = ["Requests"]

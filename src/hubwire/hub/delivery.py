@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 from hubwire.hub.connection import Connection
 from hubwire.hub.hub import Hub
-from hubwire.model.commands import Target
 from hubwire.model.errors import QueueOverflow
 from hubwire.model.messages import DataMessage
 from hubwire.model.ports import Sink
+from hubwire.model.targets import Target
 from hubwire.model.telemetry import Telemetry
 from hubwire.protocols.session import Batch, Codec
 
@@ -238,10 +238,10 @@ def _prepare(codec: Codec, messages: Sequence[DataMessage], expires_at: float | 
 
 
 def _put(outbox: _Outbox, connection: Connection, write: _Write) -> None:
-    given = outbox.setdefault(connection, write)
-    if given is write:
-        return
-    if isinstance(given, list):
+    given = outbox.get(connection)
+    if given is None:
+        outbox[connection] = write
+    elif isinstance(given, list):
         given.append(write)
     else:
         outbox[connection] = [given, write]

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Final
 
 from hubwire.hub.connection import Connection
-from hubwire.model.commands import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.names import HubKey
+from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 
 __all__ = ["Hub"]
 

@@ -1,13 +1,13 @@
 """
-What operators and nodes say to one another: targets, commands (nobody answers) and queries (somebody answers).
+What operators and nodes say to one another: commands (nobody answers) and queries (somebody answers).
 """
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from hubwire.model.messages import DataMessage
-from hubwire.model.names import HubKey
+from hubwire.model.targets import Target
 
 __all__ = [
     "AddToGroups",
@@ -22,49 +22,9 @@ __all__ = [
     "Query",
     "RemoveFromGroups",
     "Send",
-    "Target",
-    "TargetKind",
-    "to_connection",
-    "to_group",
-    "to_hub",
-    "to_user",
 ]
 
-TargetKind: TypeAlias = Literal["hub", "group", "user", "connection"]
 Permission: TypeAlias = Literal["joinLeaveGroup", "sendToGroup"]
-
-
-class Target(NamedTuple):
-    """
-    Whom something is for, and at the same time the topic by which nodes hear of it.
-
-    Attributes:
-        name: group name, user id or connection id, case-sensitive; empty for a whole hub.
-    """
-
-    kind: TargetKind
-    hub: HubKey
-    name: str
-
-
-def to_hub(hub: HubKey) -> Target:
-    """Every connection of a hub."""
-    return Target("hub", hub, "")
-
-
-def to_group(hub: HubKey, group: str) -> Target:
-    """The members of a group."""
-    return Target("group", hub, group)
-
-
-def to_user(hub: HubKey, user_id: str) -> Target:
-    """Every connection of a user."""
-    return Target("user", hub, user_id)
-
-
-def to_connection(hub: HubKey, connection_id: str) -> Target:
-    """One connection."""
-    return Target("connection", hub, connection_id)
 
 
 class Send(Struct, frozen=True):

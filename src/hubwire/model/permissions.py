@@ -9,9 +9,7 @@ Source: the service's pages on client protocols and on wildcard group roles; the
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, get_args
-
-from msgspec import Struct
+from typing import Final, NamedTuple, get_args
 
 from hubwire.model.commands import Permission
 from hubwire.model.errors import Conflict
@@ -28,7 +26,7 @@ _CACHED_ROLE_SETS: Final = 1024
 _CACHED_MATCHES: Final = 4096
 
 
-class _Grants(Struct, frozen=True, eq=False):
+class _Grants(NamedTuple):
     """Groups for which roles give one permission."""
 
     groups: frozenset[str]
@@ -41,7 +39,7 @@ def _matches(patterns: PatternSet, group: str) -> bool:
     return patterns.matches(group)
 
 
-class RoleSet(Struct, frozen=True, eq=False):
+class RoleSet(NamedTuple):
     """
     What the roles of a token allow. One object for all connections with the same roles.
 

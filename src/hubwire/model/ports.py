@@ -7,9 +7,10 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from hubwire.model.commands import Answer, Command, Query, Target
+from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.hubs import AccessKeys, HubSettings
 from hubwire.model.names import HubKey
+from hubwire.model.targets import Target
 
 __all__ = [
     "Bus",

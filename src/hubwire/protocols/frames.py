@@ -81,10 +81,10 @@ def frame_head(opcode: int, length: int) -> bytes:
     """
     assert length <= _CONTROL_LIMIT or opcode < CLOSE, "a control frame is never this long"
     if length < 126:
-        return bytes((_FIN | opcode, length))
+        return (((_FIN | opcode) << 8) | length).to_bytes(2, "big")
     if length < 0x10000:
-        return bytes((_FIN | opcode, 126, length >> 8, length & 0xFF))
-    return bytes((_FIN | opcode, 127)) + length.to_bytes(8, "big")
+        return (((_FIN | opcode) << 24) | (126 << 16) | length).to_bytes(4, "big")
+    return (((_FIN | opcode) << 72) | (127 << 64) | length).to_bytes(10, "big")
 
 
 def build_frame(opcode: int, payload: bytes) -> bytes:

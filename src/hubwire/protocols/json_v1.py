@@ -10,10 +10,10 @@ Source: the service's reference of its JSON subprotocols, the client spec, and t
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias, get_args
+from typing import Final, get_args
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from hubwire.model.errors import ProtocolViolation
 from hubwire.model.messages import (
@@ -35,7 +35,9 @@ from hubwire.model.messages import (
     SendToGroup,
 )
 from hubwire.model.names import is_event_name, is_group_name, metadata_fault
+from hubwire.protocols import json_wire
 from hubwire.protocols.frames import TEXT, build_frame
+from hubwire.protocols.json_wire import Ping, SequenceAck
 from hubwire.protocols.session import Codec, Unnumbered
 
 __all__ = [
@@ -43,8 +45,6 @@ __all__ = [
     "Dialogue",
     "JsonCodec",
     "JsonSession",
-    "Ping",
-    "SequenceAck",
     "decode",
     "direct_body",
     "message_body",
@@ -60,102 +60,7 @@ _DATA_TYPES: Final = frozenset(get_args(DataKind))
 # Whole pairs and other escapes are taken as they are, so that the second half of neither is seen alone.
 _ESCAPES: Final = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
 
-
-class _Request(Struct, tag_field="type", rename="camel", gc=False):
-    """Base of the shapes on the wire. Unknown properties are ignored; null is as good as absent."""
-
-
-class _JoinGroup(_Request, tag="joinGroup", gc=False):
-    group: str
-    ack_id: int | None = None
-
-
-class _LeaveGroup(_Request, tag="leaveGroup", gc=False):
-    group: str
-    ack_id: int | None = None
-
-
-class _StreamStart(Struct, rename="camel", gc=False):
-    stream_id: str
-
-
-class _SendToGroup(_Request, tag="sendToGroup"):
-    group: str
-    data: Raw = Raw()
-    data_type: str | None = None
-    ack_id: int | None = None
-    no_echo: bool | None = None
-    ttl_seconds: int | None = None
-    metadata: dict[str, str] | None = None
-    stream: _StreamStart | None = None
-
-
-class _Event(_Request, tag="event"):
-    event: str
-    data: Raw = Raw()
-    data_type: str | None = None
-    ack_id: int | None = None
-    metadata: dict[str, str] | None = None
-
-
-class Ping(_Request, tag="ping", gc=False):
-    """Asks for a pong."""
-
-
-class SequenceAck(_Request, tag="sequenceAck", gc=False):
-    """Everything up to and including this number has arrived. Documented as a number, tolerated as text."""
-
-    sequence_id: int | str
-
-
-class _Invoke(_Request, tag="invoke", gc=False):
-    invocation_id: str
-
-
-class _CancelInvocation(_Request, tag="cancelInvocation", gc=False):
-    invocation_id: str
-
-
-class _StreamData(_Request, tag="streamData", gc=False):
-    stream_id: str
-
-
-class _StreamEnd(_Request, tag="streamEnd", gc=False):
-    stream_id: str
-
-
-class _SetGroupState(_Request, tag="setGroupState", gc=False):
-    group: str
-    ack_id: int | None = None
-
-
-class _SubscribeGroupState(_Request, tag="subscribeGroupState", gc=False):
-    group: str
-    ack_id: int | None = None
-
-
-class _UnsubscribeGroupState(_Request, tag="unsubscribeGroupState", gc=False):
-    group: str
-    ack_id: int | None = None
-
-
-_Wire: TypeAlias = (
-    _SendToGroup
-    | _JoinGroup
-    | _LeaveGroup
-    | _Event
-    | Ping
-    | SequenceAck
-    | _Invoke
-    | _CancelInvocation
-    | _StreamData
-    | _StreamEnd
-    | _SetGroupState
-    | _SubscribeGroupState
-    | _UnsubscribeGroupState
-)
-
-_decoder: Final = msgspec.json.Decoder(_Wire)
+_decoder: Final = msgspec.json.Decoder(json_wire.Wire)
 _text_decoder: Final = msgspec.json.Decoder(str)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -185,14 +90,14 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # msgspec names the place and the expected type, never the value. RecursionError is its answer to deep nesting.
         raise ProtocolViolation("The message is not a valid request of this subprotocol.") from error
-    if type(wire) is _SendToGroup:
+    if type(wire) is json_wire.SendToGroup:
         return _send_to_group(wire)
     match wire:
-        case _JoinGroup(group, ack_id):
+        case json_wire.JoinGroup(group, ack_id):
             return JoinGroup(_group(group), _ack_id(ack_id))
-        case _LeaveGroup(group, ack_id):
+        case json_wire.LeaveGroup(group, ack_id):
             return LeaveGroup(_group(group), _ack_id(ack_id))
-        case _Event():
+        case json_wire.Event():
             if not is_event_name(wire.event):
                 raise ProtocolViolation("The event name is not valid.")
             metadata = _metadata(wire.metadata)
@@ -200,14 +105,16 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
             return SendEvent(wire.event, data, _ack_id(wire.ack_id), metadata)
         case Ping() | SequenceAck():
             return wire
-        case _Invoke(invocation_id):
+        case json_wire.Invoke(invocation_id):
             return NotOffered("invoke", _key(invocation_id))
-        case _CancelInvocation():
+        case json_wire.CancelInvocation():
             return None
-        case _StreamData(stream_id) | _StreamEnd(stream_id):
+        case json_wire.StreamData(stream_id) | json_wire.StreamEnd(stream_id):
             return NotOffered("stream", _key(stream_id))
         case (
-            _SetGroupState(group, ack_id) | _SubscribeGroupState(group, ack_id) | _UnsubscribeGroupState(group, ack_id)
+            json_wire.SetGroupState(group, ack_id)
+            | json_wire.SubscribeGroupState(group, ack_id)
+            | json_wire.UnsubscribeGroupState(group, ack_id)
         ):
             return NotOffered("group state", _group(group), _ack_id(ack_id))
         case _:  # pragma: no cover
@@ -225,7 +132,7 @@ def _without_half_characters(text: str) -> str | None:
     return None if whole == text else whole
 
 
-def _send_to_group(wire: _SendToGroup) -> SendToGroup | NotOffered:
+def _send_to_group(wire: json_wire.SendToGroup) -> SendToGroup | NotOffered:
     group = _group(wire.group)
     ack_id = _ack_id(wire.ack_id)
     if wire.stream is not None:
@@ -321,7 +228,7 @@ def message_body(message: DataMessage) -> bytes:
     else:
         value = b'"' + binascii.b2a_base64(data.body, newline=False) + b'"'
     end = b',"metadata":' + _encode(dict(message.metadata)) + b"}" if message.metadata else b"}"
-    return b'%b,"dataType":"%b","data":%b%b' % (head, data.kind.encode(), value, end)
+    return b"".join((head, b',"dataType":"', data.kind.encode(), b'","data":', value, end))
 
 
 def direct_body(message: DirectMessage) -> bytes:
@@ -388,7 +295,7 @@ PONG: Final = build_frame(TEXT, b'{"type":"pong"}')
 CODEC: Final = JsonCodec()
 
 
-class Dialogue:
+class Dialogue(Unnumbered):
     """What all JSON sessions understand: requests are handed on, pings and sequence acks are the protocol's own."""
 
     __slots__ = ("_pongs",)
@@ -418,7 +325,7 @@ class Dialogue:
         return (PONG,) * owed
 
 
-class JsonSession(Dialogue, Unnumbered):
+class JsonSession(Dialogue):
     """One client of the plain form. All it remembers is a pong that it owes."""
 
     __slots__ = ()

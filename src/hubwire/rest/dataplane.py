@@ -22,17 +22,13 @@ from hubwire.model.commands import (
     PermissionRule,
     RemoveFromGroups,
     Send,
-    Target,
-    to_connection,
-    to_group,
-    to_hub,
-    to_user,
 )
 from hubwire.model.errors import BadRequest, Conflict, NotFound, UnsupportedMedia
 from hubwire.model.filters import compile_filter
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.messages import DataMessage, FromServer, GroupMessage
 from hubwire.model.names import HubKey, is_group_name
+from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.audience import TOKEN_MINUTES, base_url, client_url, known_client_type
 from hubwire.rest.call import Call

@@ -11,8 +11,8 @@ import hashlib
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from hubwire.model.commands import Target
 from hubwire.model.errors import BadRequest
+from hubwire.model.targets import Target
 
 __all__ = ["continuation", "next_link", "position"]
 

@@ -1,0 +1,45 @@
+"""Whom something is for: a whole hub, a group, a user or one connection."""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from hubwire.model.names import HubKey
+
+__all__ = ["Target", "TargetKind", "to_connection", "to_group", "to_hub", "to_user"]
+
+TargetKind: TypeAlias = Literal["hub", "group", "user", "connection"]
+
+
+class Target(NamedTuple):
+    """
+    Whom something is for, and at the same time the topic by which nodes hear of it.
+
+    Attributes:
+        name: group name, user id or connection id, case-sensitive; empty for a whole hub.
+    """
+
+    kind: TargetKind
+    hub: HubKey
+    name: str
+
+
+# A named tuple's own constructor is a function in Python, which compiled callers would wait for at each message.
+
+
+def to_hub(hub: HubKey) -> Target:
+    """Every connection of a hub."""
+    return tuple.__new__(Target, ("hub", hub, ""))
+
+
+def to_group(hub: HubKey, group: str) -> Target:
+    """The members of a group."""
+    return tuple.__new__(Target, ("group", hub, group))
+
+
+def to_user(hub: HubKey, user_id: str) -> Target:
+    """Every connection of a user."""
+    return tuple.__new__(Target, ("user", hub, user_id))
+
+
+def to_connection(hub: HubKey, connection_id: str) -> Target:
+    """One connection."""
+    return tuple.__new__(Target, ("connection", hub, connection_id))

@@ -1,0 +1,122 @@
+"""
+The shapes of what clients send in the JSON subprotocols, as the decoder fills them.
+
+Source: as `json_v1`.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Raw, Struct
+
+__all__ = [
+    "CancelInvocation",
+    "Event",
+    "Invoke",
+    "JoinGroup",
+    "LeaveGroup",
+    "Ping",
+    "SendToGroup",
+    "SequenceAck",
+    "SetGroupState",
+    "StreamData",
+    "StreamEnd",
+    "StreamStart",
+    "SubscribeGroupState",
+    "UnsubscribeGroupState",
+    "Wire",
+]
+
+
+class Request(Struct, tag_field="type", rename="camel", gc=False):
+    """Base of the shapes on the wire. Unknown properties are ignored; null is as good as absent."""
+
+
+class JoinGroup(Request, tag="joinGroup", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class LeaveGroup(Request, tag="leaveGroup", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class StreamStart(Struct, rename="camel", gc=False):
+    stream_id: str
+
+
+class SendToGroup(Request, tag="sendToGroup"):
+    group: str
+    data: Raw = Raw()
+    data_type: str | None = None
+    ack_id: int | None = None
+    no_echo: bool | None = None
+    ttl_seconds: int | None = None
+    metadata: dict[str, str] | None = None
+    stream: StreamStart | None = None
+
+
+class Event(Request, tag="event"):
+    event: str
+    data: Raw = Raw()
+    data_type: str | None = None
+    ack_id: int | None = None
+    metadata: dict[str, str] | None = None
+
+
+class Ping(Request, tag="ping", gc=False):
+    """Asks for a pong."""
+
+
+class SequenceAck(Request, tag="sequenceAck", gc=False):
+    """Everything up to and including this number has arrived. Documented as a number, tolerated as text."""
+
+    sequence_id: int | str
+
+
+class Invoke(Request, tag="invoke", gc=False):
+    invocation_id: str
+
+
+class CancelInvocation(Request, tag="cancelInvocation", gc=False):
+    invocation_id: str
+
+
+class StreamData(Request, tag="streamData", gc=False):
+    stream_id: str
+
+
+class StreamEnd(Request, tag="streamEnd", gc=False):
+    stream_id: str
+
+
+class SetGroupState(Request, tag="setGroupState", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class SubscribeGroupState(Request, tag="subscribeGroupState", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+class UnsubscribeGroupState(Request, tag="unsubscribeGroupState", gc=False):
+    group: str
+    ack_id: int | None = None
+
+
+Wire: TypeAlias = (
+    SendToGroup
+    | JoinGroup
+    | LeaveGroup
+    | Event
+    | Ping
+    | SequenceAck
+    | Invoke
+    | CancelInvocation
+    | StreamData
+    | StreamEnd
+    | SetGroupState
+    | SubscribeGroupState
+    | UnsubscribeGroupState
+)
