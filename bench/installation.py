@@ -136,7 +136,9 @@ def _hubwire(build: Path) -> Available:
         loop = f"uvloop {version('uvloop')}"
     except PackageNotFoundError:
         loop = "without uvloop"
-    return Available((sys.executable, "-m", "hubwire"), f"{version('hubwire')}, {loop}")
+    command = (sys.executable, "-m", "hubwire")
+    told = _run([*command, "--version"], 10.0).strip().removeprefix("hubwire, version ")
+    return Available(command, f"{told}, {loop}")
 
 
 def _nats(build: Path) -> Available:

@@ -1,5 +1,7 @@
 """The command `hubwire` with all that can stand behind it."""
 
+from typing import Final
+
 import click
 
 from hubwire import __version__
@@ -9,12 +11,16 @@ from hubwire.cli.faults import Commands
 from hubwire.cli.operator import hub, keys, status, url
 from hubwire.cli.send import send
 from hubwire.cli.serve import serve
+from hubwire.model import telemetry
 
 __all__ = ["commands"]
 
+# Any of the modules that the build compiles would do.
+_FORM: Final = "pure Python" if str(telemetry.__file__).endswith(".py") else "compiled"
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hubwire")
+@click.version_option(f"{__version__} ({_FORM})", prog_name="hubwire")
 def commands() -> None:
     """
     Hubwire: real-time messaging with the wire protocols of Azure Web PubSub, on your own machine.
