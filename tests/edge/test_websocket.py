@@ -56,6 +56,21 @@ async def test_101_comes_before_anything_else_and_answers_the_key() -> None:
     assert [message["event"] for message in socket.messages] == ["connected"]
 
 
+async def test_101_and_what_the_client_is_told_first_are_one_write() -> None:
+    """Each write to a socket is a system call."""
+    server = Server()
+    first, second = server.upgrade(RELIABLE), server.upgrade(JSON)
+    token = first.messages[0]["reconnectionToken"]
+    query = {"awps_connection_id": first.connection.id, "awps_reconnection_token": token}
+    back, refused = server.upgrade(RELIABLE, **query), server.upgrade(RELIABLE, **query | {"awps_connection_id": "x"})
+
+    assert [len(socket.transport.writes) for socket in (first, second, back, refused)] == [1, 1, 1, 1]
+    assert (back.messages[0]["connectionId"], refused.closed) == (
+        first.messages[0]["connectionId"],
+        (1008, "The connection cannot be recovered."),
+    )
+
+
 async def test_simple_client_gets_no_subprotocol_header() -> None:
     socket = Server().upgrade("mine")
 
