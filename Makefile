@@ -55,7 +55,7 @@ types: $(DEV)
 # The sources as they are, and as they are compiled for whoever installs the package. Not again in the second form: what
 # is not compiled, and what is measured in minutes.
 tests: $(DEV) $(NODE)
-	PYTHONPATH=src $(BIN)/python -m pytest $(ARGS)
+	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest $(ARGS)
 
 COMPILED_TESTS := $(addprefix tests/,acceptance adapters auth cluster contracts edge fuzz gateway hub journeys model \
 	protocols rest test_compiled.py)
@@ -64,7 +64,7 @@ tests-compiled: $(DEV) $(NODE) $(RUNTIME)
 	HUBWIRE_EXPECT=compiled $(BIN)/python -m pytest $(or $(ARGS),$(COMPILED_TESTS))
 
 coverage: $(DEV) $(NODE)
-	PYTHONPATH=src $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # Only what a server needs; the load generator and the peers are made by the benchmark itself, in .build/bench.
 bench: $(RUNTIME)
@@ -74,7 +74,7 @@ bench-quick: $(RUNTIME)
 	$(BIN)/python -m bench --quick $(ARGS)
 
 fuzz: $(DEV)
-	PYTHONPATH=src:tests $(BIN)/python -u -m fuzz --seconds $(or $(SECONDS),600) $(ARGS)
+	PYTHONPATH=$(CURDIR)/src:tests $(BIN)/python -u -m fuzz --seconds $(or $(SECONDS),600) $(ARGS)
 
 soak: $(DEV) $(RUNTIME)
 	PYTHONPATH=tests $(BIN)/python -u -m soak --seconds $(or $(SECONDS),3600) $(ARGS)

@@ -22,6 +22,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _GROUP = "hubwire"
+_C_OPTIONS = ["-O2", "-Wall", "-Wextra", "-Werror"]
 _MODES = ("auto", "require", "off")
 
 
@@ -29,6 +30,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """
     Configuration:
         modules: files below `src` to compile.
+        sources: extension modules that are written in C, each with its file below `src`.
     """
 
     PLUGIN_NAME = "custom"
@@ -41,7 +43,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             return
         root = Path(self.root)
         try:
-            compiled = _compile(root, self.config["modules"], root / ".build" / "native")
+            compiled = _compile(root, self.config["modules"], self.config["sources"], root / ".build" / "native")
         except (Exception, SystemExit) as fault:  # whatever keeps a compiler from working
             if mode == "require":
                 raise
@@ -52,9 +54,9 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["force_include"].update({str(path): str(path.relative_to(built)) for built, path in compiled})
 
 
-def _compile(root: Path, modules: list[str], folder: Path) -> list[tuple[Path, Path]]:
+def _compile(root: Path, modules: list[str], sources: dict[str, str], folder: Path) -> list[tuple[Path, Path]]:
     """
-    Compile modules.
+    Compile modules, and extensions that are written in C.
 
     Returns:
         extension modules, each with the folder that is the root of its package.
@@ -64,7 +66,7 @@ def _compile(root: Path, modules: list[str], folder: Path) -> list[tuple[Path, P
         raise RuntimeError(f"there is no C compiler: {compiler!r} is not on the PATH")
 
     from mypyc.build import mypycify
-    from setuptools import Distribution  # type: ignore[import-untyped]
+    from setuptools import Distribution, Extension  # type: ignore[import-untyped]
     from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
 
     class OnAllCores(build_ext):  # type: ignore[misc]
@@ -106,6 +108,7 @@ def _compile(root: Path, modules: list[str], folder: Path) -> list[tuple[Path, P
             debug_level="0",
             multi_file=True,
         )
+        extensions += [Extension(name, [source], extra_compile_args=_C_OPTIONS) for name, source in sources.items()]
         command = OnAllCores(Distribution({"name": _GROUP, "ext_modules": extensions}))
         command.build_lib = str(built)
         command.build_temp = str(folder / f"objects-{sys.implementation.cache_tag}")

@@ -6,6 +6,8 @@ Decision 9 has the reasons.
 import ast
 import importlib
 import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ HOOK = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["too
     "wheel"
 ]["hooks"]["custom"]
 MODULES: list[str] = HOOK["modules"]
+
+COMPILED = os.environ.get("HUBWIRE_EXPECT") == "compiled"
 
 BASES = {"NamedTuple", "Enum", "IntEnum", "StrEnum", "Protocol", "HubwireError"}
 """Of classes in compiled modules, besides classes of these modules: what mypyc makes ordinary Python classes of."""
@@ -85,4 +89,18 @@ def test_form_under_test_is_the_one_that_is_meant(module: str) -> None:
     loaded = importlib.import_module(module.removesuffix(".py").replace("/", "."))
     compiled = not str(loaded.__file__).endswith(".py")
 
-    assert compiled == (os.environ.get("HUBWIRE_EXPECT") == "compiled")
+    assert compiled == COMPILED
+
+
+def test_servers_that_tests_start_are_of_the_same_form(tmp_path: Path) -> None:
+    """Wherever they are started."""
+    told = subprocess.run(
+        [sys.executable, "-m", "hubwire", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert told.stdout.strip().endswith("(compiled)" if COMPILED else "(pure Python)")

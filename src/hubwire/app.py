@@ -25,6 +25,7 @@ from hubwire.adapters.data_folder import DataFolder
 from hubwire.adapters.store_sql import open_store
 from hubwire.auth.principals import Principals, public_authority
 from hubwire.cluster.node import Node
+from hubwire.edge import fanout
 from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
@@ -206,6 +207,7 @@ class _Service:
             settings.recovery_s,
             settings.max_groups_per_connection,
             time.monotonic,
+            fanout.SPREAD,
         )
         # Our own endpoint is as good as a public one: a token that names it may come by another name of this machine.
         endpoints = (*settings.public_endpoints, server.endpoint)

@@ -13,6 +13,7 @@ from hubwire.hub.delivery import Delivery
 from hubwire.hub.hub import Hub
 from hubwire.model.messages import Ack, Data, DataMessage, DirectMessage, FromServer
 from hubwire.model.names import HubKey
+from hubwire.model.ports import Sink
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import Telemetry
 from hubwire.protocols.json_v1 import JsonCodec, JsonSession
@@ -209,6 +210,72 @@ def test_fifty_publishers_without_echo_make_one_segment() -> None:
     for one in (*publishers, listener):
         assert isinstance(one.session, CountingSession)
         assert (one.session.batches, house.writes(one)) == (1, 1)
+
+
+# Written to many at once
+
+
+class Spreading(House):
+    """A house whose fan-outs go past the sinks' own writes, to those that take the short way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spreads: list[tuple[int, bytes]] = []
+        self.delivery = Delivery(self.telemetry, self._spread)
+
+    def _spread(self, sinks: Sequence[Sink], data: bytes) -> None:
+        self.spreads.append((len(sinks), data))
+        for sink in sinks:
+            assert sink.direct is not None
+            sink.direct(data)
+
+    def clients(self, count: int, kind: str = "json") -> list[Connection]:
+        """Members of the group that take the short way."""
+        made = [self.client("g", kind=kind) for _ in range(count)]
+        for one in made:
+            sink = self.sinks[one]
+            sink.direct = lambda data, sink=sink: sink.write(data, 1, None)
+        return made
+
+
+def test_receivers_of_the_same_bytes_are_written_to_at_once() -> None:
+    """Even if those of another subprotocol stand between them."""
+    house = Spreading()
+    members = [one for _ in range(5) for kind in ("json", "simple") for one in house.clients(1, kind)]
+    house.send("a")
+    house.flush()
+
+    assert [count for count, _ in house.spreads] == [5, 5]
+    assert [house.writes(one) for one in members] == [1] * 10
+    assert {data for _, data in house.spreads} == {house.written(one) for one in members}
+    assert house.telemetry.outbound_bytes == sum(len(house.written(one)) for one in members)
+    assert house.telemetry.outbound_messages == 10
+
+
+def test_few_receivers_are_written_to_one_by_one() -> None:
+    house = Spreading()
+    members = house.clients(7)
+    house.send("a")
+    house.flush()
+
+    assert house.spreads == []
+    assert [house.got(one) for one in members] == [["a"]] * 7
+
+
+def test_who_is_paused_or_numbered_or_left_out_is_written_to_by_itself() -> None:
+    house = Spreading()
+    members, paused, numbered = house.clients(9), house.client("g"), house.clients(1, "reliable")[0]
+    house.send("a")
+    house.flush()
+
+    assert [count for count, _ in house.spreads] == [9]
+    assert [house.got(one) for one in (*members, paused, numbered)] == [["a"]] * 11
+
+    house.send("b", excluded=(members[0].id,))
+    house.flush()
+
+    assert [count for count, _ in house.spreads] == [9]
+    assert [house.got(one) for one in (*members, paused, numbered)] == [["a"], *[["a", "b"]] * 10]
 
 
 # Who gets it

@@ -31,7 +31,7 @@ from hubwire.model.errors import Conflict
 from hubwire.model.filters import compile_filter
 from hubwire.model.messages import Disconnected
 from hubwire.model.names import HubKey
-from hubwire.model.ports import Bus, Sink
+from hubwire.model.ports import Bus, Sink, Spread
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
 
@@ -64,6 +64,7 @@ class Node:
         recovery_s: how long a dropped reliable connection may come back.
         max_groups: that one connection may be in; its end undoes them all in one go.
         clock: monotonic seconds that pass during a turn of the event loop, too; the loop's own may stand still in it.
+        spread: see `Delivery`.
     """
 
     def __init__(
@@ -74,13 +75,14 @@ class Node:
         recovery_s: float = 32.0,
         max_groups: int = 10_000,
         clock: Callable[[], float] | None = None,
+        spread: Spread | None = None,
     ) -> None:
         self._bus = bus
         self._telemetry = telemetry
         self._loop = loop
         self._max_groups = max_groups
         self._hubs: dict[HubKey, Hub] = {}
-        self._delivery = Delivery(telemetry)
+        self._delivery = Delivery(telemetry, spread)
         self._interest = Interest(bus, self._wanted)
         self._waiting = Waiting(recovery_s)
         self._sweep: asyncio.TimerHandle | None = None

@@ -40,6 +40,7 @@ _PONGS: Final = 64
 """Pings of one slice that are answered each; of more, RFC 6455 5.5.3 lets us answer the newest."""
 _CLOSE_TIMEOUT_S: Final = 2.0
 _MESSAGES: Final = (TEXT, BINARY)
+_NOT_ASKED: Final = -2
 _FAULT: Final = -2
 """In the inbox, in place of an opcode: the client broke the framing, after everything that came before."""
 _LOST: Final = -1
@@ -65,6 +66,12 @@ def upgrade(clients: Clients, head: RequestHead, transport: asyncio.Transport, r
     transport.set_protocol(cast("asyncio.Protocol", client))
     client.open(opening, rest)
     return client
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """Of the socket behind a transport that sends what it is given as it is; negative for TLS."""
+    socket = None if transport.get_extra_info("sslcontext") else transport.get_extra_info("socket")
+    return -1 if socket is None else int(socket.fileno())
 
 
 class _Threshold:
@@ -98,6 +105,7 @@ class ClientProtocol:
         "_clients",
         "_closing",
         "_connection",
+        "_descriptor",
         "_gone",
         "_inbox",
         "_limit_bytes",
@@ -133,6 +141,7 @@ class ClientProtocol:
         self._closing = False
         self.direct: Callable[[bytes], object] | None = None
         self._gone = False
+        self._descriptor = _NOT_ASKED
         self._abort_timer: asyncio.TimerHandle | None = None
         self._why = CloseCategory.NORMAL
         self.last_seen = clients.liveness.now
@@ -372,6 +381,19 @@ class ClientProtocol:
             return
         self._clients.telemetry.outbound_bytes += len(data)
         self._transport.write(data)
+
+    def descriptor(self) -> int:
+        """Of the socket, where it may be written to past the transport: nothing waits in that. Else negative."""
+        transport = self._transport
+        if self._descriptor == _NOT_ASKED:
+            self._descriptor = _descriptor(transport)
+        if transport.get_write_buffer_size() or transport.is_closing():
+            return -1
+        return self._descriptor
+
+    def write_rest(self, data: bytes, taken: int) -> None:
+        """The same as `direct`, for what the socket has not taken of `data` yet. The bytes are shared, not copied."""
+        self._transport.write(memoryview(data)[taken:] if taken else data)
 
     def _wait(self, data: bytes, expires_at: float | None) -> None:
         if self._answer_with(data):

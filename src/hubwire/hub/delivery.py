@@ -10,18 +10,21 @@ when it was given: it never overtakes a message that was accepted before it, and
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from hubwire.hub.connection import Connection
 from hubwire.hub.hub import Hub
 from hubwire.model.errors import QueueOverflow
 from hubwire.model.messages import DataMessage
-from hubwire.model.ports import Sink
+from hubwire.model.ports import Sink, Spread
 from hubwire.model.targets import Target
 from hubwire.model.telemetry import Telemetry
 from hubwire.protocols.session import Batch, Codec
 
 __all__ = ["Delivery"]
+
+_MANY: Final = 8
+"""Receivers from which on it pays to gather them."""
 
 _Write: TypeAlias = tuple[bytes, int, float | None]
 _Outbox: TypeAlias = dict[Connection, _Write | list[_Write]]
@@ -70,12 +73,16 @@ class Delivery:
     Segments of the current turn for all hubs of a node.
 
     Whoever appends makes sure that `flush` is called before the loop waits again.
+
+    Args:
+        spread: writes to many sinks at once; without it each is written to by itself.
     """
 
-    __slots__ = ("_segments", "_targets", "_telemetry")
+    __slots__ = ("_segments", "_spread", "_targets", "_telemetry")
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, spread: Spread | None = None) -> None:
         self._telemetry = telemetry
+        self._spread = spread
         self._segments: list[_Segment] = []
         self._targets: set[Target] = set()
 
@@ -177,9 +184,14 @@ class Delivery:
         made: dict[Codec, bytes | Batch] = {}
         codec: Codec | None = None
         mine: bytes | Batch | None = None
-        for connection in segment.receivers():
+        receivers = segment.receivers()
+        spread = self._spread if len(receivers) >= _MANY else None
+        gathered: dict[Codec, list[Sink]] = {}
+        alike: list[Sink] = []
+        for connection in receivers:
             if connection.codec is not codec:
                 codec = connection.codec
+                alike = gathered.setdefault(codec, [])
                 mine = made.get(codec)
                 if mine is None:
                     mine = made[codec] = _prepare(codec, messages, expires_at, alike=holes is None)
@@ -202,11 +214,19 @@ class Delivery:
                 continue
             if outbox is not None:
                 _put(outbox, connection, (data, count, expires_at))
-            elif sink.direct is not None:
-                sink.direct(data)
-                sent_bytes += len(data)
-            else:
+            elif sink.direct is None:
                 sink.write(data, count, expires_at)
+            else:
+                sent_bytes += len(data)
+                if spread is not None and data is mine:
+                    alike.append(sink)
+                else:
+                    sink.direct(data)
+        if spread is not None:
+            for codec, sinks in gathered.items():
+                shared = made[codec]
+                if sinks and isinstance(shared, bytes):
+                    spread(sinks, shared)
         self._telemetry.outbound_messages += delivered
         self._telemetry.outbound_bytes += sent_bytes
 

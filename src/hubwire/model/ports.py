@@ -3,7 +3,7 @@ Every seam of the house on one page. Each has one contract suite in `tests/contr
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -20,6 +20,7 @@ __all__ = [
     "HubDirectory",
     "KeyDirectory",
     "Sink",
+    "Spread",
     "Store",
 ]
 
@@ -51,6 +52,13 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """End at once and silently."""
+
+
+Spread: TypeAlias = Callable[[Sequence[Sink], bytes], None]
+"""
+Hands the same whole frames to many sinks whose `direct` is not None, as calling that of each would, at less cost. The
+caller counts the bytes.
+"""
 
 
 class BusReceiver(Protocol):
