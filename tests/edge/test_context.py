@@ -117,7 +117,7 @@ async def test_many_deadlines_at_once_leave_others_their_turns() -> None:
 @both_loops
 async def test_time_in_which_the_process_stood_still_is_not_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came meanwhile is read before anybody is called late."""
-    monkeypatch.setattr("hubwire.edge.context._STOOD_STILL_S", 0.1)
+    monkeypatch.setattr("hubwire.edge.context.STOOD_STILL_S", 0.1)
     context = FrontContext(echo, refuse_upgrade, idle_timeout_s=0.2)
     front = Slow(time.monotonic() + 0.2)
     context.add(front)

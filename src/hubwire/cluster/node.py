@@ -32,6 +32,7 @@ from hubwire.model.filters import compile_filter
 from hubwire.model.messages import Disconnected
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus, Sink, Spread
+from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
 
@@ -43,8 +44,6 @@ _SLICE: Final = 200
 """Connections or memberships that change in one go; ending one costs some 20 µs, and others want their turn."""
 
 _ASK_TIMEOUT_S: Final = 5.0
-_STOOD_STILL_S: Final = 2.0
-"""So late is a timer only if the process was stopped, or had no time at all."""
 
 Ending = Callable[[Connection, CloseCategory, int, str], None]
 """Told of every connection that ended for good: category, close code, and the text the client was told."""
@@ -315,9 +314,9 @@ class Node:
     def _end_waiting(self, due: float) -> None:
         self._sweep = None
         late = self._loop.time() - due
-        if late > _STOOD_STILL_S:
+        if late > STOOD_STILL_S:
             # This process stood still. Who came back meanwhile was not let in yet, and gets a moment more for that.
-            self._waiting.extend(late + _STOOD_STILL_S)
+            self._waiting.extend(late + STOOD_STILL_S)
         for connection in self._waiting.expired(self._loop.time(), _SLICE):
             self._telemetry.retained -= 1
             self._end(connection, connection.why, 1006, "")

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.turnstile import Turnstile
 from hubwire.model.http import RequestHead
+from hubwire.model.standstill import STOOD_STILL_S
 
 __all__ = ["Application", "FrontContext", "Gate", "Upgrade"]
 
@@ -36,7 +37,6 @@ Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _SLICE: Final = 200  # fronts ended in one turn: 10,000 at once would silence everybody else for 0.1 s and more
 _HEADS_PER_TURN: Final = 32  # each costs up to 0.15 ms
-_STOOD_STILL_S: Final = 2.0  # so late is a sweep only if the process was stopped, or had no time at all
 _LAST_WORDS_S: Final = 1.0  # for cancelled requests to clean up in
 
 
@@ -222,7 +222,7 @@ class FrontContext:
         self._dated()
         now = time.monotonic()
         late = now - self._sweep_at
-        if late > _STOOD_STILL_S:
+        if late > STOOD_STILL_S:
             # What came meanwhile is to be read first, and nobody was waited for.
             for front in self.fronts:
                 front.deadline += late

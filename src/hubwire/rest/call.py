@@ -7,6 +7,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.rest.faults import BodyLate, BodyTooLarge
 from hubwire.rest.query import QueryString
 
@@ -23,9 +24,6 @@ _PRINTABLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 # So many times the allowed size is read and thrown away before an over-long body is answered. Many clients read nothing
 # before they have sent everything, and would see a reset instead of the reason.
 _DRAINED_LIMITS: Final = 8
-
-_STOOD_STILL_S: Final = 2.0
-"""So late is a timer only if the process was stopped, or had no time at all."""
 
 
 class _Patience:
@@ -63,7 +61,7 @@ class _Patience:
 
     def _end(self) -> None:
         now = self._loop.time()
-        if now - self._due > _STOOD_STILL_S:
+        if now - self._due > STOOD_STILL_S:
             self._begin()
         else:
             self._limit.reschedule(now)
