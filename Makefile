@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/acceptance/js
 SOURCES := src tests bench hatch_build.py
-PYTHON_FILES := $(shell find src -name '*.py')
+INSTALLED_FROM := pyproject.toml hatch_build.py $(shell find src -name '*.py' -o -name '*.c')
 
 PACKAGES := $(VENV)/.hubwire-packages
 RUNTIME := $(VENV)/.hubwire-runtime
@@ -97,7 +97,7 @@ $(PACKAGES): requirements/build.txt requirements/runtime.txt | $(BIN)/python
 
 # What a user gets: compiled if there is a C compiler, which takes a minute whenever a source has changed. Without one, or
 # with HUBWIRE_NATIVE=off, the same in pure Python; HUBWIRE_NATIVE=require ends where it cannot be compiled.
-$(RUNTIME): $(PACKAGES) pyproject.toml hatch_build.py README.md $(PYTHON_FILES)
+$(RUNTIME): $(PACKAGES) $(INSTALLED_FROM)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --no-cache-dir --force-reinstall .
 	@touch $@
 
