@@ -16,7 +16,7 @@ SOURCES := src tests bench hatch_build.py
 INSTALLED_FROM := pyproject.toml hatch_build.py $(shell find src -name '*.py' -o -name '*.c')
 
 PACKAGES := $(VENV)/.hubwire-packages
-RUNTIME := $(VENV)/.hubwire-runtime
+RUNTIME := $(VENV)/.hubwire-runtime-$(or $(HUBWIRE_NATIVE),auto)
 DEV := $(VENV)/.hubwire-dev
 NODE := $(JS)/node_modules/.hubwire-npm
 
@@ -61,6 +61,7 @@ COMPILED_TESTS := $(addprefix tests/,acceptance adapters auth cluster contracts 
 	protocols rest test_compiled.py)
 
 tests-compiled: $(DEV) $(NODE) $(RUNTIME)
+	@command -v $(firstword $(CC)) >/dev/null || { echo 'a C compiler is needed for the tests of the compiled package'; exit 1; }
 	HUBWIRE_EXPECT=compiled $(BIN)/python -m pytest $(or $(ARGS),$(COMPILED_TESTS))
 
 coverage: $(DEV) $(NODE)
@@ -95,10 +96,12 @@ $(PACKAGES): requirements/build.txt requirements/runtime.txt | $(BIN)/python
 	$(BIN)/pip install --quiet -r requirements/build.txt -r requirements/runtime.txt
 	@touch $@
 
-# What a user gets: compiled if there is a C compiler, which takes a minute whenever a source has changed. Without one, or
-# with HUBWIRE_NATIVE=off, the same in pure Python; HUBWIRE_NATIVE=require ends where it cannot be compiled.
+# What a user gets: compiled if there is a C compiler, which takes half a minute whenever a source has changed. Without
+# one, or with HUBWIRE_NATIVE=off, the same in pure Python; HUBWIRE_NATIVE=require ends where it cannot be compiled.
 $(RUNTIME): $(PACKAGES) $(INSTALLED_FROM)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --no-cache-dir --force-reinstall .
+	@$(BIN)/hubwire --version
+	@rm -f $(VENV)/.hubwire-runtime-*
 	@touch $@
 
 $(DEV): requirements/dev.txt $(PACKAGES)

@@ -94,6 +94,7 @@ HOUSE = Rule(
         # Commands that run a server, or open its store, in their own process; they load `app` only then.
         "cli/serve.py": ("app",),
         "cli/offline.py": ("app",),
+        "adapters/certificate_files.py": ("auth.certificates",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.
         "gateway/gateway.py": ("hub.connection", "protocols.session"),
         "gateway/opening.py": ("hub.connection",),
@@ -104,6 +105,7 @@ HOUSE = Rule(
     packages={
         "msgspec": ("",),
         "jwt": ("auth/",),
+        "cryptography": ("auth/",),
         "sqlalchemy": ("adapters/store_sql.py",),
         "aiosqlite": ("adapters/store_sql.py",),
         "aiohttp": ("cli/", "adapters/"),

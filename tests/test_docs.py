@@ -68,9 +68,10 @@ def test_setting_is_documented_with_its_variable_default_and_range(field: msgspe
     _, variable, default, range_, meaning = documented_settings()[field.name]
     described = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"][field.name]
     bounds = [
-        described[name]
+        choice[name]
         for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-        if described.get(name) is not None
+        for choice in (described, *described.get("anyOf", ()))
+        if choice.get(name) is not None
     ]
     values = described.get("enum") or described.get("items", {}).get("enum") or []
 
@@ -80,6 +81,8 @@ def test_setting_is_documented_with_its_variable_default_and_range(field: msgspe
         assert range_.startswith("list of ")
     elif field.default is None:
         assert default == "none"
+    elif isinstance(field.default, bool):
+        assert default == str(field.default).lower()
     elif isinstance(field.default, str):
         assert codes(default) == [field.default]
     else:

@@ -10,18 +10,21 @@ import logging
 import os
 import resource
 import signal
-import tempfile
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from hubwire import __version__
 from hubwire.adapters.bus_memory import MemoryExchange
-from hubwire.adapters.data_folder import DataFolder
+from hubwire.adapters.certificate_files import CertificateFiles
+from hubwire.adapters.data_folder import DataFolder, replace_file
 from hubwire.adapters.store_sql import open_store
 from hubwire.auth.principals import Principals, public_authority
 from hubwire.cluster.node import Node
@@ -31,11 +34,12 @@ from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.records import refused
 from hubwire.edge.server import Listeners, address_of, bind, connectable
+from hubwire.edge.tls import ServerTls
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
 from hubwire.logs import configure, flush_records
 from hubwire.model.errors import StartFailed
-from hubwire.model.hubs import DEFAULT_RESOURCE
+from hubwire.model.hubs import DEFAULT_RESOURCE, connection_string
 from hubwire.model.telemetry import Telemetry
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.resources.catalog import Catalog
@@ -48,6 +52,11 @@ __all__ = ["Announcement", "offline", "run"]
 _log = logging.getLogger("hubwire.server")
 
 _T = TypeVar("_T")
+
+_HTTPS_PORT: Final = 8443
+_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+_CERTIFICATES_S: Final = 60.0
+"""Between two looks at the certificate."""
 
 _SPARE_DESCRIPTORS: Final = 256
 """For what is no client's socket: listeners, database, log."""
@@ -62,12 +71,14 @@ class Announcement(Struct, frozen=True):
         connection_string: for SDKs; holds the primary access key.
         data: path of its data folder.
         warnings: what the operator should know, a line each.
+        https_endpoint: URL over HTTPS; None where that is not served.
     """
 
     endpoint: str
     connection_string: str
     data: str
     warnings: tuple[str, ...]
+    https_endpoint: str | None = None
 
     def __repr__(self) -> str:
         return f"Announcement({self.endpoint!r}, …)"
@@ -129,6 +140,8 @@ def _checked(settings: Settings) -> TrustedProxies:
     try:
         for endpoint in settings.public_endpoints:
             public_authority(endpoint)
+        if (settings.certificate is None) != (settings.private_key is None):
+            raise BadSetting("a certificate and its private key are given together: --cert FILE --key FILE")
         return TrustedProxies(settings.trusted_proxies)
     except (StartFailed, ValueError) as error:
         raise BadSetting(f"bad setting: {error}") from error
@@ -169,24 +182,46 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
         sockets, missing = bind(settings.host, settings.port)
         for bound in sockets:
             stack.callback(bound.close)
-        endpoint = settings.public_endpoints[0].rstrip("/") if settings.public_endpoints else None
-        endpoint = endpoint or f"http://{connectable(sockets)}"
-        service = _Service(
-            settings, trusted, catalog, Server(endpoint, __version__, os.getpid(), str(folder.path), time.monotonic())
+        secure: list[socket.socket] = []
+        certificates = None
+        if settings.https:
+            secure, _ = bind(settings.host, _https_port(settings), "--https-port, or leave HTTPS out with --no-https")
+            for bound in secure:
+                stack.callback(bound.close)
+            certificates = _Certificates(settings, folder)
+            stack.callback(certificates.close)
+        own, own_secure = f"http://{connectable(sockets)}", f"https://{connectable(secure)}" if secure else None
+        public = [endpoint.rstrip("/") for endpoint in settings.public_endpoints]
+        server = Server(
+            public[0] if public else own,
+            __version__,
+            os.getpid(),
+            str(folder.path),
+            time.monotonic(),
+            own_secure and next((url for url in public if url.startswith("https:")), own_secure),
+            None if certificates is None else certificates.authority,
         )
-        await stack.enter_async_context(service.listening(sockets, folder))
-        keys = catalog.access_keys(DEFAULT_RESOURCE)
-        connection_string = f"Endpoint={endpoint};AccessKey={keys.primary};Version=1.0;"
+        # Our own endpoints are as good as public ones: a token that names one may come by another name of this machine.
+        service = _Service(settings, trusted, catalog, server, (*public, own, *filter(None, (own_secure,))))
+        await stack.enter_async_context(service.listening(sockets, secure, certificates, folder))
+        key = catalog.access_keys(DEFAULT_RESOURCE).primary
+        announcement = Announcement(
+            server.endpoint,
+            connection_string(server.endpoint, key),
+            str(folder.path),
+            warnings + tuple(missing),
+            server.https_endpoint,
+        )
         if settings.ready_file is not None:
-            stack.enter_context(_ready_file(Path(settings.ready_file), endpoint, connection_string))
-        warnings += tuple(missing)
-        announce(Announcement(endpoint, connection_string, str(folder.path), warnings))
+            stack.enter_context(_ready_file(Path(settings.ready_file), server, key))
+        announce(announcement)
+        warnings = announcement.warnings
         for warning in warnings:
             _log.warning("%s", warning)
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        _log.info("serving %s, listening on %s", endpoint, ", ".join(map(address_of, sockets)))
+        _log.info("serving %s, listening on %s", server.endpoint, ", ".join(map(address_of, [*sockets, *secure])))
         await stop.wait()
         _log.info("stopping")
     _log.info("stopped")
@@ -196,7 +231,18 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
 class _Service:
     """Everything of one server that lives between its listeners' beginning and end."""
 
-    def __init__(self, settings: Settings, trusted: TrustedProxies, catalog: Catalog, server: Server) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trusted: TrustedProxies,
+        catalog: Catalog,
+        server: Server,
+        endpoints: Sequence[str],
+    ) -> None:
+        """
+        Args:
+            endpoints: URLs that tokens may name whatever the request's host is.
+        """
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._telemetry = Telemetry(settings.max_connections)
@@ -209,8 +255,6 @@ class _Service:
             time.monotonic,
             fanout.SPREAD,
         )
-        # Our own endpoint is as good as a public one: a token that names it may come by another name of this machine.
-        endpoints = (*settings.public_endpoints, server.endpoint)
         principals = Principals(catalog, endpoints, settings.token_leeway_s)
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         self._gateway = Gateway(node, principals, catalog, self._telemetry, limits)
@@ -251,11 +295,17 @@ class _Service:
         )
 
     @contextlib.asynccontextmanager
-    async def listening(self, sockets: list[Any], folder: DataFolder) -> AsyncIterator[None]:
+    async def listening(
+        self,
+        sockets: Sequence[socket.socket],
+        secure: Sequence[socket.socket],
+        certificates: "_Certificates | None",
+        folder: DataFolder,
+    ) -> AsyncIterator[None]:
         """Serve inside of this context; say goodbye to everybody at its end."""
         listeners = Listeners(self._front, self._clients)
         await listeners.listen_control(folder.bindable_control_socket())
-        await listeners.listen(sockets)
+        await listeners.listen(sockets, secure, None if certificates is None else certificates.tls.context)
         self._serving = True
         try:
             yield
@@ -266,6 +316,90 @@ class _Service:
             await self._gateway.end()
             if cut:
                 _log.warning("%d connections did not end in time and were cut off", cut)
+
+
+class _Certificates:
+    """
+    What the HTTPS listeners show: certificates of the local authority, or the operator's own. Looked at each minute,
+    and at SIGHUP where no terminal is attached, and replaced without touching a connection.
+
+    Attributes:
+        authority: path of the certificate that clients must trust; None with the operator's own.
+
+    Raises:
+        StartFailed: a file cannot be used.
+    """
+
+    def __init__(self, settings: Settings, folder: DataFolder) -> None:
+        self._names = _certificate_names(settings)
+        self._loop = asyncio.get_running_loop()
+        if settings.certificate is not None and settings.private_key is not None:
+            self._files = None
+            self.authority = None
+            self._shown = (Path(settings.certificate), Path(settings.private_key))
+        else:
+            self._files = CertificateFiles(folder.path)
+            self._files.provide(self._names, time.time())
+            self.authority = str(self._files.authority)
+            self._shown = (self._files.certificate, self._files.key)
+        self._seen = self._state()
+        self.tls = ServerTls(*self._shown)
+        self._timer = self._loop.call_later(_CERTIFICATES_S, self._look)
+        # A terminal that is closed says so by the same signal, and then the server is to end as it does without us.
+        self._asked = not os.isatty(0)
+        if self._asked:
+            self._loop.add_signal_handler(signal.SIGHUP, self._look)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        if self._asked:
+            self._loop.remove_signal_handler(signal.SIGHUP)
+
+    def _look(self) -> None:
+        self._timer.cancel()
+        self._timer = self._loop.call_later(_CERTIFICATES_S, self._look)
+        try:
+            if self._files is not None:
+                self._files.provide(self._names, time.time())
+            state = self._state()
+            if state != self._seen:
+                self.tls.load()
+                self._seen = state
+                _log.info("HTTPS has a new certificate, %s", self._shown[0])
+        except (StartFailed, OSError) as error:
+            _log.error("HTTPS goes on with its old certificate: %s", error)
+
+    def _state(self) -> list[tuple[int, int]]:
+        """Changes when one of the files does."""
+        try:
+            return [(found.st_mtime_ns, found.st_ino) for found in map(os.stat, self._shown)]
+        except OSError as error:
+            raise StartFailed(f"cannot read {error.filename}: {error.strerror or error}") from error
+
+
+def _certificate_names(settings: Settings) -> tuple[str, ...]:
+    """Under which clients reach the server, each once."""
+    listening = [host.strip("[]") for host in settings.host]
+    public = [urlsplit(endpoint).hostname or "" for endpoint in settings.public_endpoints]
+    return tuple(dict.fromkeys(filter(None, map(_certifiable, (*_LOCAL_NAMES, *listening, *public)))))
+
+
+def _certifiable(host: str) -> str:
+    """A name or address as a certificate has it; empty for what none can have."""
+    try:
+        return "" if ip_address(host).is_unspecified else host
+    except ValueError:
+        pass
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return ""
+
+
+def _https_port(settings: Settings) -> int:
+    if settings.https_port is not None:
+        return settings.https_port
+    return _HTTPS_PORT if settings.port else 0
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -307,17 +441,21 @@ def _raise_descriptor_limit(settings: Settings) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _ready_file(path: Path, endpoint: str, connection_string: str) -> Iterator[None]:
+def _ready_file(path: Path, server: Server, key: str) -> Iterator[None]:
     """There from when the server listens until it ends; whole or not at all. Only its owner may read the key in it."""
     path = path.absolute()
-    content = {"endpoint": endpoint, "connectionString": connection_string, "pid": os.getpid()}
+    content = {
+        "endpoint": server.endpoint,
+        "connectionString": connection_string(server.endpoint, key),
+        "pid": server.pid,
+    }
+    if server.https_endpoint is not None:
+        content["httpsEndpoint"] = server.https_endpoint
+        content["httpsConnectionString"] = connection_string(server.https_endpoint, key)
+    if server.ca_certificate is not None:
+        content["caCertificate"] = server.ca_certificate
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(path, json.dumps(content).encode())
     except OSError as error:
         raise StartFailed(f"cannot write the ready file {path}: {error.strerror or error}") from error
     _leftovers.add(path)

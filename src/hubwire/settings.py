@@ -36,6 +36,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         host: addresses to listen on; the default is this machine only.
         port: 0 takes a free one.
+        https: listen on HTTPS, too.
+        https_port: 0 takes a free one; None is 8443, or a free one where `port` takes one.
+        certificate, private_key: PEM files to show instead of what the local authority issues; both or none.
         data: folder of the database, the lock and the control socket.
         ready_file: written once the server listens, removed at exit.
         public_endpoints: URLs under which clients reach this server, the first one canonical.
@@ -59,6 +62,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: tuple[str, ...] = ("127.0.0.1", "::1")
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    https: bool = True
+    https_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    certificate: str | None = None
+    private_key: str | None = None
     data: str = "data"
     ready_file: str | None = None
     public_endpoints: tuple[str, ...] = ()
@@ -174,7 +181,12 @@ def _wanted(described: Mapping[str, Any]) -> str:
     """What a JSON schema asks of a single value, in words."""
     if "enum" in described:
         return f"one of {', '.join(described['enum'])}"
-    kind = {"integer": "a whole number", "number": "a number"}.get(described.get("type", ""))
+    for choice in described.get("anyOf", ()):
+        if choice["type"] != "null":
+            return _wanted(choice)
+    if described["type"] == "boolean":
+        return "true or false"
+    kind = {"integer": "a whole number", "number": "a number"}.get(described["type"])
     if kind is None:
         return "text"
     highest = described.get("maximum")

@@ -77,6 +77,10 @@ class Server:
         ready = json.loads(self.ready_file.read_text(encoding="utf-8"))
         self.endpoint: str = ready["endpoint"]
         self.connection_string: str = ready["connectionString"]
+        self.https_endpoint: str = ready.get("httpsEndpoint", "")
+        self.https_connection_string: str = ready.get("httpsConnectionString", "")
+        self.https_port = urlsplit(self.https_endpoint).port or 0
+        self.ca = Path(ready.get("caCertificate", ""))
         self.pid: int = ready["pid"]
         assert self.pid == self.process.pid
         parts = dict(part.split("=", 1) for part in self.connection_string.split(";") if part)

@@ -124,7 +124,7 @@ def _audience(server: Server, hub: str) -> str:
 def _forged(server: Server, hub: str, key: str | None = None, algorithm: str = "HS256", **claims: Any) -> str:
     """A token with just these claims besides audience and expiry; a claim of None is left out."""
     claims = {"aud": _audience(server, hub), "exp": int(time.time()) + 600, **claims}
-    return jwt.encode({name: value for name, value in claims.items() if value is not None}, key, algorithm)
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, key or "", algorithm)
 
 
 WORTHLESS: dict[str, Callable[[Server, str], str | None]] = {

@@ -19,8 +19,9 @@ def test_there_are_files_to_run() -> None:
     assert FILES == ["client.test.mjs", "service.test.mjs"]
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("file", FILES)
-def test_official_javascript_library(server: Server, file: str) -> None:
+def test_official_javascript_library(server: Server, file: str, scheme: str) -> None:
     """Everything passes, and nothing was left out."""
     node = shutil.which("node")
     assert node is not None, "Node.js is needed for the acceptance tests"
@@ -30,7 +31,13 @@ def test_official_javascript_library(server: Server, file: str) -> None:
         # The libraries' timers outlive a stopped client; nobody waits for them.
         [node, "--test", "--test-force-exit", "--test-reporter=tap", file],
         cwd=FOLDER,
-        env={**os.environ, "HUBWIRE_CONNECTION_STRING": server.connection_string},
+        env={
+            **os.environ,
+            "HUBWIRE_CONNECTION_STRING": {"http": server.connection_string, "https": server.https_connection_string}[
+                scheme
+            ],
+            "NODE_EXTRA_CA_CERTS": str(server.ca),
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -13,6 +13,7 @@ class Announced(Struct, frozen=True):
     connection_string: str = "Endpoint=…"
     data: str = "data"
     warnings: tuple[str, ...] = ()
+    https_endpoint: str | None = "https://localhost:8443"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ class Announcement(Struct, frozen=True):
     connection_string: str = "Endpoint=http://localhost:8080;AccessKey=secret;Version=1.0;"
     data: str = "/srv/data"
     warnings: tuple[str, ...] = ()
+    https_endpoint: str | None = "https://localhost:8443"
 
 
 class App(ModuleType):
@@ -64,6 +65,7 @@ def test_each_option_is_a_setting(run: Run, app: App) -> None:
     """Those that repeat become lists."""
     run(
         *("serve", "--host", "127.0.0.1", "--host", "10.0.0.1", "--port", "0", "--data", "d", "--ready-file", "r"),
+        *("--https-port", "1", "--no-https", "--cert", "c", "--key", "k"),
         *("--public-endpoint", "https://a", "--public-endpoint", "https://b", "--trusted-proxy", "10.0.0.0/8"),
         *("--cors-origin", "*", "--log-format", "json", "--log-level", "debug", "--log-off", "http"),
         *("--log-off", "messaging", "--grace", "1.5", "--max-connections", "7"),
@@ -73,6 +75,10 @@ def test_each_option_is_a_setting(run: Run, app: App) -> None:
         Settings(
             host=("127.0.0.1", "10.0.0.1"),
             port=0,
+            https=False,
+            https_port=1,
+            certificate="c",
+            private_key="k",
             data="d",
             ready_file="r",
             public_endpoints=("https://a", "https://b"),
@@ -202,8 +208,8 @@ def test_banner_shows_warnings(run: Run, app: App) -> None:
     lines = run("serve").stdout.splitlines()
 
     assert len(lines) == 12
-    assert lines[5].endswith("warning 0")
-    assert "14 more" in lines[-1]
+    assert lines[6].endswith("warning 0")
+    assert "15 more" in lines[-1]
 
 
 def test_banner_can_be_left_out(run: Run, app: App) -> None:

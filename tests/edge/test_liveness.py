@@ -221,6 +221,17 @@ async def test_time_in_which_the_process_stood_still_is_nobodys_silence(house: H
     assert alive.given_up == []
 
 
+@pytest.mark.parametrize("late_s", [0.5, 0.9, 1.5, 1.9, 2.5])
+async def test_client_with_the_least_interval_is_not_given_up_for_one_late_tick(house: House, late_s: float) -> None:
+    """It answers each ping, and three seconds of silence are its end."""
+    client = house.watch(1, answers=True)
+    await house.loop.advance(10)
+    house.loop.jump(1 + late_s)
+    await house.loop.advance(10)
+
+    assert client.given_up == []
+
+
 async def test_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_given_up(house: House) -> None:
     """Timers may go off before the sockets are read."""
     asked, dead, alive = house.watch(1), house.watch(1), house.watch(1, answers=True)

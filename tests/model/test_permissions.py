@@ -122,7 +122,7 @@ def test_role_set_cannot_be_changed() -> None:
 def test_permissions_are_small() -> None:
     """Two places for each connection, and no dictionary."""
     assert not hasattr(permissions(), "__dict__")
-    assert sys.getsizeof(permissions()) <= 64
+    assert sys.getsizeof(permissions()) <= 56
 
 
 def test_grant_adds_a_group_to_the_roles() -> None:

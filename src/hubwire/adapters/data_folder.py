@@ -6,16 +6,39 @@ A lock on an open file goes with the process, however that ends; a file with a p
 
 import fcntl
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from hubwire.model.errors import StartFailed
 
-__all__ = ["DataFolder"]
+__all__ = ["DataFolder", "replace_file"]
 
 # sun_path holds 108 bytes with its end on Linux, 104 elsewhere.
 _SOCKET_PATH_LIMIT: Final = 100
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """
+    Write a file whole or not at all, and durably. Nobody ever sees a part of it, and only those may read it whom `mode`
+    lets.
+
+    Raises:
+        OSError: the old one, if there was one, is still there.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 class DataFolder:

@@ -23,6 +23,10 @@ class Announced(Protocol):
         """URL under which clients on this machine reach it."""
 
     @property
+    def https_endpoint(self) -> str | None:
+        """The same over HTTPS; None where that is not served."""
+
+    @property
     def connection_string(self) -> str:
         """For a server SDK; it holds the primary access key."""
 
@@ -46,6 +50,7 @@ def banner(announced: Announced, version: str, command: str, *, colour: bool) ->
     strong, weak, alarm, plain = ("\x1b[1m", "\x1b[2m", "\x1b[33m", "\x1b[0m") if colour else ("", "", "", "")
     lines = [
         f"{strong}Hubwire {version} serves {announced.endpoint}{plain}",
+        *([f"  {weak}https{plain}              {announced.https_endpoint}"] if announced.https_endpoint else []),
         f"  {weak}connection string{plain}  {announced.connection_string}",
         f"  {weak}data folder{plain}        {announced.data}",
         f"  {weak}try it{plain}             {command}",

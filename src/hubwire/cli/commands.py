@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from hubwire import __version__
+from hubwire.cli.ca import ca
 from hubwire.cli.completion import completion
 from hubwire.cli.connect import connect
 from hubwire.cli.faults import Commands
@@ -29,5 +30,5 @@ def commands() -> None:
     """
 
 
-for command in (serve, status, url, connect, send, keys, hub, completion):
+for command in (serve, status, url, connect, send, keys, hub, ca, completion):
     commands.add_command(command)

@@ -18,9 +18,14 @@ from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
 
 __all__ = ["hub", "keys", "status", "url"]
 
-_HIDDEN: Final = "connectionString"
+_HIDDEN: Final = ("connectionString", "httpsConnectionString")
 _UP: Final = "up"
-_STATUS_TITLES: Final = {"dataFolder": "data folder", "uptimeSeconds": _UP}
+_STATUS_TITLES: Final = {
+    "httpsEndpoint": "https",
+    "caCertificate": "CA certificate",
+    "dataFolder": "data folder",
+    "uptimeSeconds": _UP,
+}
 _KEY_TITLES: Final = {
     "primaryKey": "primary key",
     "secondaryKey": "secondary key",
@@ -37,7 +42,7 @@ def status(data: Path, as_json: bool) -> None:
     document = control(data, "GET", "/control/status")
     if not as_json and isinstance(document, dict):
         # Text is for people, who show it to others.
-        document = {_STATUS_TITLES.get(name, name): value for name, value in document.items() if name != _HIDDEN}
+        document = {_STATUS_TITLES.get(name, name): value for name, value in document.items() if name not in _HIDDEN}
         if isinstance(seconds := document.get(_UP), int):
             document[_UP] = _duration(seconds)
     _print(document, as_json)

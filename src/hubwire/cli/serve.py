@@ -23,6 +23,16 @@ __all__ = ["read_settings", "serve"]
 @click.command()
 @click.option("--host", multiple=True, metavar="ADDRESS", help="Address to listen on; repeatable. [127.0.0.1 and ::1]")
 @click.option("--port", metavar="N", help="Port, 0 to 65535; 0 takes a free one. [8080]")
+@click.option("--https-port", metavar="N", help="Port for HTTPS, 0 to 65535. [8443, or a free one with --port 0]")
+@click.option("--no-https", "https", flag_value=False, type=bool, default=None, help="Do not listen on HTTPS.")
+@click.option(
+    "--cert",
+    "certificate",
+    type=file_path,
+    metavar="FILE",
+    help="PEM file of the certificate to show, with its chain. [issued by the local CA in the data folder]",
+)
+@click.option("--key", "private_key", type=file_path, metavar="FILE", help="PEM file of its private key.")
 @click.option("--data", type=folder_path, metavar="DIR", help="Folder of keys, hubs and the control socket. [data]")
 @click.option(
     "--ready-file",

@@ -12,12 +12,12 @@ import asyncio
 from itertools import chain, islice
 from typing import Final, Protocol
 
-from hubwire.model.standstill import STOOD_STILL_S
-
 __all__ = ["Liveness", "Watched"]
 
 _MISSED: Final = 3
 _TICK_S: Final = 1.0
+_LONGEST_TICK_S: Final = 2.0
+"""A longer one means that this process stood still. Not more: with the least interval, three seconds are an end."""
 _SLICE: Final = 500
 
 
@@ -79,7 +79,7 @@ class Liveness:
         self._timer = None
         time = self._loop.time()
         passed = time - self._looked
-        stood_still = passed > _TICK_S + STOOD_STILL_S
+        stood_still = passed > _LONGEST_TICK_S
         if stood_still:
             # The answers that came meanwhile may not be read yet. Who is due is judged by what was heard before.
             self._look()

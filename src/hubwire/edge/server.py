@@ -10,6 +10,7 @@ import math
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -31,19 +32,21 @@ come before a pause takes hold.
 """
 _RESERVED_DESCRIPTORS: Final = 64
 """For what is no client's: the database, the control socket, and who was accepted before a pause took hold."""
+_TLS_GOODBYE_S: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.1
 _TELL_AGAIN_S: Final = 60.0
 _TRIES: Final = 20
 _LOCALHOST: Final = frozenset({"127.0.0.1", "::1"})
 
 
-def bind(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], list[str]]:
+def bind(hosts: Sequence[str], port: int, option: str = "--port") -> tuple[list[socket.socket], list[str]]:
     """
     Bind the same port on all addresses.
 
     Args:
         hosts: IP addresses or names.
         port: 0 takes one that is free on all of them.
+        option: that says which port, for the one who has to choose another.
 
     Returns:
         the sockets, not listening yet, and warnings about addresses that this machine does not have.
@@ -57,7 +60,7 @@ def bind(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], list[str
         except _PortTaken as taken:
             # The port was free on the first address and is not on another one: try the next one.
             if port or attempt == _TRIES - 1:
-                raise StartFailed(f"{taken}; choose another with --port") from taken
+                raise StartFailed(f"{taken}; choose another with {option}") from taken
     raise AssertionError("unreachable")
 
 
@@ -153,15 +156,22 @@ class Listeners:
         self._front = front
         self._clients = clients
         self._servers: list[asyncio.Server] = []
-        self._bound: Sequence[socket.socket] = ()
+        self._bound: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._accepting: list[tuple[asyncio.Server, socket.socket]] = []
         self._paused: list[asyncio.Server] = []
         self._pause: asyncio.Task[None] | None = None
         self._told_at = -math.inf
 
-    async def listen(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept connections on bound sockets, while there are descriptors for them."""
-        self._bound = sockets
+    async def listen(
+        self, sockets: Sequence[socket.socket], secure: Sequence[socket.socket] = (), tls: ssl.SSLContext | None = None
+    ) -> None:
+        """
+        Accept connections on bound sockets, while there are descriptors for them.
+
+        Args:
+            secure: those whose connections begin with a handshake of `tls`.
+        """
+        self._bound = [*((bound, None) for bound in sockets), *((bound, tls) for bound in secure)]
         await self._accept()
         self._front.crowded_at = _room()
         self._front.on_crowded = self._crowded
@@ -172,11 +182,17 @@ class Listeners:
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        for bound in self._bound:
+        for bound, tls in self._bound:
             # A copy: closed, it accepts nobody any more, and who comes waits in the queue of the socket.
             copy = bound.dup()
             server = await loop.create_server(
-                lambda: self._protocol(control=False), sock=copy, backlog=_ACCEPTED_PER_TURN
+                lambda: self._protocol(control=False),
+                sock=copy,
+                backlog=_ACCEPTED_PER_TURN,
+                ssl=tls,
+                # Who does not even shake hands has as long as for a head; and nobody waits for the end of a goodbye.
+                ssl_handshake_timeout=None if tls is None else self._front.head_timeout_s,
+                ssl_shutdown_timeout=None if tls is None else _TLS_GOODBYE_S,
             )
             # asyncio's own loop accepts in one turn as many as the backlog holds. The system's may be longer than that.
             bound.listen(_BACKLOG)
@@ -268,7 +284,7 @@ class Listeners:
         self._close_paused()
         for server, _ in self._accepting:
             server.close()
-        for bound in self._bound:
+        for bound, _ in self._bound:
             bound.close()
         for server in self._servers:
             server.close()

@@ -392,7 +392,7 @@ class ClientProtocol:
         return self._descriptor
 
     def write_rest(self, data: bytes, taken: int) -> None:
-        """The same as `direct`, for what the socket has not taken of `data` yet. The bytes are shared, not copied."""
+        """The same as `direct`, for what the socket has not taken of `data` yet."""
         self._transport.write(memoryview(data)[taken:] if taken else data)
 
     def _wait(self, data: bytes, expires_at: float | None) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-__all__ = ["DEFAULT_RESOURCE", "AccessKeys", "HubSettings", "KeyKind", "default_settings"]
+__all__ = ["DEFAULT_RESOURCE", "AccessKeys", "HubSettings", "KeyKind", "connection_string", "default_settings"]
 
 DEFAULT_RESOURCE: Final = "default"
 """Name of the one resource that is there from the first start and answers for every host."""
@@ -26,6 +26,11 @@ class AccessKeys(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "AccessKeys(…)"
+
+
+def connection_string(endpoint: str, key: str) -> str:
+    """What an SDK is given: where the resource is, and a key of it. A secret."""
+    return f"Endpoint={endpoint};AccessKey={key};Version=1.0;"
 
 
 class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hubwire.model.errors import BadRequest, NotFound
-from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, KeyKind
+from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, KeyKind, connection_string
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.audience import TOKEN_MINUTES, client_url, known_client_type
 from hubwire.rest.call import Call
@@ -92,10 +92,14 @@ class Control:
     async def _status(self, call: Call) -> Reply:  # noqa: ARG002  handlers look alike
         server = self._server
         keys = self._catalog.access_keys(self._resource)
+        https = server.https_endpoint
         return _json(
             {
                 "endpoint": server.endpoint,
-                "connectionString": self._connection_string(keys.primary),
+                "connectionString": connection_string(server.endpoint, keys.primary),
+                **({} if https is None else {"httpsEndpoint": https}),
+                **({} if https is None else {"httpsConnectionString": connection_string(https, keys.primary)}),
+                **({} if server.ca_certificate is None else {"caCertificate": server.ca_certificate}),
                 "pid": server.pid,
                 "version": server.version,
                 "dataFolder": server.data_folder,
@@ -135,13 +139,10 @@ class Control:
             {
                 "primaryKey": keys.primary,
                 "secondaryKey": keys.secondary,
-                "primaryConnectionString": self._connection_string(keys.primary),
-                "secondaryConnectionString": self._connection_string(keys.secondary),
+                "primaryConnectionString": connection_string(self._server.endpoint, keys.primary),
+                "secondaryConnectionString": connection_string(self._server.endpoint, keys.secondary),
             }
         )
-
-    def _connection_string(self, key: str) -> str:
-        return f"Endpoint={self._server.endpoint};AccessKey={key};Version=1.0;"
 
     async def _list_hubs(self, call: Call) -> Reply:  # noqa: ARG002
         return _json({"value": await self._catalog.list_hubs()})

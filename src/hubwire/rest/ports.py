@@ -98,6 +98,8 @@ class Server(Struct, frozen=True):
         pid: of this process.
         data_folder: absolute path.
         started_at: seconds on the monotonic clock.
+        https_endpoint: as `endpoint`, over HTTPS; None where that is not served.
+        ca_certificate: path of the certificate that clients of it must trust; None where the operator brought one.
     """
 
     endpoint: str
@@ -105,3 +107,5 @@ class Server(Struct, frozen=True):
     pid: int
     data_folder: str
     started_at: float
+    https_endpoint: str | None = None
+    ca_certificate: str | None = None

@@ -21,8 +21,8 @@ export function service(hub = `js${randomUUID().replaceAll("-", "")}`) {
 }
 
 /** A service client that takes the server to be at another port. Tokens are good for one address only. */
-function at(port, hub) {
-  const address = new URL(endpoint);
+function at(port, hub, plain) {
+  const address = new URL(plain ? endpoint.replace("https", "http") : endpoint);
   address.port = String(port);
   return new WebPubSubServiceClient(address.href, new AzureKeyCredential(accessKey), hub, {
     allowInsecureConnection: true,
@@ -39,8 +39,8 @@ export async function until(condition, what) {
 }
 
 /** A started client; it is stopped when the test is over. What its events brought is kept in lists. */
-export async function connect(t, admin, { port, reliable = true, options = {}, ...token } = {}) {
-  const { url } = await (port ? at(port, admin.hubName) : admin).getClientAccessToken({ roles: ROLES, ...token });
+export async function connect(t, admin, { port, plain, reliable = true, options = {}, ...token } = {}) {
+  const { url } = await (port ? at(port, admin.hubName, plain) : admin).getClientAccessToken({ roles: ROLES, ...token });
   const client = new WebPubSubClient(url, {
     protocol: reliable ? WebPubSubJsonReliableProtocol() : WebPubSubJsonProtocol(),
     messageRetryOptions: { maxRetries: 0 },
@@ -111,7 +111,7 @@ export async function proxy(t) {
   };
 }
 
-/** A WebSocket proxy in front of the server that keeps the frames which its clients send. */
+/** A WebSocket proxy in front of the server, without TLS, that keeps the frames which its clients send. */
 export async function tap(t) {
   const sent = [];
   const listener = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: ([first]) => first });
