@@ -105,7 +105,8 @@ HOUSE = Rule(
     packages={
         "msgspec": ("",),
         "jwt": ("auth/",),
-        "cryptography": ("auth/",),
+        "cryptography": ("auth/", "edge/tls.py", "edge/proxies.py"),
+        "OpenSSL": ("edge/tls.py",),
         "sqlalchemy": ("adapters/store_sql.py",),
         "aiosqlite": ("adapters/store_sql.py",),
         "aiohttp": ("cli/", "adapters/"),
@@ -322,7 +323,10 @@ def test_outside_packages_of_the_table_are_the_declared_dependencies() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     names = {re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("-", "_") for requirement in declared}
 
-    assert {package.split(".")[0] for package in HOUSE.packages} == (names - {"pyjwt"}) | {"jwt"}
+    assert {package.split(".")[0] for package in HOUSE.packages} == (names - {"pyjwt", "pyopenssl"}) | {
+        "jwt",
+        "OpenSSL",
+    }
 
 
 SMALL = Rule(

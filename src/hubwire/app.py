@@ -291,6 +291,7 @@ class _Service:
             max_sockets=settings.max_sockets,
             upgraded=lambda: len(self._clients.sockets),
             trusted=trusted,
+            certificate_header=settings.client_certificate_header,
             on_refused=partial(refused, self._telemetry),
         )
 
@@ -343,7 +344,7 @@ class _Certificates:
             self.authority = str(self._files.authority)
             self._shown = (self._files.certificate, self._files.key)
         self._seen = self._state()
-        self.tls = ServerTls(*self._shown)
+        self.tls = ServerTls(*self._shown, ask=settings.client_certificates)
         self._timer = self._loop.call_later(_CERTIFICATES_S, self._look)
         # A terminal that is closed says so by the same signal, and then the server is to end as it does without us.
         self._asked = not os.isatty(0)

@@ -32,7 +32,7 @@ def write(folder: Path, credentials: Credentials) -> tuple[Path, Path]:
 
 
 def shown(tls: ServerTls, authority: Credentials) -> bytes:
-    """The certificate that a client gets to see, who trusts this authority alone; and the agreed protocol is HTTP/1.1."""
+    """The certificate that a client gets to see who trusts this authority alone. It agrees on HTTP/1.1."""
     ours, theirs = socket.socketpair()
     client = ssl.create_default_context(cadata=authority.certificate.decode())
     client.set_alpn_protocols(["h2", "http/1.1"])

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -211,6 +212,7 @@ async def serve(
     host: str = "127.0.0.1",
     path: str | None = None,
     control: bool = False,
+    tls: ssl.SSLContext | None = None,
     **bounds: Any,
 ) -> AsyncIterator[Served]:
     """
@@ -232,7 +234,7 @@ async def serve(
 
     loop = asyncio.get_running_loop()
     if path is None:
-        server = await loop.create_server(accept, host, 0)
+        server = await loop.create_server(accept, host, 0, ssl=tls)
     else:
         server = await loop.create_unix_server(accept, path)
     yield Served(context, path or server.sockets[0].getsockname(), fronts, refused)

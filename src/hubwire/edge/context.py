@@ -72,6 +72,7 @@ class FrontContext:
         max_sockets: at once, those that became WebSockets included; one more is answered 503.
         upgraded: how many sockets the WebSocket side holds at the moment.
         trusted: proxies that are believed.
+        certificate_header: in which they name the certificate that a client showed them.
         on_refused: hears of each answer that a front gives itself: status, reason (generic text) and address of the
             client (empty for peers of a Unix socket).
 
@@ -94,6 +95,7 @@ class FrontContext:
         max_sockets: int = 120_000,
         upgraded: Callable[[], int] = lambda: 0,
         trusted: TrustedProxies | None = None,
+        certificate_header: str | None = None,
         on_refused: Callable[[int, str, str], None] = lambda _status, _reason, _client_ip: None,
     ) -> None:
         self._app = app
@@ -105,6 +107,7 @@ class FrontContext:
         self.max_sockets = max_sockets
         self.upgraded = upgraded
         self.trusted = trusted if trusted is not None else TrustedProxies(())
+        self.certificate_header = certificate_header.lower() if certificate_header else None
         self._on_refused = on_refused
         self.config = Config(
             app=self._run,

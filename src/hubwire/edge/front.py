@@ -30,7 +30,8 @@ from hubwire.edge.body import Body, ChunkedBody, FixedBody
 from hubwire.edge.context import FrontContext
 from hubwire.edge.head import Head, RequestFault, parse_head, serialise
 from hubwire.edge.inner import RestProtocol
-from hubwire.edge.proxies import peer_address
+from hubwire.edge.proxies import forwarded_certificate, peer_address
+from hubwire.edge.tls import peer_certificate
 from hubwire.gateway.handshake import is_client_path
 from hubwire.model.http import RequestHead
 
@@ -298,9 +299,11 @@ class Front:
         if context.closing:
             self._refuse(503, "the server is shutting down")
         elif head.websocket:
-            self._hand_over(
-                RequestHead(head.method, head.target, head.headers, head.fields, scheme, host, self._client_ip), rest
+            certificate = self._certificate(head)
+            request = RequestHead(
+                head.method, head.target, head.headers, head.fields, scheme, host, self._client_ip, certificate
             )
+            self._hand_over(request, rest)
         elif is_client_path(head.target):
             # Whatever else it is, by the rules of HTTP it is no upgrade, and nothing but those is served there.
             self._refuse(400, "this endpoint takes WebSocket upgrade requests only")
@@ -314,6 +317,13 @@ class Front:
                 "control": self._control,
             }
             self._forward(head, state, wire if head.verbatim else serialise(head), rest)
+
+    def _certificate(self, head: Head) -> bytes | None:
+        """What the client showed: to the trusted proxy in front of us, which then is nearer to it, or to us."""
+        context = self._context
+        if self._proxied and context.certificate_header:
+            return forwarded_certificate(head.fields.get(context.certificate_header, ()))
+        return peer_certificate(self._transport) if self._scheme == "https" else None
 
     def _hand_over(self, head: RequestHead, rest: bytes) -> None:
         if self._eof:

@@ -5,21 +5,52 @@ A proxy must set the headers that it wants believed and not pass on the client's
 taken for its word.
 """
 
+import binascii
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import unquote
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
 
 from hubwire.edge.head import is_authority
 
-__all__ = ["TrustedProxies", "peer_address"]
+__all__ = ["TrustedProxies", "forwarded_certificate", "peer_address"]
 
 _Address = IPv4Address | IPv6Address
+_ENVOY = re.compile(r'Cert="([^"]*+)"')
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*+)-----END CERTIFICATE-----")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 # Colons and brackets outside quotes are against the grammar of RFC 7239, and yet proxies write them.
 _VALUE = r"[!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]]++"
 _PAIR = re.compile(rf'[ \t]*+({_TCHARS})=({_VALUE}|"(?:[^"\\]|\\.)*+")[ \t]*+(;|,|$)')
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)")
+
+
+def forwarded_certificate(values: Sequence[str]) -> bytes | None:
+    """
+    The certificate that a client showed to a proxy, as one of the usual proxies writes it into a header: PEM that is
+    percent-encoded (nginx) or has blanks for its line ends (Apache), base64 of DER (HAProxy; between colons, RFC 9440),
+    or the last `Cert` of X-Forwarded-Client-Cert (Envoy). Of a chain the first one.
+
+    Args:
+        values: of the header, one for each line. A trusted proxy sends one.
+
+    Returns:
+        DER; None if there is none that can be read.
+    """
+    if len(values) != 1:
+        return None
+    elements = _ENVOY.findall(values[0])
+    text = unquote(elements[-1] if elements else values[0])
+    pem = _PEM.search(text)
+    try:
+        der = binascii.a2b_base64("".join((pem[1] if pem else text.strip(": ")).split()), strict_mode=True)
+        return load_der_x509_certificate(der).public_bytes(Encoding.DER)
+    except ValueError:
+        return None
 
 
 class TrustedProxies:

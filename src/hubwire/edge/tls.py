@@ -1,15 +1,30 @@
 """
-TLS of the listeners: one context for all of them, whose certificate can be replaced while connections are open.
+TLS of the listeners: one context for all of them, whose certificate can be replaced while connections are open, and
+which may ask clients for a certificate without demanding one.
 
-Source: RFC 8446 and RFC 5246; RFC 7301 for the protocol that is agreed on.
+Python's own TLS refuses a client whose certificate it cannot verify, and nearly all of them are signed by nobody:
+devices are known by the thumbprint. So where certificates are asked for, pyOpenSSL does the handshakes, behind the
+interface that event loops use. That the client holds the private key is proved in any case.
+
+Sources: RFC 8446 and RFC 5246; RFC 7301 for the protocol that is agreed on; the resource's `tls.clientCertEnabled`.
 """
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final, TypeVar, overload
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
 
 from hubwire.model.errors import StartFailed
 
-__all__ = ["ServerTls"]
+__all__ = ["ServerTls", "peer_certificate"]
+
+_T = TypeVar("_T")
+
+_PROTOCOLS: Final = ("http/1.1",)
+_PIECE: Final = 256 * 1024
 
 
 class ServerTls:
@@ -19,6 +34,8 @@ class ServerTls:
     Args:
         certificate: PEM file, the server's certificate first, then those up to its authority.
         key: PEM file of its private key, not encrypted.
+        ask: ask clients for a certificate. None, and one that nobody vouches for or whose time is over, is as good as
+            any; what it is worth is for the application to say.
 
     Attributes:
         context: for the listeners.
@@ -27,12 +44,12 @@ class ServerTls:
         StartFailed: naming the file that cannot be used.
     """
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path, key: Path, *, ask: bool = False) -> None:
         self._certificate = certificate
         self._key = key
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context = _AskingContext(ssl.PROTOCOL_TLS_SERVER) if ask else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.set_alpn_protocols(["http/1.1"])
+        self.context.set_alpn_protocols(list(_PROTOCOLS))
         self.load()
 
     def load(self) -> None:
@@ -56,6 +73,151 @@ class ServerTls:
             raise StartFailed(f"cannot use certificate {self._certificate} with key {self._key}: {reason}") from error
 
 
+def peer_certificate(transport: Any) -> bytes | None:
+    """
+    The certificate that a client showed when it was asked for one.
+
+    Returns:
+        DER; None if it showed none, was not asked, or speaks no TLS.
+    """
+    secure = transport.get_extra_info("ssl_object")
+    return secure.getpeercert(True) if isinstance(secure, _Asking) else None
+
+
 def _no_password() -> str:
     """Instead of a question on the terminal."""
     raise ValueError("the private key is encrypted")
+
+
+class _AskingContext(ssl.SSLContext):
+    """A context whose handshakes are pyOpenSSL's. Loops take it for what its class says."""
+
+    _asking: SSL.Context
+
+    def load_cert_chain(self, certfile: Any, keyfile: Any = None, password: Any = None) -> None:
+        super().load_cert_chain(certfile, keyfile, password)
+        asking = SSL.Context(SSL.TLS_METHOD)
+        asking.set_min_proto_version(SSL.TLS1_2_VERSION)
+        asking.use_certificate_chain_file(str(certfile))
+        asking.use_privatekey_file(str(keyfile))
+        asking.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        asking.set_alpn_select_callback(_select)
+        # A resumed session would come without its certificate.
+        asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        asking.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+        self._asking = asking
+
+    def wrap_bio(  # type: ignore[override]  # as good as an SSLObject, and none
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,  # noqa: ARG002  a client's
+        session: ssl.SSLSession | None = None,  # noqa: ARG002  a client's
+    ) -> "_Asking":
+        assert server_side, "this asks clients"
+        return _Asking(SSL.Connection(self._asking, None), incoming, outgoing)
+
+
+def _select(_connection: SSL.Connection, offered: list[bytes]) -> Any:
+    return next((name for name in offered if name.decode("latin-1") in _PROTOCOLS), SSL.NO_OVERLAPPING_PROTOCOLS)
+
+
+class _Asking:
+    """
+    One connection of pyOpenSSL, with the methods of `ssl.SSLObject` that event loops call.
+
+    uvloop reads on only while its buffer or `pending` holds something. What was moved out of its buffer into OpenSSL's
+    and is not looked at yet is in neither, so `pending` counts one for it until OpenSSL has asked for more.
+    """
+
+    __slots__ = ("_connection", "_incoming", "_moved", "_outgoing")
+
+    def __init__(self, connection: SSL.Connection, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
+        self._connection = connection
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._moved = False
+        connection.set_accept_state()
+
+    def do_handshake(self) -> None:
+        self._call(self._connection.do_handshake)
+
+    @overload
+    def read(self, size: int = 1024, buffer: None = None) -> bytes: ...
+    @overload
+    def read(self, size: int, buffer: Any) -> int: ...
+    def read(self, size: int = 1024, buffer: Any = None) -> bytes | int:
+        try:
+            if buffer is None:
+                return self._call(lambda: self._connection.recv(size))
+            return self._call(lambda: self._connection.recv_into(buffer, size))
+        except SSL.ZeroReturnError:
+            return b"" if buffer is None else 0
+
+    def write(self, data: Any) -> int:
+        return self._call(lambda: self._connection.send(data))
+
+    def unwrap(self) -> None:
+        """Say goodbye, and wait for the other side's."""
+        try:
+            if not self._call(self._connection.shutdown):
+                raise ssl.SSLWantReadError
+        except SSL.ZeroReturnError:
+            return
+
+    def pending(self) -> int:
+        return self._connection.pending() + self._moved
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """In the binary form DER. Otherwise empty, as of a certificate that was not verified; None if there is none."""
+        found = self._connection.get_peer_certificate(as_cryptography=True)
+        if found is None:
+            return None
+        return found.public_bytes(Encoding.DER) if binary_form else {}
+
+    def cipher(self) -> tuple[str, str, int] | None:
+        name, version, bits = (
+            self._connection.get_cipher_name(),
+            self._connection.get_cipher_version(),
+            self._connection.get_cipher_bits(),
+        )
+        return None if name is None or version is None or bits is None else (name, version, bits)
+
+    def compression(self) -> None:
+        """None, ever."""
+
+    def version(self) -> str:
+        return self._connection.get_protocol_version_name()
+
+    def selected_alpn_protocol(self) -> str | None:
+        return self._connection.get_alpn_proto_negotiated().decode("latin-1") or None
+
+    def _call(self, operation: Callable[[], _T]) -> _T:
+        """Something that OpenSSL does with what has come, and with what it wants to send afterwards."""
+        came = self._incoming.read()
+        if came:
+            self._connection.bio_write(came)
+            self._moved = True
+        try:
+            return operation()
+        except SSL.WantReadError:
+            self._moved = False
+            raise ssl.SSLWantReadError from None
+        except SSL.ZeroReturnError:
+            self._moved = False
+            raise
+        except SSL.SysCallError as error:
+            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the connection ended within TLS") from error
+        except SSL.Error as error:
+            reasons = [str(part[-1]) for part in error.args[0]] if error.args else []
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, ", ".join(reasons) or "TLS failed") from error
+        finally:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        while True:
+            try:
+                self._outgoing.write(self._connection.bio_read(_PIECE))
+            except SSL.Error:
+                return  # nothing more

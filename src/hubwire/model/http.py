@@ -28,6 +28,8 @@ class RequestHead(Struct, frozen=True):
         scheme: "http" or "https", what the client used (a trusted proxy's word counts).
         host: authority that the client asked for (`Host`, or a trusted proxy's word); lower-case, with its port.
         client_ip: address of the client (a trusted proxy's word counts).
+        client_certificate: DER of the certificate that the client showed and holds the key of (a trusted proxy's word
+            counts); None if it showed none or was not asked. Whether anybody vouches for it is not looked at.
     """
 
     method: str
@@ -37,6 +39,7 @@ class RequestHead(Struct, frozen=True):
     scheme: str
     host: str
     client_ip: str
+    client_certificate: bytes | None = None
 
     def header(self, name: str) -> str | None:
         """The first value of a header, `name` in lower case; None when it is absent."""
