@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,20 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from acceptance.servers import DEADLINE_S, Server, StartServer, free_port, run_command, wait_until
-from acceptance.wire import JOIN, JSON, SEND, JsonClient, client_target, client_token, http_request, rest, signed
+from acceptance.wire import (
+    JOIN,
+    JSON,
+    RELIABLE,
+    SEND,
+    JsonClient,
+    RawClient,
+    client_target,
+    client_token,
+    http_request,
+    metric,
+    rest,
+    signed,
+)
 from hubwire.auth.certificates import Credentials, issue, new_authority
 
 LOOPS = ["uvloop", "asyncio"]
@@ -180,6 +193,100 @@ def test_token_for_one_listener_is_good_at_the_other(server: Server, hub: str) -
     }
 
     assert http_request(server, "POST", target, body=b"x", headers=headers).status == 202
+
+
+SERVERS = {
+    f"{loop}, {'asking' if ask == 'true' else 'not asking'}": ("--set", f"loop={loop}", "--set", f"client_certificates={ask}")
+    for loop in LOOPS
+    for ask in ("false", "true")
+}
+"""Each event loop with each of the two ways to shake hands."""
+
+each_server = pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
+
+
+@each_server
+def test_signal_tells_every_secure_client(start_server: StartServer, hub: str, options: tuple[str, ...]) -> None:
+    server = start_server(*options)
+    target = client_target(hub, client_token(server, hub))
+    with (
+        RawClient(server, target, protocols=[JSON], secure=trusting(server.ca)) as client,
+        RawClient(server, target, secure=trusting(server.ca)) as simple,
+    ):
+        server.signal(signal.SIGTERM)
+        assert [client.receive_json()["event"] for _ in range(2)] == ["connected", "disconnected"]
+        assert [client.closed().code, simple.closed().code] == [1001, 1001]
+    assert server.wait() == 0
+
+
+@each_server
+def test_secure_client_that_never_reads_is_closed_and_delays_nobody(
+    start_server: StartServer, hub: str, options: tuple[str, ...]
+) -> None:
+    """What waits for it is bounded; everybody else gets everything, in order."""
+    server = start_server(*options, "--set", "client_buffer_bytes=65536")
+    target = client_target(hub, client_token(server, hub, groups=["g"]))
+    small: dict[str, Any] = {"receive_buffer_bytes": 4096, "secure": trusting(server.ca)}
+    payload = "x" * 65536
+    with (
+        RawClient(server, target, protocols=[JSON], **small) as slow,
+        secure_client(server, hub, trusting(server.ca)) as reader,
+        JsonClient(server, hub) as sender,
+    ):
+        for number in range(300):
+            sender.publish("g", f"{number} {payload}", "text")
+            assert json.loads(reader.recv(DEADLINE_S))["data"].startswith(f"{number} ")
+
+        ended = 'webpubsub_connection_close_total{category="SlowClient"}'
+        wait_until(lambda: metric(server, ended) == 1, "the slow client is closed")
+        with suppress(ssl.SSLError):
+            assert slow.closed().code in (1008, 1006), "a full socket may have no room for a close frame"
+
+
+@each_server
+def test_what_breaks_the_framing_of_a_secure_client_is_answered(
+    start_server: StartServer, hub: str, options: tuple[str, ...]
+) -> None:
+    server = start_server(*options)
+    target = client_target(hub, client_token(server, hub))
+    with RawClient(server, target, protocols=[JSON], secure=trusting(server.ca)) as client:
+        client.receive_json()
+        client.send_frame(1, b"x", first_byte=0xC0)
+        assert client.closed().code == 1002
+    with RawClient(server, target, protocols=[JSON], secure=trusting(server.ca)) as client:
+        client.receive_json()
+        client.close_frame(1000)
+        assert client.closed().code == 1000
+
+
+@each_server
+def test_reliable_client_comes_back_over_tls(start_server: StartServer, hub: str, options: tuple[str, ...]) -> None:
+    server = start_server(*options)
+    context = trusting(server.ca)
+    target = client_target(hub, client_token(server, hub, groups=["g"]))
+    with RawClient(server, target, protocols=[RELIABLE], secure=context) as first:
+        connected = first.receive_json()
+        assert send(server, hub, b"1", context) == 202
+        assert first.receive_json()["data"] == "1"
+        first.abort()
+    assert send(server, hub, b"2", context) == 202
+    query = [
+        ("awps_connection_id", connected["connectionId"]),
+        ("awps_reconnection_token", connected["reconnectionToken"]),
+    ]
+    with RawClient(server, client_target(hub, None, query), protocols=[RELIABLE], secure=context) as second:
+        assert second.receive_json()["connectionId"] == connected["connectionId"]
+        assert [second.receive_json()["data"] for _ in range(2)] == ["1", "2"]
+
+
+@each_server
+def test_body_that_is_too_large_is_answered_over_tls(
+    start_server: StartServer, hub: str, options: tuple[str, ...]
+) -> None:
+    server = start_server(*options, "--set", "max_message_bytes=1024")
+
+    assert send(server, hub, b"x" * 200_000, trusting(server.ca)) == 400
+    assert send(server, hub, b"x" * 1000, trusting(server.ca)) == 202
 
 
 # Who does it wrong

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -278,15 +279,23 @@ class RawClient:
         headers: Mapping[str, str] | None = None,
         port: int | None = None,
         receive_buffer_bytes: int | None = None,
+        secure: ssl.SSLContext | None = None,
     ) -> None:
+        """
+        Args:
+            secure: go to the HTTPS port, with this.
+        """
         self.socket = socket.socket()
         self.socket.settimeout(DEADLINE_S)
         if receive_buffer_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self.socket.connect((server.host, port or server.port))
+        port = port or (server.port if secure is None else server.https_port)
+        self.socket.connect((server.host, port))
+        if secure is not None:
+            self.socket = secure.wrap_socket(self.socket, server_hostname=server.host)
         self._buffer = b""
         head = {
-            "Host": f"{server.host}:{port or server.port}",
+            "Host": f"{server.host}:{port}",
             "Connection": "Upgrade",
             "Upgrade": "websocket",
             "Sec-WebSocket-Version": "13",
