@@ -24,7 +24,7 @@ from bench import report
 from bench.faults import Unusable
 from bench.generator import Generator
 from bench.goals import GOALS, Verdict, judge
-from bench.installation import Available, Installed, compile_generator, install
+from bench.installation import Available, Installed, compile_generator, install, speaks_tls
 from bench.machine import describe, open_files, two_cores
 from bench.rounds import Measured, Servers, absent, measure
 from bench.servers import SERVERS
@@ -91,7 +91,8 @@ def _bench(workloads: Sequence[Workload], seed: int, output: Path | None) -> lis
     cores = two_cores()
     files = open_files()
     _progress("compiling the load generator")
-    generator = Generator(compile_generator(_SOURCES, _BUILD), cores)
+    binary = compile_generator(_SOURCES, _BUILD)
+    generator, tls = Generator(binary, cores), speaks_tls(binary)
     installed = _installed(workloads)
     _say(
         f"{len(workloads)} workloads, about {math.ceil(seconds(workloads) / 60)} min if all servers are there. "
@@ -101,7 +102,7 @@ def _bench(workloads: Sequence[Workload], seed: int, output: Path | None) -> lis
     chance = random.Random(seed)
     with _servers(installed, cores.server) as servers:
         for workload in workloads:
-            missing = absent(workload, installed, files)
+            missing = absent(workload, installed, files, tls=tls)
             measured.append(measure(workload, missing, servers, generator, chance, _progress))
             _say("", f"{workload.title} ({workload.name})", *report.lines(report.table(measured[-1])))
     _keep(measured)

@@ -35,7 +35,11 @@ def server_arguments(workload: Workload, candidate: Candidate, server: Running) 
     """The command line of a run against a server, but for the program and the cores."""
     kind = SERVERS[candidate.server]
     tokens = _TOKENS_OF_CHURN if workload.mode == "churn" else workload.connections + _PUBLISHERS_AND_SPARE
-    arguments = [workload.mode, "--address", server.address, "--protocol", candidate.protocol or kind.protocol]
+    address, trust = server.address, []
+    if candidate.tls:
+        assert server.secure is not None, "only Hubwire is measured over TLS"
+        address, trust = server.secure[0], ["--tls", server.secure[1]]
+    arguments = [workload.mode, "--address", address, "--protocol", candidate.protocol or kind.protocol, *trust]
     arguments += server.clients(tokens, workload.groups_claimed)
     arguments += ["--pid", str(server.process.pid), "--limit-s", str(run_limit_s(workload))]
     if workload.mode in _MODES_WITH_TIME:

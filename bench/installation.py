@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Final
 
 from bench.faults import Unusable
-from bench.workloads import CENTRIFUGO, HUBWIRE, MOSQUITTO, NATS, SOCKETIO, WS
+from bench.workloads import CENTRIFUGO, HUBWIRE, HUBWIRE_ASKING, MOSQUITTO, NATS, SOCKETIO, WS
 
-__all__ = ["Available", "Installed", "Missing", "compile_generator", "install"]
+__all__ = ["WITH_TLS", "Available", "Installed", "Missing", "compile_generator", "install", "speaks_tls"]
 
 _SOURCES: Final = Path(__file__).parent
 _PEERS: Final = _SOURCES / "peers"
 _INSTALL_S: Final = 900.0
 _BUILD_S: Final = 120.0
+WITH_TLS: Final = ("-DWITH_TLS", "-lssl", "-lcrypto")
+"""What compiles the load generator with TLS, behind its sources."""
+
 _MIN_NODE: Final = 20
 
 
@@ -108,11 +111,21 @@ def compile_generator(sources: Path, build: Path) -> Path:
     fresh = binary.with_suffix(".new")
     command = [compiler, "-O2", "-std=gnu11", "-Wall", "-Wextra", *map(str, files), "-o", str(fresh)]
     try:
-        _run(command, _BUILD_S)
-    except _CommandFailed as fault:
-        raise Unusable(f"the load generator does not compile: {fault}") from fault
+        _run([*command, *WITH_TLS], _BUILD_S)
+    except _CommandFailed:
+        # Perhaps for want of OpenSSL's headers: then without the rows that need it.
+        try:
+            _run(command, _BUILD_S)
+        except _CommandFailed as fault:
+            raise Unusable(f"the load generator does not compile: {fault}") from fault
     fresh.replace(binary)
     return binary
+
+
+def speaks_tls(binary: Path) -> bool:
+    """Was there OpenSSL when the load generator was compiled."""
+    done = subprocess.run([str(binary), "echo", "--tls", os.devnull], capture_output=True, text=True, check=False)
+    return "without OpenSSL" not in done.stderr
 
 
 # The servers.
@@ -261,6 +274,7 @@ class _Once:
 
 _WAYS: Final[Mapping[str, Callable[[Path], Available]]] = {
     HUBWIRE: _hubwire,
+    HUBWIRE_ASKING: _hubwire,
     NATS: _nats,
     CENTRIFUGO: _centrifugo,
     WS: _node("ws"),

@@ -88,12 +88,13 @@ class Servers:
             self.drop(name)
 
 
-def absent(workload: Workload, installed: Mapping[str, Installed], files: int) -> dict[str, str]:
+def absent(workload: Workload, installed: Mapping[str, Installed], files: int, *, tls: bool = True) -> dict[str, str]:
     """
     Why candidates of a workload cannot take part, by label.
 
     Args:
         files: how many open files a process may have.
+        tls: does the load generator speak TLS.
     """
     needed = workload.connections + SPARE_FILES
     if needed > files:
@@ -104,6 +105,8 @@ def absent(workload: Workload, installed: Mapping[str, Installed], files: int) -
         there = installed.get(candidate.server, Missing("it was not looked for"))
         if candidate.server != FLOOR and not isinstance(there, Available):
             found[candidate.label] = there.reason
+        elif candidate.tls and not tls:
+            found[candidate.label] = "the load generator was compiled without OpenSSL, whose headers are not here"
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from bench.installation import Available
 from bench.machine import cpu_ticks, pinned
 from bench.tokens import Issuer
-from bench.workloads import CENTRIFUGO, HUBWIRE, MOSQUITTO, NATS, SOCKETIO, WS
+from bench.workloads import CENTRIFUGO, HUBWIRE, HUBWIRE_ASKING, MOSQUITTO, NATS, SOCKETIO, WS
 
 __all__ = ["SERVERS", "Kind", "NotStarted", "Running", "start"]
 
@@ -46,6 +46,7 @@ class Kind:
         arguments: of its command line, given a free port and a folder of its own.
         env: environment variables besides ours.
         settings: what differs from its defaults, for the report.
+        ours: it tells in a ready file where it is, and its clients need tokens.
     """
 
     title: str
@@ -54,11 +55,16 @@ class Kind:
     arguments: Callable[[int, Path], list[str]]
     env: Callable[[int], Mapping[str, str]] = lambda _port: {}
     settings: str
+    ours: bool = False
 
 
 def _hubwire_arguments(port: int, folder: Path) -> list[str]:
     places = ["--data", str(folder / "data"), "--ready-file", str(folder / "ready.json")]
-    return ["serve", "--port", str(port), *places, "--log-level", "warning"]
+    return ["serve", "--port", str(port), "--https-port", "0", *places, "--log-level", "warning"]
+
+
+def _asking_arguments(port: int, folder: Path) -> list[str]:
+    return [*_hubwire_arguments(port, folder), "--set", "client_certificates=true"]
 
 
 def _nats_arguments(port: int, folder: Path) -> list[str]:
@@ -97,6 +103,15 @@ SERVERS: Final[Mapping[str, Kind]] = {
         path="",
         arguments=_hubwire_arguments,
         settings="`log_level` is `warning`, so that like the peers it writes no line for each connection and call",
+        ours=True,
+    ),
+    HUBWIRE_ASKING: Kind(
+        title="Hubwire, asking",
+        protocol="azure",
+        path="",
+        arguments=_asking_arguments,
+        settings="as Hubwire, and `client_certificates`",
+        ours=True,
     ),
     NATS: Kind(
         title="NATS server",
@@ -149,6 +164,7 @@ class Running:
         address: host and port.
         issuer: makes tokens for its clients; only Hubwire has one.
         folder: of its own; files for its clients are put there too.
+        secure: host and port of its TLS, and the file of whom to trust for it; only Hubwire is measured over TLS.
     """
 
     name: str
@@ -156,6 +172,7 @@ class Running:
     address: str
     folder: Path
     issuer: Issuer | None = None
+    secure: tuple[str, str] | None = None
     _paths: dict[tuple[int, int], Path] = field(default_factory=dict)
 
     @property
@@ -231,8 +248,11 @@ def start(name: str, available: Available, folder: Path, core: int) -> Running:
     running = Running(name, process, f"{_HOST}:{port}", folder)
     try:
         _wait_until_it_listens(running, port, log)
-        if name == HUBWIRE:
-            running.issuer = _issuer(folder, running.address)
+        if kind.ours:
+            ready = json.loads((folder / "ready.json").read_text(encoding="utf-8"))
+            running.issuer = _issuer(ready, running.address)
+            if "httpsEndpoint" in ready:
+                running.secure = f"{_HOST}:{ready['httpsEndpoint'].rpartition(':')[2]}", ready["caCertificate"]
     except BaseException:
         running.stop()
         raise
@@ -244,16 +264,15 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("HUBWIRE_", "CENTRIFUGO_"))}
 
 
-def _issuer(folder: Path, address: str) -> Issuer:
+def _issuer(ready: Mapping[str, str], address: str) -> Issuer:
     """Of Hubwire's tokens, from what it tells in its ready file."""
-    ready = json.loads((folder / "ready.json").read_text(encoding="utf-8"))
     parts = dict(part.split("=", 1) for part in ready["connectionString"].split(";") if part)
     return Issuer(address, parts["AccessKey"])
 
 
 def _wait_until_it_listens(running: Running, port: int, log: Path) -> None:
     end = time.monotonic() + _START_S
-    while not _listens(port) or (running.name == HUBWIRE and not (running.folder / "ready.json").exists()):
+    while not _listens(port) or (SERVERS[running.name].ours and not (running.folder / "ready.json").exists()):
         if not running.alive:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = lines[-1].strip() if lines else "it said nothing"

@@ -16,6 +16,7 @@ __all__ = [
     "FLOOR",
     "HUB",
     "HUBWIRE",
+    "HUBWIRE_ASKING",
     "MOSQUITTO",
     "NATS",
     "SOCKETIO",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 HUBWIRE: Final = "hubwire"
+HUBWIRE_ASKING: Final = "hubwire-asking"
+"""The same server, told to ask clients for a certificate."""
+
 NATS: Final = "nats"
 CENTRIFUGO: Final = "centrifugo"
 WS: Final = "ws"
@@ -53,6 +57,7 @@ Options = tuple[tuple[str, str], ...]
 
 _HANDSHAKES_PER_S: Final = {
     HUBWIRE: 3000,
+    HUBWIRE_ASKING: 3000,
     NATS: 3000,
     CENTRIFUGO: 2500,
     WS: 2500,
@@ -61,6 +66,8 @@ _HANDSHAKES_PER_S: Final = {
     FLOOR: 20_000,
 }
 """For the plan only: how fast members come in, their joins included."""
+
+_TLS_HANDSHAKES_PER_S: Final = 1000
 
 _DRAIN_S: Final = 10.0
 """How long the generator waits for what is in flight. Whoever is overloaded needs all of it."""
@@ -82,6 +89,7 @@ class Candidate:
         name: what it is called in this workload if that is not its server's name, since a server may take part twice.
         protocol: of the generator, if it is not the server's usual one.
         options: of the generator, besides those of the workload.
+        tls: over TLS, to the server's other port; connecting takes longer then.
         overloaded: it cannot carry what is offered, so that its runs last until the generator gives up waiting.
     """
 
@@ -89,6 +97,7 @@ class Candidate:
     name: str = ""
     protocol: str = ""
     options: Options = ()
+    tls: bool = False
     overloaded: bool = False
 
     @property
@@ -158,6 +167,14 @@ _FANOUT: Final = ("cpu_us", "per_s", "p50_ms", "p99_ms", "max_ms", "memory_mib")
 _PROBED: Final = ("p50_ms", "p99_ms", "max_ms")
 _MAIN: Final = (HUBWIRE, NATS, CENTRIFUGO, WS)
 _BURST: Final = 16
+_TLS: Final = (
+    Candidate(server=HUBWIRE, name="hubwire plain"),
+    Candidate(server=HUBWIRE, name="hubwire TLS", tls=True),
+    Candidate(server=HUBWIRE_ASKING, name="hubwire TLS, asking", tls=True),
+)
+"""Without TLS, with it, and with a server that asks its clients for a certificate, of which they have none."""
+
+_TLS_IDLE: Final = 1000
 
 
 def _fanout(
@@ -171,6 +188,7 @@ def _fanout(
     rounds: int = 3,
     quick: tuple[str, ...] = (HUBWIRE,),
     fresh: bool = False,
+    duration_s: float = 2.0,
 ) -> Workload:
     """A row of the fan-out kind; `options` are name and value in turn."""
     return Workload(
@@ -189,6 +207,7 @@ def _fanout(
         connections=members,
         rounds=rounds,
         quick=quick,
+        duration_s=duration_s,
         fresh=fresh,
     )
 
@@ -352,6 +371,16 @@ WORKLOADS: Final = (
         quick=("hubwire reliable", "hubwire plain"),
         fresh=True,
     ),
+    _fanout(
+        "tls",
+        "TLS, saturated",
+        "As saturated, over TLS 1.3, and once more with a server that asks clients for a certificate.",
+        _TLS,
+        "--window",
+        "64",
+        quick=("hubwire plain", "hubwire TLS"),
+        duration_s=1.5,
+    ),
     _echo(100, SOCKETIO, MOSQUITTO),
     _echo(500),
     Workload(
@@ -396,6 +425,37 @@ WORKLOADS: Final = (
         warmup_s=0.0,
         duration_s=0.0,
         extra_s=2.0,
+        fresh=True,
+        groups_claimed=2,
+    ),
+    Workload(
+        name="tls-handshake",
+        title="Handshake over TLS",
+        measures="As the handshake above, with a full TLS handshake (ECDSA, P-256) before it.",
+        mode="churn",
+        options=(("--concurrency", "32"),),
+        per="handshake",
+        columns=("cpu_us", "per_s", "memory_mib"),
+        candidates=_TLS[1:],
+        connections=0,
+        quick=("hubwire TLS",),
+        duration_s=1.0,
+        fresh=True,
+    ),
+    Workload(
+        name="tls-idle",
+        title=f"{_TLS_IDLE:,} idle connections over TLS",
+        measures="As the idle ones above.",
+        mode="idle",
+        options=(("--connections", str(_TLS_IDLE)), ("--settle-s", "1")),
+        per="connection",
+        columns=("kib_each", "memory_mib"),
+        candidates=_TLS[1:],
+        connections=_TLS_IDLE,
+        quick=("hubwire TLS",),
+        warmup_s=0.0,
+        duration_s=0.0,
+        extra_s=1.0,
         fresh=True,
         groups_claimed=2,
     ),
@@ -460,7 +520,7 @@ def with_rounds(workloads: Sequence[Workload], rounds: int) -> tuple[Workload, .
 def run_seconds(workload: Workload, candidate: Candidate) -> float:
     """How long one run is expected to last, in seconds. A plan, made from how fast each server lets clients in."""
     start_s = _START_S if workload.fresh else 0.0
-    connect_s = workload.connections / _HANDSHAKES_PER_S[candidate.server]
+    connect_s = workload.connections / (_TLS_HANDSHAKES_PER_S if candidate.tls else _HANDSHAKES_PER_S[candidate.server])
     drain_s = _DRAIN_S if candidate.overloaded else 0.0
     return start_s + connect_s + workload.warmup_s + workload.duration_s + drain_s + workload.extra_s + _PAUSE_S
 

@@ -75,7 +75,9 @@ static void watch(struct connection *connection, int operation)
 
     if (connection->reads)
         wanted |= EPOLLIN;
-    if (connection->connecting || connection->sent < connection->unsent.length)
+    /* What TLS cannot send before it has read more would only keep us busy. */
+    bool held = connection->tls && tls_wants_to_read(connection->tls);
+    if (connection->connecting || (connection->sent < connection->unsent.length && !held))
         wanted |= EPOLLOUT;
     if (operation == EPOLL_CTL_MOD && wanted == connection->interest)
         return;
@@ -90,6 +92,9 @@ void connection_close(struct connection *connection)
 {
     if (!connection->open)
         return;
+    if (connection->tls)
+        tls_end(connection->tls);
+    connection->tls = NULL;
     close(connection->fd);
     connection->fd = -1;
     connection->open = false;
@@ -142,6 +147,20 @@ void connection_open(struct connection *connection, const struct target *target,
     watch(connection, EPOLL_CTL_ADD);
 }
 
+static ssize_t send_some(struct connection *connection, const void *bytes, size_t length)
+{
+    if (connection->tls)
+        return tls_send(connection->tls, bytes, length);
+    return send(connection->fd, bytes, length, MSG_NOSIGNAL);
+}
+
+static ssize_t read_some(struct connection *connection, void *bytes, size_t length)
+{
+    if (connection->tls)
+        return tls_read(connection->tls, bytes, length);
+    return read(connection->fd, bytes, length);
+}
+
 void connection_flush(struct connection *connection)
 {
     struct bytes *unsent = &connection->unsent;
@@ -149,8 +168,7 @@ void connection_flush(struct connection *connection)
     if (!connection->open || connection->connecting)
         return;
     while (connection->sent < unsent->length) {
-        ssize_t count = send(connection->fd, unsent->data + connection->sent, unsent->length - connection->sent,
-                             MSG_NOSIGNAL);
+        ssize_t count = send_some(connection, unsent->data + connection->sent, unsent->length - connection->sent);
 
         if (count < 0 && errno == EINTR)
             continue;
@@ -193,6 +211,8 @@ static void handle_connected(struct connection *connection)
         return;
     }
     connection->connecting = false;
+    if (tls_on())
+        connection->tls = tls_begin(connection->fd);
     connection->events->opened(connection);
     connection_flush(connection);
 }
@@ -213,9 +233,13 @@ static void handle_readable(struct connection *connection)
 
     if (kept)
         memcpy(read_buffer, connection->unread.data, kept);
-    ssize_t count = read(connection->fd, read_buffer + kept, read_capacity - kept);
-    if (count < 0 && (errno == EAGAIN || errno == EINTR))
+    ssize_t count = read_some(connection, read_buffer + kept, read_capacity - kept);
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
+        /* With TLS what waits to be sent may have waited for this. */
+        if (connection->tls)
+            connection_flush(connection);
         return;
+    }
     if (count <= 0) {
         end(connection, count ? strerror(errno) : "the server closed the connection");
         return;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "memory.h"
+#include "tls.h"
 
 struct connection;
 
@@ -30,6 +31,8 @@ struct connection_events {
 
 struct connection {
     int fd;
+    /* NULL without TLS. */
+    struct tls *tls;
     bool open;
     bool connecting;
     bool reads;

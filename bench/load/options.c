@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "payload.h"
+#include "tls.h"
 
 enum kind { TEXT, COUNT, REAL, CPU, HEADER, PID };
 
@@ -28,6 +29,7 @@ struct option {
 
 static const struct option known[] = {
     {"address", TEXT, AT(address), 0, 0, "HOST:PORT of the server"},
+    {"tls", TEXT, AT(tls), 0, 0, "speak TLS, and trust the certificates in this PEM file"},
     {"protocol", TEXT, AT(protocol_name), 0, 0, "what the server speaks"},
     {"path", TEXT, AT(path), 0, 0, "request target of all connections, or of the calls"},
     {"paths", TEXT, AT(paths_file), 0, 0, "file with a request target a line, used in turn"},
@@ -212,6 +214,8 @@ void options_read(struct options *options, int count, char **arguments)
         if (!options->protocol)
             fail("there is no protocol '%s', but %s", options->protocol_name, protocol_names());
     }
+    if (options->tls)
+        tls_trust(options->tls);
     if (options->memberships > options->groups)
         fail("--memberships: a member cannot be in %u of %u groups", options->memberships, options->groups);
     if (options->paths_file)

@@ -18,6 +18,7 @@ struct paths {
 struct options {
     const char *mode;
     const char *address;
+    const char *tls;
     const char *protocol_name;
     const struct protocol *protocol;
     const char *path;

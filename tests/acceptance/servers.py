@@ -69,6 +69,8 @@ class Server:
         self._output = folder / "stdout.txt"
         self._log = folder / "stderr.txt"
         command = [sys.executable, *program, "serve", "--port", "0", "--data", str(self.data)]
+        if "--port" in options:
+            command += ["--https-port", "0"]  # else it would be 8443, and one server at a time
         command += ["--ready-file", str(self.ready_file), *options]
         with self._output.open("ab") as output, self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log)

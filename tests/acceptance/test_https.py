@@ -196,7 +196,12 @@ def test_token_for_one_listener_is_good_at_the_other(server: Server, hub: str) -
 
 
 SERVERS = {
-    f"{loop}, {'asking' if ask == 'true' else 'not asking'}": ("--set", f"loop={loop}", "--set", f"client_certificates={ask}")
+    f"{loop}, {'asking' if ask == 'true' else 'not asking'}": (
+        "--set",
+        f"loop={loop}",
+        "--set",
+        f"client_certificates={ask}",
+    )
     for loop in LOOPS
     for ask in ("false", "true")
 }

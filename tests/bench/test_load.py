@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ import pytest
 from acceptance.conftest import hub, server, start_server
 from acceptance.servers import DEADLINE_S, Server, StartServer
 from acceptance.wire import client_target, client_token, signed
+from bench.installation import WITH_TLS, speaks_tls
+from hubwire.auth.certificates import new_authority
 from rooms import DIALECTS, EACH, Fault, room
 
 __all__ = ["hub", "server", "start_server"]
@@ -40,8 +43,10 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("there is no C compiler, or this is not Linux")
     binary = tmp_path_factory.mktemp("load") / "load"
     sources = sorted(map(str, SOURCES.glob("*.c")))
-    done = subprocess.run([compiler, *FLAGS, *sources, "-o", str(binary)], capture_output=True, text=True, check=False)
+    command = [compiler, *FLAGS, *sources, "-o", str(binary)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    subprocess.run([*command, *WITH_TLS], capture_output=True, check=False)  # where OpenSSL's headers are
     return binary
 
 
@@ -224,6 +229,39 @@ def test_calls_that_are_refused_show_the_answer(load: Path, target: Target) -> N
 
     line = refusal(load, "calls", *target.options(), *arguments, "--members", "1")
     assert line == "load: no call succeeded, the first with: HTTP/1.1 401 Unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"),
+    [
+        ("fanout", ("--members", "5", "--window", "8")),
+        ("fanout", ("--members", "2", "--size", "300000", "--window", "2")),
+        ("echo", ("--connections", "3")),
+    ],
+)
+def test_messages_go_over_tls(load: Path, target: Target, mode: str, shape: tuple[str, ...]) -> None:
+    """Small ones, and such as are many records; to a server whose authority is trusted."""
+    if not speaks_tls(load):
+        pytest.skip("OpenSSL's headers are not here")
+    result = run(load, mode, *target.options(), *over_tls(target), *shape)
+
+    assert result["deliveries"] > 0
+    assert [result[name] for name in ("lost", "gaps", "duplicates", "reordered", "errors", "closed")] == [0] * 6
+
+
+def test_tls_handshakes_are_counted_and_strangers_not_trusted(load: Path, target: Target, tmp_path: Path) -> None:
+    if not speaks_tls(load):
+        pytest.skip("OpenSSL's headers are not here")
+    assert run(load, "churn", *target.options(), *over_tls(target))["handshakes"] > 0
+
+    other = tmp_path / "other.pem"
+    other.write_bytes(new_authority(time.time()).certificate)
+    assert "before the end of the handshake" in refusal(load, "churn", *target.options(), *over_tls(target, other))
+    assert "is no PEM file of certificates" in refusal(load, "churn", *target.options(), "--tls", str(target.paths))
+
+
+def over_tls(target: Target, trusted: Path | None = None) -> tuple[str, ...]:
+    return "--address", f"{target.server.host}:{target.server.https_port}", "--tls", str(trusted or target.server.ca)
 
 
 def test_floor_needs_no_server(load: Path) -> None:
