@@ -227,7 +227,7 @@ static void keep_rest(struct connection *connection, const char *rest, size_t le
     bytes_append(unread, rest, length);
 }
 
-static void handle_readable(struct connection *connection)
+static void read_once(struct connection *connection)
 {
     size_t kept = connection->unread.length;
 
@@ -253,6 +253,14 @@ static void handle_readable(struct connection *connection)
     keep_rest(connection, read_buffer + used, length - used);
     if (connection->sent < connection->unsent.length)
         connection_flush(connection);
+}
+
+static void handle_readable(struct connection *connection)
+{
+    /* What TLS has read and not given yet is no event of the socket. */
+    do
+        read_once(connection);
+    while (connection->open && connection->reads && connection->tls && tls_holds(connection->tls));
 }
 
 void loop_turn(uint64_t timeout_ns)

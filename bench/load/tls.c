@@ -47,7 +47,6 @@ static ssize_t nothing(SSL *ssl, int result)
     int why = SSL_get_error(ssl, result);
     int from_system = errno;
 
-    ERR_clear_error();
     if (why == SSL_ERROR_ZERO_RETURN)
         return 0;
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
@@ -68,6 +67,7 @@ ssize_t tls_read(struct tls *tls, void *bytes, size_t length)
 
     /* A record at a time; what is left in OpenSSL would not be told of by epoll. */
     while (total < length) {
+        ERR_clear_error();
         int count = SSL_read((SSL *)tls, (char *)bytes + total, limited(length - total));
 
         if (count <= 0)
@@ -79,6 +79,7 @@ ssize_t tls_read(struct tls *tls, void *bytes, size_t length)
 
 ssize_t tls_send(struct tls *tls, const void *bytes, size_t length)
 {
+    ERR_clear_error();
     int count = SSL_write((SSL *)tls, bytes, limited(length));
 
     return count > 0 ? count : nothing((SSL *)tls, count);
@@ -87,6 +88,11 @@ ssize_t tls_send(struct tls *tls, const void *bytes, size_t length)
 bool tls_wants_to_read(const struct tls *tls)
 {
     return SSL_want_read((const SSL *)tls);
+}
+
+bool tls_holds(const struct tls *tls)
+{
+    return SSL_has_pending((const SSL *)tls);
 }
 
 void tls_end(struct tls *tls)
@@ -125,6 +131,12 @@ ssize_t tls_send(struct tls *tls, const void *bytes, size_t length)
 }
 
 bool tls_wants_to_read(const struct tls *tls)
+{
+    (void)tls;
+    return false;
+}
+
+bool tls_holds(const struct tls *tls)
 {
     (void)tls;
     return false;

@@ -23,6 +23,8 @@ ssize_t tls_read(struct tls *tls, void *bytes, size_t length);
 ssize_t tls_send(struct tls *tls, const void *bytes, size_t length);
 /* After one of these two brought EAGAIN: was it for want of something to read? */
 bool tls_wants_to_read(const struct tls *tls);
+/* Has the library more to give that it has read already, so that nobody else would tell of it? */
+bool tls_holds(const struct tls *tls);
 void tls_end(struct tls *tls);
 
 #endif

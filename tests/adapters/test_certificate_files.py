@@ -59,12 +59,57 @@ def test_server_certificate_is_replaced_in_time_by_the_same_authority(
     assert changed(tmp_path, before) == {"server.pem", "server-key.pem"}
 
 
-def test_authority_is_replaced_before_it_ends(tmp_path: Path) -> None:
+def test_authority_is_replaced_a_year_before_it_ends_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     CertificateFiles(tmp_path).provide(NAMES, NOW)
     before = contents(tmp_path)
+    CertificateFiles(tmp_path).provide(NAMES, NOW + (AUTHORITY_DAYS - 366) * DAY)
+    assert changed(tmp_path, before) == {"server.pem", "server-key.pem"}
+    assert caplog.messages == []
 
-    assert CertificateFiles(tmp_path).provide(NAMES, NOW + AUTHORITY_DAYS * DAY)
+    assert CertificateFiles(tmp_path).provide(NAMES, NOW + (AUTHORITY_DAYS - 364) * DAY)
     assert changed(tmp_path, before) == set(before)
+    assert caplog.messages == ["the local CA is near its end: there is a new one, which clients must trust instead"]
+
+
+@pytest.mark.parametrize("days", [-1.0, -4000.0])
+def test_clock_that_is_wrong_for_once_does_not_replace_the_authority(tmp_path: Path, days: float) -> None:
+    """Whoever trusted it would be lost."""
+    CertificateFiles(tmp_path).provide(NAMES, NOW)
+    trusted = (tmp_path / "ca.pem").read_bytes()
+    CertificateFiles(tmp_path).provide(NAMES, NOW + days * DAY)
+    assert not CertificateFiles(tmp_path).provide(NAMES, NOW + days * DAY), "not again and again"
+    CertificateFiles(tmp_path).provide(NAMES, NOW)
+
+    assert (tmp_path / "ca.pem").read_bytes() == trusted
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
+@pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
+def test_authority_that_is_damaged_is_told_and_not_replaced(tmp_path: Path, name: str, content: bytes | None) -> None:
+    CertificateFiles(tmp_path).provide(NAMES, NOW)
+    before = contents(tmp_path)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        StartFailed, match=r"the local CA cannot be used .*: restore .*ca\.pem and .*ca-key\.pem, or remove"
+    ):
+        CertificateFiles(tmp_path).provide(NAMES, NOW)
+
+    assert changed(tmp_path, before) <= {name}
+
+
+def test_bundle_does_not_feed_on_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may be started from a shell that was told to trust it."""
+    CertificateFiles(tmp_path).provide(NAMES, NOW)
+    before = contents(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca-bundle.pem"))
+
+    assert not CertificateFiles(tmp_path).provide(NAMES, NOW)
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["server.pem", "server-key.pem", "ca-bundle.pem"])
@@ -92,7 +137,7 @@ def test_bundle_ends_with_our_authority(tmp_path: Path) -> None:
 
 
 def test_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    (tmp_path / "ca-key.pem").mkdir()
-    (tmp_path / "ca.pem").write_bytes(b"")
-    with pytest.raises(StartFailed, match=r"cannot read or write .*ca-key\.pem: Is a directory"):
+    (tmp_path / "server-key.pem").mkdir()
+    (tmp_path / "server.pem").write_bytes(b"")
+    with pytest.raises(StartFailed, match=r"cannot read or write .*server-key\.pem: Is a directory"):
         CertificateFiles(tmp_path).provide(NAMES, NOW)

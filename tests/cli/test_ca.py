@@ -42,6 +42,7 @@ def test_shell_lines_name_the_certificate_to_python_openssl_and_node(run: Run, c
     assert words == [
         ["export", f"REQUESTS_CA_BUNDLE={bundle}"],
         ["export", f"SSL_CERT_FILE={bundle}"],
+        ["export", f"CURL_CA_BUNDLE={bundle}"],
         ["export", f"NODE_EXTRA_CA_CERTS={certificate}"],
     ]
     assert result.stdout.splitlines() == exports(certificate)

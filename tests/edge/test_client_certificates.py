@@ -1,11 +1,13 @@
 """Clients that are asked for a certificate: any is taken, and none, and what they showed is known afterwards."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -100,13 +102,16 @@ class Service:
     """
     Attributes:
         heads: of the upgrade requests so far.
+        transports: that were taken over.
     """
 
     def __init__(self) -> None:
         self.heads: list[RequestHead] = []
+        self.transports: list[asyncio.Transport] = []
 
     def upgrade(self, head: RequestHead, transport: asyncio.Transport, rest: bytes) -> Echo:
         self.heads.append(head)
+        self.transports.append(transport)
         echo = Echo(transport)
         transport.set_protocol(echo)
         transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + rest)
@@ -200,22 +205,113 @@ async def test_small_messages_one_after_the_other_are_each_answered(
         await writer.wait_closed()
 
 
-@both_loops
-async def test_agreed_protocol_is_http_1_and_sessions_are_not_resumed(
-    files: tuple[Path, Path], authority: Credentials
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+@pytest.mark.parametrize("ask", [True, False])
+async def test_agreed_protocol_is_http_1_and_a_session_with_a_certificate_is_not_resumed(
+    files: tuple[Path, Path], authority: Credentials, ask: bool, version: ssl.TLSVersion
 ) -> None:
     """A resumed session would come without its certificate."""
-    shown = SHOWN["self-signed"]()
-    assert shown is not None
-    context = client(authority, files[0].parent, shown)
+    context = client(authority, files[0].parent, SHOWN["self-signed"]())
+    context.minimum_version = context.maximum_version = version
     context.set_alpn_protocols(["h2", "http/1.1"])
-    service = Service()
-    async with serve(nothing, service.upgrade, tls=ServerTls(*files, ask=True).context) as served:
-        for _ in range(3):
-            async with opened(served.address, context, b"x") as reader:
-                assert await reader.readexactly(1) == b"x"
+    session, resumed = None, []
+    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=ask).context) as served:
+        for _ in range(2):
+            protocol, session, reused = await asyncio.to_thread(talk, served.address, context, session)
+            assert protocol == "http/1.1"
+            resumed.append(reused)
 
-    assert [head.client_certificate for head in service.heads] == [der(shown.certificate)] * 3
+    assert resumed == [False, not ask]
+
+
+def talk(
+    address: Any, context: ssl.SSLContext, session: ssl.SSLSession | None
+) -> tuple[str | None, ssl.SSLSession | None, bool | None]:
+    """
+    One exchange, after which the client has all that it needs to resume the session.
+
+    Returns:
+        the protocol that was agreed on, the session, and whether it was an old one.
+    """
+    with (
+        socket.create_connection(address[:2], 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost", session=session) as secure,
+    ):
+        secure.sendall(UPGRADE + b"\r\nx")
+        while not secure.recv(100).endswith(b"x"):
+            pass
+        return secure.selected_alpn_protocol(), secure.session, secure.session_reused
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=lambda version: version.name)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+async def test_older_tls_is_refused_by_who_asks(
+    files: tuple[Path, Path], authority: Credentials, version: ssl.TLSVersion
+) -> None:
+    context = client(authority, files[0].parent, None)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=True).context) as served:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.to_thread(talk, served.address, context, None)
+
+
+class Deaf(Service):
+    """What has the socket after an upgrade reads nothing, and writes all the time."""
+
+    def upgrade(self, head: RequestHead, transport: asyncio.Transport, rest: bytes) -> Echo:
+        echo = super().upgrade(head, transport, rest)
+        transport.pause_reading()
+        loop = asyncio.get_running_loop()
+
+        def write() -> None:
+            if not transport.is_closing():
+                transport.write(b"x")
+                loop.call_later(0.001, write)
+
+        write()
+        return echo
+
+
+@pytest.mark.parametrize("ask", [True, False])
+@both_loops
+async def test_client_that_is_not_read_is_held_up_though_it_is_written_to(
+    files: tuple[Path, Path], authority: Credentials, ask: bool
+) -> None:
+    """What came stays in the kernel, else a client could fill our memory."""
+    context = client(authority, files[0].parent, None)
+    deaf = Deaf()
+    async with serve(nothing, deaf.upgrade, tls=ServerTls(*files, ask=ask).context) as served:
+        reader, writer = await asyncio.open_connection(*served.address[:2], ssl=context, server_hostname="localhost")
+        writer.write(UPGRADE + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(flood(writer), 2)
+        writer.transport.abort()
+        await eventually(lambda: deaf.transports[0].is_closing())
+
+
+async def flood(writer: asyncio.StreamWriter) -> None:
+    """More than the kernel holds."""
+    for _ in range(60):
+        writer.write(bytes(1 << 20))
+        await writer.drain()
+
+
+@both_loops
+async def test_goodbye_within_the_handshake_is_no_fault_of_ours(files: tuple[Path, Path]) -> None:
+    """The log of each loop is looked at by `both_loops`."""
+    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=True).context) as served:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        hello = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            hello.do_handshake()
+        reader, writer = await asyncio.open_connection(*served.address[:2])
+        writer.write(outgoing.read() + b"\x15\x03\x03\x00\x02\x01\x00")
+        async with asyncio.timeout(10):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
 
 
 @both_loops
@@ -250,14 +346,29 @@ def spellings(pem: bytes) -> dict[str, str]:
         "Apache": " ".join(text.split("\n")),
         "HAProxy": body,
         "RFC 9440": f":{body}:",
-        "Envoy": f'Hash=00;Cert="{encoded}";Subject="CN=x",By=spiffe://x;Hash=11;Cert="{encoded}"',
+        "Envoy": f'By=spiffe://x/y;Hash={sha256(der(pem)).hexdigest()};Cert="{encoded}";Subject="CN=x"',
         "chain": encoded + encoded,
     }
 
 
-@pytest.mark.parametrize("proxy", list(spellings(b"\n\n\n")))
+@pytest.mark.parametrize("proxy", ["nginx", "Apache", "HAProxy", "RFC 9440", "Envoy", "chain"])
 def test_each_usual_proxy_is_understood(device: Credentials, proxy: str) -> None:
     assert forwarded_certificate([spellings(device.certificate)[proxy]]) == der(device.certificate)
+
+
+def test_client_cannot_pose_as_another_by_what_stands_in_its_own_certificate(device: Credentials) -> None:
+    """Envoy writes subject and names behind the certificate, and not always with quotes."""
+    victim = spellings(device.certificate)["nginx"]
+    own = made(ec.generate_private_key(ec.SECP256R1())).certificate
+    hashes_ = [sha256(der(pem)).hexdigest() for pem in (own, device.certificate)]
+    for said in (
+        f'Hash={hashes_[0]};Cert="{quote(own.decode(), safe="")}";Subject="x";URI=y;Hash={hashes_[1]};Cert="{victim}"',
+        f'Hash={hashes_[0]};Subject="x";URI=y;Cert="{victim}"',
+        f'Hash={hashes_[0]};Cert="{victim}"',
+        f"Hash={hashes_[0]};Subject=x;URI={victim}",
+        f"x {device.certificate.decode()}".replace(chr(10), " "),
+    ):
+        assert forwarded_certificate([said]) is None
 
 
 @pytest.mark.parametrize("text", ["", "(null)", "-", "AAAA", "%", "-----BEGIN CERTIFICATE-----", 'Cert=""', "é", "::"])

@@ -240,6 +240,8 @@ async def serve(
     yield Served(context, path or server.sockets[0].getsockname(), fronts, refused)
     server.close()
     await context.drain(_DEADLINE_S)
+    for _ in range(5):  # transports that are told of their end in the next turns
+        await asyncio.sleep(0)
     assert not context.fronts
     assert not context.server_state.connections
     assert not context.server_state.tasks

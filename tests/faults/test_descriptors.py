@@ -146,3 +146,22 @@ def test_server_whose_descriptors_are_used_up_ends_in_order(start_server: StartS
         wait_until(lambda: PAUSE in server.log(), "the pause")
         server.stop()
         assert crowd.waiting
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_strangers_who_never_shake_hands_wait_like_everybody_else(start_server: StartServer, loop: str) -> None:
+    """They say nothing on the HTTPS port. The operator is served all the same, and everybody when they are gone."""
+    server = start_server("--set", f"loop={loop}", "--set", "head_timeout_s=3", program=("-c", LIMITED))
+    silent = [socket.socket() for _ in range(COMERS)]
+    for stranger in silent:
+        stranger.setblocking(False)
+        stranger.connect_ex((server.host, server.https_port))
+    try:
+        wait_until(lambda: PAUSE in server.log(), "the pause")
+        assert server.cli("status").returncode == 0
+    finally:
+        for stranger in silent:
+            stranger.close()
+    wait_until(lambda: AGAIN in server.log(), "the line that tells of the end")
+    assert http_request(server, "GET", "/healthz").status == 200
+    assert server.log().count(PAUSE) == 1

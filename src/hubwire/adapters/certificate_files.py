@@ -8,18 +8,23 @@ before clients would refuse them.
     server.pem, server-key.pem      what the server shows
 """
 
+import logging
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from hubwire.adapters.data_folder import replace_file
-from hubwire.auth.certificates import Credentials, is_current, issue, new_authority
+from hubwire.auth.certificates import Credentials, days_left, is_current, issue, new_authority
 from hubwire.model.errors import StartFailed
 
 __all__ = ["CertificateFiles"]
 
+_log: Final = logging.getLogger("hubwire.server")
+
 _PUBLIC: Final = 0o644
+_AUTHORITY_LEFT_DAYS: Final = 365
+"""Before its end a new authority is made, so that there is time to trust it."""
 _SYSTEM_BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -71,14 +76,33 @@ class CertificateFiles:
         return True
 
     def _provide_authority(self, now: float) -> Credentials:
-        authority = _read(self.authority, self._authority_key)
-        if authority is None or not is_current(authority, (), now):
+        authority = self._present_authority()
+        if authority is None or days_left(authority, now) < _AUTHORITY_LEFT_DAYS:
+            if authority is not None:
+                _log.warning("the local CA is near its end: there is a new one, which clients must trust instead")
             authority = new_authority(now)
             _write(authority, self.authority, self._authority_key)
         bundle = _trusted_by_the_system() + authority.certificate
         if not self._bundle.exists() or self._bundle.read_bytes() != bundle:
             replace_file(self._bundle, bundle, _PUBLIC)
         return authority
+
+    def _present_authority(self) -> Credentials | None:
+        """The one that clients may trust already. Never replaced by accident: None only where there is nothing."""
+        there = [path for path in (self.authority, self._authority_key) if path.exists()]
+        if not there:
+            return None
+        found = _read(self.authority, self._authority_key)
+        try:
+            if found is None:
+                raise ValueError(f"there is {there[0].name} alone")
+            days_left(found, 0)
+        except ValueError as error:
+            files = f"{self.authority} and {self._authority_key}"
+            raise StartFailed(
+                f"the local CA cannot be used ({error}): restore {files}, or remove both for a new one to be trusted"
+            ) from error
+        return found
 
 
 def _read(certificate: Path, key: Path) -> Credentials | None:
@@ -95,8 +119,8 @@ def _write(credentials: Credentials, certificate: Path, key: Path) -> None:
 
 
 def _trusted_by_the_system() -> bytes:
-    """Whom this machine trusts anyway; empty if nobody knows."""
-    for path in filter(None, (ssl.get_default_verify_paths().cafile, *_SYSTEM_BUNDLES)):
+    """Whom this machine trusts anyway; empty if nobody knows. Not whom the environment names, which may be us."""
+    for path in (ssl.get_default_verify_paths().openssl_cafile, *_SYSTEM_BUNDLES):
         if Path(path).is_file():
             return Path(path).read_bytes().rstrip() + b"\n"
     return b""

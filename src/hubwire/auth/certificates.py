@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["AUTHORITY_DAYS", "SERVER_DAYS", "Credentials", "is_current", "issue", "new_authority"]
+__all__ = ["AUTHORITY_DAYS", "SERVER_DAYS", "Credentials", "days_left", "is_current", "issue", "new_authority"]
 
 AUTHORITY_DAYS: Final = 3650
 SERVER_DAYS: Final = 90
@@ -97,7 +97,7 @@ def issue(authority: Credentials, names: Sequence[str], now: float) -> Credentia
         encipher_only=False,
         decipher_only=False,
     )
-    begin = _time(now)
+    begin = max(_time(now), issuer.not_valid_before_utc + _BACKDATED)
     days = min(SERVER_DAYS, max(0, (issuer.not_valid_after_utc - begin).days))
     certificate = (
         _builder(subject, issuer.subject, key.public_key(), begin, days)
@@ -114,29 +114,50 @@ def issue(authority: Credentials, names: Sequence[str], now: float) -> Credentia
     return Credentials(certificate.public_bytes(serialization.Encoding.PEM) + authority.certificate, _pem(key))
 
 
-def is_current(
-    credentials: Credentials, names: Sequence[str], now: float, authority: Credentials | None = None
-) -> bool:
+def is_current(server: Credentials, names: Sequence[str], now: float, authority: Credentials) -> bool:
     """
-    May these be used from now on, or is it time for new ones? What cannot be read is not current.
+    May these be shown from now on, or is it time for new ones? What cannot be read is not current.
 
     Args:
-        names: that the certificate must be for; none for an authority.
+        names: that the certificate must be for.
         now: seconds since 1970.
-        authority: that must have issued it; None for an authority itself.
+        authority: that must have issued it.
     """
     try:
-        certificate = x509.load_pem_x509_certificate(credentials.certificate)
-        key = _private_key(credentials.key)
-        if authority is not None:
-            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate))
+        certificate = _pair(server)
+        issuer = x509.load_pem_x509_certificate(authority.certificate)
+        certificate.verify_directly_issued_by(issuer)
         covered = _names(certificate)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    if certificate.public_key() != key.public_key() or not covered.issuperset(map(_general_name, names)):
+    except (ValueError, TypeError, InvalidSignature, x509.InvalidVersion):
         return False
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return begin <= _time(now) < begin + (end - begin) * _RENEWED_FROM
+    return (
+        covered.issuperset(map(_general_name, names))
+        # Before its authority there is nothing better to be had: the clock is wrong.
+        and begin <= max(_time(now), issuer.not_valid_before_utc)
+        and _time(now) < begin + (end - begin) * _RENEWED_FROM
+    )
+
+
+def days_left(authority: Credentials, now: float) -> float:
+    """
+    How long an authority can still be trusted.
+
+    Raises:
+        ValueError: certificate and key cannot be read, or do not belong together.
+    """
+    try:
+        end = _pair(authority).not_valid_after_utc
+    except (TypeError, x509.InvalidVersion) as error:
+        raise ValueError(str(error)) from error
+    return (end - _time(now)) / timedelta(days=1)
+
+
+def _pair(credentials: Credentials) -> x509.Certificate:
+    certificate = x509.load_pem_x509_certificate(credentials.certificate)
+    if certificate.public_key() != _private_key(credentials.key).public_key():
+        raise ValueError("the key is another certificate's")
+    return certificate
 
 
 def _builder(

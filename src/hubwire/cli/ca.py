@@ -74,9 +74,11 @@ def env(data: Path) -> None:
 @data_folder
 def trust(remove: bool, data: Path) -> None:
     """Let everything on this machine that asks the system trust the server. Wants the rights to change that (sudo)."""
-    certificate = _certificate(data)
+    # What is to be forgotten may be gone from the data folder.
+    certificate = (data / "ca.pem").absolute() if remove else _certificate(data)
     if sys.platform == "darwin":
-        verb = ["remove-trusted-cert", "-d"] if remove else ["add-trusted-cert", "-d", "-r", "trustRoot"]
+        keychain = ["-k", "/Library/Keychains/System.keychain"]
+        verb = ["remove-trusted-cert", "-d"] if remove else ["add-trusted-cert", "-d", "-r", "trustRoot", *keychain]
         _run(["security", *verb, str(certificate)])
     else:
         trust_in(_PLACES, certificate, remove, shutil.which, _run)
@@ -91,7 +93,12 @@ def exports(certificate: Path) -> list[str]:
     stands behind the system's; Node adds ours to its own.
     """
     bundle = certificate.with_name("ca-bundle.pem")
-    named = {"REQUESTS_CA_BUNDLE": bundle, "SSL_CERT_FILE": bundle, "NODE_EXTRA_CA_CERTS": certificate}
+    named = {
+        "REQUESTS_CA_BUNDLE": bundle,
+        "SSL_CERT_FILE": bundle,
+        "CURL_CA_BUNDLE": bundle,
+        "NODE_EXTRA_CA_CERTS": certificate,
+    }
     return [f"export {name}={shlex.quote(str(file))}" for name, file in named.items()]
 
 

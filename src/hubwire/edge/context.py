@@ -10,6 +10,7 @@ deadline is seen up to a quarter of itself, at most one second, late.
 import asyncio
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
@@ -124,6 +125,7 @@ class FrontContext:
         self.config.load()
         self.server_state = ServerState()
         self.fronts: set[Gate] = set()
+        self._greeting: OrderedDict[Gate, float] = OrderedDict()
         self.heads = Turnstile(_HEADS_PER_TURN)
         self.closing = False
         self.crowded_at = math.inf
@@ -142,10 +144,28 @@ class FrontContext:
     @property
     def crowded(self) -> bool:
         """Are there as many sockets as there are descriptors for."""
-        return len(self.fronts) + self.upgraded() >= self.crowded_at
+        return self._sockets() >= self.crowded_at
+
+    def _sockets(self) -> int:
+        """All that were accepted and are still there, those that have not shaken hands yet included."""
+        now = time.monotonic()
+        while self._greeting and next(iter(self._greeting.values())) < now:
+            self._greeting.popitem(last=False)
+        return len(self.fronts) + self.upgraded() + len(self._greeting)
+
+    def expect(self, front: Gate, seconds: float) -> None:
+        """
+        A socket was accepted whose front is open once hands are shaken, which takes `seconds` at most. Nobody tells us
+        if that fails, so it counts for that long.
+        """
+        self._greeting[front] = time.monotonic() + seconds
+        if self.crowded:
+            # Not at once: the listener that has accepted it must not be closed while it does.
+            asyncio.get_running_loop().call_soon(self.on_crowded)
 
     def add(self, front: Gate) -> None:
         """A front is open from now on. Repeating it is harmless."""
+        self._greeting.pop(front, None)
         self.fronts.add(front)
         if self.crowded:
             self.on_crowded()

@@ -321,8 +321,10 @@ class Front:
     def _certificate(self, head: Head) -> bytes | None:
         """What the client showed: to the trusted proxy in front of us, which then is nearer to it, or to us."""
         context = self._context
-        if self._proxied and context.certificate_header:
-            return forwarded_certificate(head.fields.get(context.certificate_header, ()))
+        if self._proxied:
+            # Its own, if it showed one, is not its client's.
+            header = context.certificate_header
+            return None if header is None else forwarded_certificate(head.fields.get(header, ()))
         return peer_certificate(self._transport) if self._scheme == "https" else None
 
     def _hand_over(self, head: RequestHead, rest: bytes) -> None:
@@ -447,15 +449,15 @@ class Front:
         """
         self._drop_inner()
         transport = self._transport
-        if self._eof or transport.is_closing():
+        if self._eof or transport.is_closing() or not transport.can_write_eof():
+            # TLS throws away what comes while it closes, and says goodbye first.
             self._close()
             return
         self._state = _State.LINGER
         self._buffer = b""
         self._discarded = 0
         self.deadline = time.monotonic() + _LINGER_S
-        if transport.can_write_eof():
-            transport.write_eof()
+        transport.write_eof()
         self._release()
 
     def _close(self) -> None:

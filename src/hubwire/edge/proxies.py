@@ -6,21 +6,22 @@ taken for its word.
 """
 
 import binascii
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
 from hubwire.edge.head import is_authority
 
 __all__ = ["TrustedProxies", "forwarded_certificate", "peer_address"]
 
 _Address = IPv4Address | IPv6Address
-_ENVOY = re.compile(r'Cert="([^"]*+)"')
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*+)-----END CERTIFICATE-----")
+_ENVOY = re.compile(r'(?:By=[^;,"]*+;)?Hash=([0-9a-f]{64});Cert="([^"]*+)"')
+_PEM = re.compile(r"\s*+-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*+)-----END CERTIFICATE-----")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 # Colons and brackets outside quotes are against the grammar of RFC 7239, and yet proxies write them.
@@ -33,7 +34,10 @@ def forwarded_certificate(values: Sequence[str]) -> bytes | None:
     """
     The certificate that a client showed to a proxy, as one of the usual proxies writes it into a header: PEM that is
     percent-encoded (nginx) or has blanks for its line ends (Apache), base64 of DER (HAProxy; between colons, RFC 9440),
-    or the last `Cert` of X-Forwarded-Client-Cert (Envoy). Of a chain the first one.
+    or X-Forwarded-Client-Cert of one element (Envoy's SANITIZE_SET with its `cert`). Of a chain the first one.
+
+    What Envoy writes behind the certificate is a client's own words, and not always quoted. So it is found where Envoy
+    puts it, directly behind its hash, once, and the hash must be its own.
 
     Args:
         values: of the header, one for each line. A trusted proxy sends one.
@@ -43,14 +47,20 @@ def forwarded_certificate(values: Sequence[str]) -> bytes | None:
     """
     if len(values) != 1:
         return None
-    elements = _ENVOY.findall(values[0])
-    text = unquote(elements[-1] if elements else values[0])
-    pem = _PEM.search(text)
+    value = values[0]
+    element = _ENVOY.match(value)
+    if element is not None and value.count("Hash=") != 1:
+        return None
+    text = unquote(value if element is None else element[2])
+    pem = _PEM.match(text)
     try:
         der = binascii.a2b_base64("".join((pem[1] if pem else text.strip(": ")).split()), strict_mode=True)
-        return load_der_x509_certificate(der).public_bytes(Encoding.DER)
-    except ValueError:
+        certificate = load_der_x509_certificate(der).public_bytes(Encoding.DER)
+    except (ValueError, InvalidVersion):
         return None
+    if element is not None and hashlib.sha256(certificate).hexdigest() != element[1]:
+        return None
+    return certificate
 
 
 class TrustedProxies:

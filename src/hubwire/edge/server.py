@@ -12,6 +12,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -32,7 +33,6 @@ come before a pause takes hold.
 """
 _RESERVED_DESCRIPTORS: Final = 64
 """For what is no client's: the database, the control socket, and who was accepted before a pause took hold."""
-_TLS_GOODBYE_S: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.1
 _TELL_AGAIN_S: Final = 60.0
 _TRIES: Final = 20
@@ -176,9 +176,12 @@ class Listeners:
         self._front.crowded_at = _room()
         self._front.on_crowded = self._crowded
 
-    def _protocol(self, *, control: bool) -> asyncio.Protocol:
+    def _protocol(self, *, control: bool = False, secure: bool = False) -> asyncio.Protocol:
+        front = Front(self._front, control)
+        if secure:
+            self._front.expect(front, self._front.head_timeout_s)
         # A front has the methods of asyncio's protocols without their class, so that it can be a compiled one.
-        return cast("asyncio.Protocol", Front(self._front, control))
+        return cast("asyncio.Protocol", front)
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -186,13 +189,14 @@ class Listeners:
             # A copy: closed, it accepts nobody any more, and who comes waits in the queue of the socket.
             copy = bound.dup()
             server = await loop.create_server(
-                lambda: self._protocol(control=False),
+                partial(self._protocol, secure=tls is not None),
                 sock=copy,
                 backlog=_ACCEPTED_PER_TURN,
                 ssl=tls,
-                # Who does not even shake hands has as long as for a head; and nobody waits for the end of a goodbye.
+                # Who does not even shake hands has as long as for a head. The time of the goodbye begins when we close,
+                # and in it what is written still goes out.
                 ssl_handshake_timeout=None if tls is None else self._front.head_timeout_s,
-                ssl_shutdown_timeout=None if tls is None else _TLS_GOODBYE_S,
+                ssl_shutdown_timeout=None if tls is None else self._front.idle_timeout_s,
             )
             # asyncio's own loop accepts in one turn as many as the backlog holds. The system's may be longer than that.
             bound.listen(_BACKLOG)
