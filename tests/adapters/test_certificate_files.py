@@ -23,15 +23,15 @@ def changed(folder: Path, before: dict[str, bytes]) -> set[str]:
     return {name for name, content in contents(folder).items() if before.get(name) != content}
 
 
-def test_all_is_made_at_first_and_private_keys_are_for_the_owner_alone(tmp_path: Path) -> None:
+def test_all_is_made_at_first_and_is_for_the_owner_alone(tmp_path: Path) -> None:
     assert CertificateFiles(tmp_path).provide(NAMES, NOW)
 
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == {
-        "ca.pem": 0o644,
+        "ca.pem": 0o600,
         "ca-key.pem": 0o600,
-        "ca-bundle.pem": 0o644,
-        "server.pem": 0o644,
+        "ca-bundle.pem": 0o600,
+        "server.pem": 0o600,
         "server-key.pem": 0o600,
     }
 

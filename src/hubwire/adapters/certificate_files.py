@@ -22,7 +22,6 @@ __all__ = ["CertificateFiles"]
 
 _log: Final = logging.getLogger("hubwire.server")
 
-_PUBLIC: Final = 0o644
 _AUTHORITY_LEFT_DAYS: Final = 365
 """Before its end a new authority is made, so that there is time to trust it."""
 _SYSTEM_BUNDLES: Final = (
@@ -84,7 +83,7 @@ class CertificateFiles:
             _write(authority, self.authority, self._authority_key)
         bundle = _trusted_by_the_system() + authority.certificate
         if not self._bundle.exists() or self._bundle.read_bytes() != bundle:
-            replace_file(self._bundle, bundle, _PUBLIC)
+            replace_file(self._bundle, bundle)
         return authority
 
     def _present_authority(self) -> Credentials | None:
@@ -115,7 +114,7 @@ def _read(certificate: Path, key: Path) -> Credentials | None:
 def _write(credentials: Credentials, certificate: Path, key: Path) -> None:
     # Should this end in between, the two do not belong together, and are made anew.
     replace_file(key, credentials.key)
-    replace_file(certificate, credentials.certificate, _PUBLIC)
+    replace_file(certificate, credentials.certificate)
 
 
 def _trusted_by_the_system() -> bytes:

@@ -19,10 +19,9 @@ __all__ = ["DataFolder", "replace_file"]
 _SOCKET_PATH_LIMIT: Final = 100
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """
-    Write a file whole or not at all, and durably. Nobody ever sees a part of it, and only those may read it whom `mode`
-    lets.
+    Write a file whole or not at all, and durably. Nobody ever sees a part of it, and only its owner may read it.
 
     Raises:
         OSError: the old one, if there was one, is still there.
@@ -30,7 +29,6 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, mode)
             file.write(content)
             file.flush()
             os.fsync(handle)
