@@ -85,8 +85,10 @@ def test_clock_that_is_wrong_for_once_does_not_replace_the_authority(tmp_path: P
     assert (tmp_path / "ca.pem").read_bytes() == trusted
 
 
-@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
-@pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("ca.pem", b""), ("ca.pem", b"nonsense"), ("ca-key.pem", None), ("ca-key.pem", b""), ("ca-key.pem", b"nonsense")],
+)
 def test_authority_that_is_damaged_is_told_and_not_replaced(tmp_path: Path, name: str, content: bytes | None) -> None:
     CertificateFiles(tmp_path).provide(NAMES, NOW)
     before = contents(tmp_path)
@@ -100,6 +102,18 @@ def test_authority_that_is_damaged_is_told_and_not_replaced(tmp_path: Path, name
         CertificateFiles(tmp_path).provide(NAMES, NOW)
 
     assert changed(tmp_path, before) <= {name}
+
+
+@pytest.mark.parametrize("left", [["ca-key.pem"], ["ca-key.pem", "ca.pem"], ["ca-key.pem", "ca.pem", "server-key.pem"]])
+def test_first_start_that_was_cut_short_is_no_hindrance_to_the_next(tmp_path: Path, left: list[str]) -> None:
+    """Files are written in this order; whichever was the last, the next start makes the rest."""
+    CertificateFiles(tmp_path).provide(NAMES, NOW)
+    for path in tmp_path.iterdir():
+        if path.name not in left:
+            path.unlink()
+
+    assert CertificateFiles(tmp_path).provide(NAMES, NOW)
+    assert not CertificateFiles(tmp_path).provide(NAMES, NOW)
 
 
 def test_bundle_does_not_feed_on_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,14 +87,13 @@ class CertificateFiles:
         return authority
 
     def _present_authority(self) -> Credentials | None:
-        """The one that clients may trust already. Never replaced by accident: None only where there is nothing."""
-        there = [path for path in (self.authority, self._authority_key) if path.exists()]
-        if not there:
-            return None
+        """The one that clients may trust already, never replaced by accident: None only where there is none."""
+        if not self.authority.exists():
+            return None  # a key alone was left by a first start that was cut short
         found = _read(self.authority, self._authority_key)
         try:
             if found is None:
-                raise ValueError(f"there is {there[0].name} alone")
+                raise ValueError("its key is missing")
             days_left(found, 0)
         except ValueError as error:
             files = f"{self.authority} and {self._authority_key}"
@@ -112,7 +111,7 @@ def _read(certificate: Path, key: Path) -> Credentials | None:
 
 
 def _write(credentials: Credentials, certificate: Path, key: Path) -> None:
-    # Should this end in between, the two do not belong together, and are made anew.
+    # Should this end in between, there is a key without its certificate, which nobody has seen yet.
     replace_file(key, credentials.key)
     replace_file(certificate, credentials.certificate)
 

@@ -54,21 +54,10 @@ def new_authority(now: float) -> Credentials:
     key = ec.generate_private_key(ec.SECP256R1())
     begin = _time(now)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Hubwire local CA {begin:%Y-%m-%d}")])
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
     certificate = (
         _builder(name, name, key.public_key(), begin, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(_usage(of_authority=True), critical=True)
         .sign(key, hashes.SHA256())
     )
     return Credentials(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
@@ -86,23 +75,12 @@ def issue(authority: Credentials, names: Sequence[str], now: float) -> Credentia
     issuer_key = _private_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:_LONGEST_COMMON_NAME])])
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
     begin = max(_time(now), issuer.not_valid_before_utc + _BACKDATED)
     days = min(SERVER_DAYS, max(0, (issuer.not_valid_after_utc - begin).days))
     certificate = (
         _builder(subject, issuer.subject, key.public_key(), begin, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(_usage(of_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(
@@ -172,6 +150,21 @@ def _builder(
         .not_valid_before(begin - _BACKDATED)
         .not_valid_after(begin + timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(*, of_authority: bool) -> x509.KeyUsage:
+    """An authority signs certificates, a server its handshakes."""
+    return x509.KeyUsage(
+        digital_signature=not of_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=of_authority,
+        crl_sign=of_authority,
+        encipher_only=False,
+        decipher_only=False,
     )
 
 
