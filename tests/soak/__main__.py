@@ -9,6 +9,7 @@ Starts a server of its own and ends it. Prints a table of samples and a verdict;
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +31,8 @@ def main() -> int:
         "--folder", type=Path, help="for the server's data and log, and the samples [a temporary one, kept if it fails]"
     )
     options = parser.parse_args()
+    # Whoever ends us either way ends our server, too.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     warm_up = options.warm_up
     if warm_up is None:
         warm_up = min(max(options.seconds / 10, _SHORTEST_WARM_UP_S), options.seconds / 2)
