@@ -1,10 +1,10 @@
 """
 Memory that the C library holds and nobody uses, given back to the system.
 
-After a burst (ten thousand clients at once, a large fan-out to slow members) the freed blocks lie between those that are
-still used. The GNU C library by itself gives back only what is free at the very top of its heap, so a process keeps the
-size of its highest peak for ever, and a peak that comes late looks like a leak. Other C libraries have no such call; with
-them nothing is done.
+After a burst (ten thousand clients at once, a large fan-out to slow members) the freed blocks lie between those that
+are still used. The GNU C library by itself gives back only what is free at the very top of its heap, so a process
+keeps the size of its highest peak for ever, and a peak that comes late looks like a leak. Other C libraries have no
+such call; with them nothing is done.
 
 Source: malloc_trim(3) and mallinfo2(3) of the GNU C library, 2.33 and newer.
 """
@@ -17,7 +17,7 @@ __all__ = ["Heap", "HeapUse", "heap"]
 
 _WORTH_BYTES: Final = 64 << 20
 _WORTH_SHARE: Final = 4
-"""Below these, giving back costs more than it brings: pages that are returned are zeroed again when they are used again."""
+"""Below these, giving back costs more than it brings: pages that are returned are zeroed at their next use."""
 
 
 class HeapUse(NamedTuple):

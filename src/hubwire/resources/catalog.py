@@ -5,17 +5,16 @@ At first there is one resource, made at the first start. A hub has a document on
 hub has the defaults. One process at a time owns a store, so what is in memory is what is stored.
 """
 
-import asyncio
 import base64
 import copy
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from hubwire.model.errors import BadRequest, NotFound, NotStored, PreconditionFailed, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, HubSettings, KeyKind, default_settings
 from hubwire.model.names import HubKey, is_hub_name
-from hubwire.model.ports import Document, Store
+from hubwire.model.ports import Store
 from hubwire.resources.documents import (
     HUB,
     MIN_KEY_BYTES,
@@ -31,14 +30,12 @@ from hubwire.resources.documents import (
     read_signing_key,
     resource_change,
     signing_key_change,
+    stored,
 )
 from hubwire.resources.hub_properties import completed, merged, settings_of
+from hubwire.resources.serial import Serial
 
 __all__ = ["Catalog"]
-
-_PAGE: Final = 200
-
-_T = TypeVar("_T")
 
 
 class Catalog:
@@ -56,8 +53,7 @@ class Catalog:
         self._hubs: dict[HubKey, StoredHub] = {}
         self._settings: dict[HubKey, HubSettings] = {}
         self._recovery_key = b""
-        # Changes follow one another: each begins from what the one before it left.
-        self._changing = asyncio.Lock()
+        self._serial = Serial()
 
     @classmethod
     async def load(cls, store: Store, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> "Catalog":
@@ -95,7 +91,7 @@ class Catalog:
         Raises:
             NotFound: no such resource.
         """
-        return await self._alone(self._rotate_key(resource, kind))
+        return await self._serial.run(self._rotate_key(resource, kind))
 
     async def put_hub(
         self, name: str, properties: Mapping[str, Any], resource: str = DEFAULT_RESOURCE
@@ -107,7 +103,7 @@ class Catalog:
             BadRequest: an illegal name or property; `target` says which.
             NotFound: no such resource.
         """
-        return await self._alone(self._put_hub(name, properties, resource))
+        return await self._serial.run(self._put_hub(name, properties, resource))
 
     async def patch_hub(
         self, name: str, properties: Mapping[str, Any], resource: str = DEFAULT_RESOURCE
@@ -119,11 +115,11 @@ class Catalog:
             BadRequest: as for `put_hub`.
             NotFound: nobody configured such a hub.
         """
-        return await self._alone(self._patch_hub(name, properties, resource))
+        return await self._serial.run(self._patch_hub(name, properties, resource))
 
     async def delete_hub(self, name: str, resource: str = DEFAULT_RESOURCE) -> bool:
         """Take a hub back to the defaults. False if nobody had configured it."""
-        return await self._alone(self._delete_hub(name, resource))
+        return await self._serial.run(self._delete_hub(name, resource))
 
     async def get_hub(self, name: str, resource: str = DEFAULT_RESOURCE) -> dict[str, Any] | None:
         """One hub; None if nobody configured it."""
@@ -133,15 +129,6 @@ class Catalog:
     async def list_hubs(self, resource: str = DEFAULT_RESOURCE) -> list[dict[str, Any]]:
         """The hubs that somebody configured, in the order of their lower-case names."""
         return [_shown(self._hubs[key]) for key in sorted(self._hubs) if key.resource == resource.lower()]
-
-    async def _alone(self, change: Coroutine[Any, Any, _T]) -> _T:
-        async def run() -> _T:
-            async with self._changing:
-                return await change
-
-        # A caller that gives up between the commit and the line after it would leave memory behind the store: a key
-        # that was replaced would go on being good.
-        return await asyncio.shield(run())
 
     async def _rotate_key(self, resource: str, kind: KeyKind) -> AccessKeys:
         old = self._resource(resource)
@@ -206,19 +193,13 @@ class Catalog:
             raise StartFailed(f"cannot store the first keys: {error.reason}") from error
 
     async def _read(self) -> None:
-        self._resources = {document.key: read_resource(document) for document in await self._stored(RESOURCE)}
-        for document in await self._stored(HUB):
+        self._resources = {document.key: read_resource(document) for document in await stored(self._store, RESOURCE)}
+        for document in await stored(self._store, HUB):
             self._remember(*read_hub(document))
         recovery = await self._store.get(SIGNING_KEY, RECOVERY)
         if recovery is None or DEFAULT_RESOURCE not in self._resources:
             raise StartFailed(f"the store has no {SIGNING_KEY} {RECOVERY} or no {RESOURCE} {DEFAULT_RESOURCE}")
         self._recovery_key = read_signing_key(recovery)
-
-    async def _stored(self, kind: str) -> list[Document]:
-        documents: list[Document] = []
-        while page := await self._store.list(kind, "", documents[-1].key if documents else None, _PAGE):
-            documents += page
-        return documents
 
 
 def _key(resource: str, hub: str) -> HubKey:

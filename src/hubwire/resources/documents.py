@@ -1,5 +1,5 @@
 """
-What is stored of resources, hubs and signing keys: documents to values and back. Pure.
+What is stored of resources, hubs, signing keys and the directory: documents to values and back.
 """
 
 import base64
@@ -11,7 +11,7 @@ from msgspec import Struct
 from hubwire.model.errors import BadRequest, StartFailed
 from hubwire.model.hubs import AccessKeys
 from hubwire.model.names import HubKey
-from hubwire.model.ports import Change, Document
+from hubwire.model.ports import Change, Document, Store
 from hubwire.resources.hub_properties import completed
 
 __all__ = [
@@ -29,6 +29,9 @@ __all__ = [
     "read_signing_key",
     "resource_change",
     "signing_key_change",
+    "stored",
+    "value_change",
+    "value_of",
 ]
 
 RESOURCE: Final = "resource"
@@ -72,7 +75,22 @@ class _SigningKey(Struct, frozen=True):
     value: bytes
 
 
-_T = TypeVar("_T", StoredResource, StoredHub, _SigningKey)
+_T = TypeVar("_T")
+
+_PAGE: Final = 200
+
+
+async def stored(store: Store, kind: str) -> list[Document]:
+    """All documents of a kind, by key."""
+    documents: list[Document] = []
+    while page := await store.list(kind, "", documents[-1].key if documents else None, _PAGE):
+        documents += page
+    return documents
+
+
+def value_change(kind: str, key: str, value: Struct | None, expect: str = "any") -> Change:
+    """Store a value, or that it is gone."""
+    return Change(kind, key, None if value is None else msgspec.to_builtins(value), expect)
 
 
 def resource_change(resource: StoredResource, expect: str = "any") -> Change:
@@ -100,7 +118,7 @@ def read_resource(document: Document) -> StoredResource:
     Raises:
         StartFailed: damaged.
     """
-    resource = _as(StoredResource, document)
+    resource = value_of(StoredResource, document)
     for key in (resource.keys.primary, resource.keys.secondary):
         if len(key.encode()) < MIN_KEY_BYTES or ";" in key:
             raise _damaged(document)
@@ -113,9 +131,9 @@ def read_hub(document: Document) -> tuple[HubKey, StoredHub]:
         StartFailed: damaged, or written by a version that knew more.
     """
     resource, _, hub = document.key.partition("/")
-    stored = _as(StoredHub, document)
+    found = value_of(StoredHub, document)
     try:
-        return HubKey(resource, hub), StoredHub(stored.name, completed(stored.properties))
+        return HubKey(resource, hub), StoredHub(found.name, completed(found.properties))
     except BadRequest as error:
         raise StartFailed(f"the stored {document.kind} {document.key} cannot be used: {error.message}") from error
 
@@ -125,7 +143,7 @@ def read_signing_key(document: Document) -> bytes:
     Raises:
         StartFailed: damaged.
     """
-    value = _as(_SigningKey, document).value
+    value = value_of(_SigningKey, document).value
     if len(value) < MIN_KEY_BYTES:
         raise _damaged(document)
     return value
@@ -135,7 +153,11 @@ def _hub_name(key: HubKey) -> str:
     return f"{key.resource}/{key.hub}"
 
 
-def _as(shape: type[_T], document: Document) -> _T:
+def value_of(shape: type[_T], document: Document) -> _T:
+    """
+    Raises:
+        StartFailed: damaged.
+    """
     try:
         return msgspec.convert(document.body, shape)
     except msgspec.ValidationError as error:
