@@ -29,9 +29,10 @@ class Principal(Struct, frozen=True):
     A caller of an operation.
 
     Attributes:
-        kind: "accessKey" proved to hold a key of the resource; "operator" came by the control socket.
-        name: for the log; of an access key "primary" or "secondary".
+        kind: "accessKey" proved to hold a key of the resource; "operator" came by the control socket; "entra" brought a
+            token of an issuer that is trusted.
+        name: for the log; of an access key "primary" or "secondary", of a token the object id.
     """
 
-    kind: Literal["accessKey", "operator"]
+    kind: Literal["accessKey", "operator", "entra"]
     name: str

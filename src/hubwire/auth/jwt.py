@@ -23,7 +23,7 @@ from jwt.utils import base64url_encode
 
 from hubwire.model.errors import Unauthorized
 
-__all__ = ["MAX_TOKEN_BYTES", "MIN_KEY_BYTES", "Verified", "sign", "verify"]
+__all__ = ["MAX_TOKEN_BYTES", "MIN_KEY_BYTES", "Verified", "check_times", "sign", "verify"]
 
 MAX_TOKEN_BYTES: Final = 16 * 1024
 """A longer token is refused unread."""
@@ -83,7 +83,7 @@ def verify(token: str, keys: Sequence[bytes], now: float, leeway_s: float) -> Ve
         raise Unauthorized("token is malformed")
     payload, key = _payload(token, keys)
     claims = _claims(payload)
-    _check_times(claims, now, leeway_s)
+    check_times(claims, now, leeway_s)
     if not isinstance(claims.get("sub", ""), str):
         raise Unauthorized("claim sub is not a string")
     return Verified(claims, key)
@@ -145,7 +145,11 @@ def _claims(payload: bytes) -> dict[str, Any]:
         raise Unauthorized("token's claims are not a JSON object") from error
 
 
-def _check_times(claims: Mapping[str, object], now: float, leeway_s: float) -> None:
+def check_times(claims: Mapping[str, object], now: float, leeway_s: float) -> None:
+    """
+    Raises:
+        Unauthorized: `exp` is missing or over, or `nbf` is still to come.
+    """
     if "exp" not in claims:
         raise Unauthorized("token has no claim exp")
     if _seconds(claims, "exp") <= now - leeway_s:

@@ -15,6 +15,7 @@ The tree of errors, and who is at fault.
         UnsupportedMedia      a content type that cannot be taken (415)
         Throttled             a quota is used up (429)
         NotStored             the change could not be written, such as to a full disk (503)
+        Unavailable           something that it takes does not answer (503)
         EventUndelivered      no event handler took the event (ack "InternalServerError")
       StartFailed           the server cannot start; the text is one line for the operator
 
@@ -38,6 +39,7 @@ __all__ = [
     "StartFailed",
     "Throttled",
     "Unauthorized",
+    "Unavailable",
     "UnsupportedMedia",
 ]
 
@@ -140,6 +142,10 @@ class NotStored(Refused):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The change could not be stored: {reason}.")
         self.reason = reason
+
+
+class Unavailable(Refused):
+    """Something outside of this server does not answer, and without it nothing can be said. Trying again may help."""
 
 
 class EventUndelivered(Refused):

@@ -1,0 +1,185 @@
+"""
+What an application signs to prove that it holds the key of one of its certificates, instead of sending a secret.
+
+An assertion is good once. The official Python library sends the same one, for nine minutes, with each request for
+another scope, so "once" is for the same request: it is refused when the same scope is asked for again, or from another
+address.
+
+Sources: RFC 7523; Entra's page on certificate credentials; assertions that the official identity libraries send.
+"""
+
+import base64
+import hashlib
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from hubwire.auth.refusals import TokenRefused
+from hubwire.auth.signatures import LEAST_KEY_BITS, Unverified, unverified, verified
+from hubwire.model.directory import Application, ClientCertificate
+from hubwire.model.errors import Unauthorized
+
+__all__ = ["ASSERTION_TYPE", "Assertions", "Proof", "read_certificate"]
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+_ALGORITHMS: Final = frozenset({"RS256", "PS256"})
+_LEEWAY_S: Final = 300
+_LONGEST_S: Final = 24 * 3600
+_REMEMBERED: Final = 100_000
+_MOST_REQUESTS: Final = 1000
+"""Of one assertion. A program has a handful of scopes."""
+
+
+class Proof(NamedTuple):
+    """
+    Where and for what an assertion is used.
+
+    Attributes:
+        request: what is asked for, in any form that differs between requests.
+    """
+
+    address: str
+    request: str
+
+
+class _Use(NamedTuple):
+    address: str
+    requests: set[bytes]
+    until: float
+
+
+class Assertions:
+    """
+    Args:
+        is_audience: is this URL one of our token endpoints.
+    """
+
+    def __init__(self, is_audience: Callable[[str], bool]) -> None:
+        self._is_audience = is_audience
+        self._used: dict[tuple[str, str], _Use] = {}
+        self._ends: list[tuple[float, tuple[str, str]]] = []
+
+    def verify(self, app: Application, assertion: str, proof: Proof, now: float) -> None:
+        """
+        Does this prove `app`, here and now.
+
+        Args:
+            now: seconds since 1970.
+
+        Raises:
+            TokenRefused: it does not.
+        """
+        try:
+            token = unverified(assertion)
+            found = _certificate_for(app.certificates, token)
+        except Unauthorized as error:
+            raise TokenRefused(700027, f"Client assertion failed signature validation: {error.message}.") from error
+        if found is None:
+            raise TokenRefused(700027, "The certificate used to sign the client assertion is not registered.")
+        certificate, key = found
+        if certificate.expires_at <= now:
+            raise TokenRefused(700027, "The certificate used to sign the client assertion has expired.")
+        self.check(app, token, key, proof, now)
+
+    def check(self, app: Application, token: Unverified, key: RSAPublicKey, proof: Proof, now: float) -> None:
+        """
+        The same, once it is known whose key must have signed it.
+
+        Raises:
+            TokenRefused: it does not prove `app`.
+        """
+        try:
+            # Times apart: they have a number of their own.
+            claims = verified(token, key, _ALGORITHMS, now, _LEEWAY_S)
+        except Unauthorized as error:
+            late = error.message.startswith(("token has expired", "token is not valid yet"))
+            raise TokenRefused(
+                700024 if late else 700027, f"Client assertion failed validation: {error.message}."
+            ) from error
+        if token.text("iss").lower() != app.app_id or token.text("sub").lower() != app.app_id:
+            raise TokenRefused(700027, "Issuer and subject of the client assertion must be the client id.")
+        audience = claims.get("aud")
+        audiences = audience if isinstance(audience, list) else [audience]
+        if not any(isinstance(one, str) and self._is_audience(one) for one in audiences):
+            raise TokenRefused(700023, "The audience of the client assertion is not this token endpoint.")
+        if claims["exp"] > now + _LONGEST_S:
+            raise TokenRefused(700024, "The client assertion is good for more than a day.")
+        self._use(app, token, proof, float(claims["exp"]) + _LEEWAY_S, now)
+
+    def _use(self, app: Application, token: Unverified, proof: Proof, until: float, now: float) -> None:
+        while self._ends and self._ends[0][0] < now:
+            self._used.pop(heapq.heappop(self._ends)[1], None)
+        identity = token.claims.get("jti")
+        if not isinstance(identity, str) or not identity:
+            identity = hashlib.sha256(token.signed).hexdigest()
+        name = (app.app_id, hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest())
+        # Its digest, since it may be long.
+        request = hashlib.sha256(proof.request.encode("utf-8", "surrogatepass")).digest()
+        used = self._used.get(name)
+        if used is None:
+            if len(self._used) >= _REMEMBERED:
+                raise TokenRefused(90055, "Too many client assertions are in use.", retry_after_s=60)
+            self._used[name] = _Use(proof.address, {request}, until)
+            heapq.heappush(self._ends, (until, name))
+            return
+        if used.address != proof.address or request in used.requests or len(used.requests) >= _MOST_REQUESTS:
+            raise TokenRefused(700027, "The client assertion was used before (jti).")
+        used.requests.add(request)
+
+
+def read_certificate(text: str, now: float) -> ClientCertificate:
+    """
+    What is kept of a certificate.
+
+    Args:
+        text: PEM; what else it holds, such as a private key, is not looked at.
+        now: seconds since 1970.
+
+    Raises:
+        ValueError: none that can be used; the text says why.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(text.encode())
+        key = certificate.public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        raise ValueError("it is not a PEM certificate") from error
+    if not isinstance(key, RSAPublicKey) or key.key_size < LEAST_KEY_BITS:
+        raise ValueError(f"its key must be RSA with {LEAST_KEY_BITS} bits or more")
+    der = certificate.public_bytes(Encoding.DER)
+    thumbprint = hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
+    return ClientCertificate(
+        thumbprint, base64.b64encode(der).decode(), int(now), int(certificate.not_valid_after_utc.timestamp())
+    )
+
+
+def _certificate_for(
+    certificates: Sequence[ClientCertificate], token: Unverified
+) -> tuple[ClientCertificate, RSAPublicKey] | None:
+    """The registered certificate that the header names by a thumbprint, `kid` included, and its key."""
+    for stored in certificates:
+        der = base64.b64decode(stored.der)
+        sha1 = hashlib.sha1(der, usedforsecurity=False)
+        names = {
+            "x5t": {_base64url(sha1.digest())},
+            "x5t#S256": {_base64url(hashlib.sha256(der).digest())},
+            "kid": {sha1.hexdigest().upper(), _base64url(sha1.digest())},
+        }
+        for name, known in names.items():
+            value = token.header.get(name)
+            if not isinstance(value, str):
+                continue
+            bare = value.rstrip("=").replace("+", "-").replace("/", "_")
+            if bare in known or (name == "kid" and bare.upper() in known):
+                key = x509.load_der_x509_certificate(der).public_key()
+                return (stored, key) if isinstance(key, RSAPublicKey) else None
+    return None
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
