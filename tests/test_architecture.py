@@ -94,7 +94,10 @@ HOUSE = Rule(
         # Commands that run a server, or open its store, in their own process; they load `app` only then.
         "cli/serve.py": ("app",),
         "cli/offline.py": ("app",),
+        # What it shows to programs that ask for another host.
+        "cli/proxy.py": ("auth.certificates",),
         "adapters/certificate_files.py": ("auth.certificates",),
+        "adapters/issuer_keys.py": ("auth.signatures",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.
         "gateway/gateway.py": ("hub.connection", "protocols.session"),
         "gateway/opening.py": ("hub.connection",),
@@ -122,7 +125,7 @@ HOUSE = Rule(
         # The URLs that aiohttp takes.
         "yarl": ("cli/", "adapters/"),
     },
-    pure=("model/", "protocols/", "hub/", "auth/jwt.py"),
+    pure=("model/", "protocols/", "hub/", "auth/jwt.py", "auth/signatures.py", "auth/failures.py"),
     impure=frozenset(
         {
             "asyncio",

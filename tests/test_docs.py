@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from hubwire.cli.commands import commands
+from hubwire.model.directory import Tenant
 from hubwire.model.messages import AckError
 from hubwire.model.telemetry import CloseCategory
 from hubwire.settings import Settings
@@ -191,15 +192,23 @@ def rest_tables() -> dict[str, list[Documented]]:
     """The tables of the code by the heading under which they are documented. Only their rows are looked at."""
     from hubwire.rest.control import Control
     from hubwire.rest.dataplane import DataPlane
+    from hubwire.rest.directory import DirectoryTable
+    from hubwire.rest.issuer import IssuerTable
+    from hubwire.rest.managed_identity import ManagedIdentityTable
     from hubwire.rest.metrics import Probes
 
     nobody = cast("Any", None)
     plane = DataPlane(nobody, nobody, nobody, public_endpoint=None, own_endpoint="")
     control = Control(nobody, nobody, nobody, nobody)
+    tenant = Tenant("", "", "", "", "", "")
+    identity = ManagedIdentityTable(nobody, tenant, "imds", "", nobody, nobody)
     probes = Probes(nobody, lambda: True)
     tables = {
         "## Operations": plane.operations(),
         "## Control socket": control.operations(),
+        "## Directory": DirectoryTable(nobody, nobody, "").operations(),
+        "## Token issuer": IssuerTable(nobody, nobody).operations(),
+        "## Managed identity": identity.operations(),
         "## Probes": tuple(row for row in probes.operations() if row.method == "GET"),
     }
     return {
@@ -208,7 +217,7 @@ def rest_tables() -> dict[str, list[Documented]]:
     }
 
 
-@pytest.mark.parametrize("heading", ["## Operations", "## Control socket", "## Probes"])
+@pytest.mark.parametrize("heading", rest_tables())
 def test_every_operation_is_documented_with_its_statuses(heading: str) -> None:
     """Row for row, in the same order."""
     table = rest_tables()[heading]
@@ -241,6 +250,29 @@ def test_every_rest_error_code_is_documented_and_no_other() -> None:
 
     assert {code for code, _ in known} == texts("rest/faults.py", r'"(Error\.[A-Za-z]+)"')
     assert table == known
+
+
+def test_every_data_action_is_documented() -> None:
+    """With the operation that takes it."""
+    from hubwire.rest.dataplane import DataPlane
+
+    nobody = cast("Any", None)
+    plane = DataPlane(nobody, nobody, nobody, public_endpoint=None, own_endpoint="")
+    table = {
+        row[0]: codes(row[1])[0] for row in rows(section(page("reference/rest.md"), "## Data actions")) if codes(row[1])
+    }
+
+    assert table == {row.name: row.action for row in plane.operations() if row.action is not None}
+
+
+def test_every_number_of_the_token_issuer_is_documented_with_its_status_and_error() -> None:
+    """Number for number."""
+    from hubwire.auth.refusals import NUMBERS
+
+    table = section(page("reference/errors.md"), "## Errors of the token issuer")
+    documented = {int(row[0]): (int(row[1]), codes(row[2])[0]) for row in rows(table) if row[0].isdigit()}
+
+    assert documented == NUMBERS
 
 
 # Errors of clients.

@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,8 +26,14 @@ from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.adapters.certificate_files import CertificateFiles
 from hubwire.adapters.data_folder import DataFolder, replace_file
 from hubwire.adapters.heap import Heap, heap
+from hubwire.adapters.issuer_keys import IssuerKeys
 from hubwire.adapters.store_sql import open_store
+from hubwire.auth.bearers import Bearers
+from hubwire.auth.failures import Failures
+from hubwire.auth.issuer import Issuer
+from hubwire.auth.key_ring import new_token_key
 from hubwire.auth.principals import Principals, public_authority
+from hubwire.auth.rest_callers import RestCallers
 from hubwire.cluster.node import Node
 from hubwire.edge import fanout
 from hubwire.edge.clients import Clients
@@ -39,25 +45,38 @@ from hubwire.edge.tls import ServerTls
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
 from hubwire.logs import configure, flush_records
-from hubwire.model.errors import StartFailed
+from hubwire.model.directory import TokenKey
+from hubwire.model.errors import NotStored, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, connection_string
+from hubwire.model.ports import Store
+from hubwire.model.roles import resource_id
 from hubwire.model.telemetry import Telemetry
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.resources.catalog import Catalog
+from hubwire.resources.directory import Directory
 from hubwire.rest.app import build_app
+from hubwire.rest.directory import DirectoryTable
+from hubwire.rest.issuer import IssuerTable
+from hubwire.rest.managed_identity import ManagedIdentityTable
+from hubwire.rest.operation import Operation
 from hubwire.rest.ports import Server
 from hubwire.settings import BadSetting, Settings
 
-__all__ = ["Announcement", "offline", "run"]
+__all__ = ["Announcement", "offline", "offline_directory", "run"]
 
 _log = logging.getLogger("hubwire.server")
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 _HTTPS_PORT: Final = 8443
+_HTTP: Final = {"ws": "http", "wss": "https"}
 _LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _CERTIFICATES_S: Final = 60.0
 """Between two looks at the certificate."""
+
+_TOKEN_KEYS_S: Final = 3600.0
+"""Between two looks at the keys of the token issuer."""
 
 _HEAP_S: Final = 30.0
 """Between two looks at the memory that nobody uses: giving back 200 MiB takes 40 ms, for which everybody waits."""
@@ -120,18 +139,34 @@ def offline(settings: Settings, action: Callable[[Catalog], Awaitable[_T]]) -> _
         StartFailed: a server has the data folder, or it cannot be read.
     """
 
-    async def work() -> _T:
-        folder = DataFolder(settings.data)
-        try:
-            store = await open_store(folder.database_url)
-            try:
-                return await action(await Catalog.load(store))
-            finally:
-                await store.close()
-        finally:
-            folder.close()
+    return asyncio.run(_with_store(settings, Catalog.load, action))
 
-    return asyncio.run(work())
+
+def offline_directory(settings: Settings, action: Callable[[Directory], Awaitable[_T]]) -> _T:
+    """The same with the stored directory of the token issuer."""
+    return asyncio.run(_with_store(settings, _load_directory, action))
+
+
+async def _with_store(
+    settings: Settings, load: Callable[[Store], Awaitable[_S]], action: Callable[[_S], Awaitable[_T]]
+) -> _T:
+    folder = DataFolder(settings.data)
+    try:
+        store = await open_store(folder.database_url)
+        try:
+            return await action(await load(store))
+        finally:
+            await store.close()
+    finally:
+        folder.close()
+
+
+async def _load_directory(store: Store) -> Directory:
+    return await Directory.load(store, _new_key, time.time())
+
+
+def _new_key(active_from: int) -> TokenKey:
+    return new_token_key(int(time.time()), active_from)
 
 
 def _checked(settings: Settings) -> TrustedProxies:
@@ -144,11 +179,29 @@ def _checked(settings: Settings) -> TrustedProxies:
     try:
         for endpoint in settings.public_endpoints:
             public_authority(endpoint)
+        for issuer in settings.trusted_issuers:
+            _check_issuer(issuer)
         if (settings.certificate is None) != (settings.private_key is None):
             raise BadSetting("a certificate and its private key are given together: --cert FILE --key FILE")
+        if settings.certificate is not None and not settings.https:
+            raise BadSetting("a certificate is given, but HTTPS is left out: take away --cert and --key, or --no-https")
+        if settings.client_certificate_header is not None and not settings.trusted_proxies:
+            raise BadSetting("client_certificate_header counts from trusted proxies only: name them by --trusted-proxy")
         return TrustedProxies(settings.trusted_proxies)
     except (StartFailed, ValueError) as error:
         raise BadSetting(f"bad setting: {error}") from error
+
+
+def _check_issuer(issuer: str) -> None:
+    """
+    Raises:
+        ValueError: no URL whose keys could be trusted.
+    """
+    url = urlsplit(issuer)
+    if not url.hostname or (url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOCAL_NAMES)):
+        raise ValueError(
+            f"trusted issuer {issuer!r} is not a URL such as https://login.microsoftonline.com/TENANT/v2.0"
+        )
 
 
 def _fill_standard_descriptors() -> None:
@@ -182,6 +235,7 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
         store = await open_store(folder.database_url)
         stack.push_async_callback(store.close)
         catalog = await Catalog.load(store)
+        directory = await _load_directory(store)
         # Bound before anything is built: what we tell others about ourselves has the port in it.
         sockets, missing = bind(settings.host, settings.port)
         for bound in sockets:
@@ -195,7 +249,7 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
             certificates = _Certificates(settings, folder)
             stack.callback(certificates.close)
         own, own_secure = f"http://{connectable(sockets)}", f"https://{connectable(secure)}" if secure else None
-        public = [endpoint.rstrip("/") for endpoint in settings.public_endpoints]
+        public = [_as_http(endpoint) for endpoint in settings.public_endpoints]
         server = Server(
             public[0] if public else own,
             __version__,
@@ -203,10 +257,16 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
             str(folder.path),
             time.monotonic(),
             own_secure and next((url for url in public if url.startswith("https:")), own_secure),
+            own_secure,
             None if certificates is None else certificates.authority,
         )
         # Our own endpoints are as good as public ones: a token that names one may come by another name of this machine.
-        service = _Service(settings, trusted, catalog, server, (*public, own, *filter(None, (own_secure,))))
+        endpoints = (*public, own, *filter(None, (own_secure,)))
+        principals = Principals(catalog, endpoints, settings.token_leeway_s)
+        entra = _Entra(settings, trusted, directory, principals, server, own, endpoints)
+        stack.push_async_callback(entra.close)
+        await entra.keep_keys()
+        service = _Service(settings, trusted, catalog, principals, server, entra)
         await stack.enter_async_context(service.listening(sockets, secure, certificates, folder))
         key = catalog.access_keys(DEFAULT_RESOURCE).primary
         announcement = Announcement(
@@ -217,7 +277,7 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
             server.https_endpoint,
         )
         if settings.ready_file is not None:
-            stack.enter_context(_ready_file(Path(settings.ready_file), server, key))
+            stack.enter_context(_ready_file(Path(settings.ready_file), server, key, entra.principal()))
         announce(announcement)
         warnings = announcement.warnings
         for warning in warnings:
@@ -268,13 +328,10 @@ class _Service:
         settings: Settings,
         trusted: TrustedProxies,
         catalog: Catalog,
+        principals: Principals,
         server: Server,
-        endpoints: Sequence[str],
+        entra: "_Entra",
     ) -> None:
-        """
-        Args:
-            endpoints: URLs that tokens may name whatever the request's host is.
-        """
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._telemetry = Telemetry(settings.max_connections)
@@ -287,7 +344,6 @@ class _Service:
             time.monotonic,
             fanout.SPREAD,
         )
-        principals = Principals(catalog, endpoints, settings.token_leeway_s)
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         self._gateway = Gateway(node, principals, catalog, self._telemetry, limits)
         self._clients = Clients(
@@ -305,11 +361,15 @@ class _Service:
         app = build_app(
             node,
             principals,
+            entra.callers,
             catalog,
             self._telemetry,
             server,
             ready=lambda: self._serving,
-            public_endpoints=settings.public_endpoints,
+            more=entra.operations(),
+            principal=entra.principal,
+            issuer_url=entra.issuer.base_url,
+            public_endpoints=[_as_http(endpoint) for endpoint in settings.public_endpoints],
             cors_origins=settings.cors_origins,
             max_message_bytes=settings.max_message_bytes,
             idle_timeout_s=settings.idle_timeout_s,
@@ -349,6 +409,91 @@ class _Service:
             await self._gateway.end()
             if cut:
                 _log.warning("%d connections did not end in time and were cut off", cut)
+
+
+class _Entra:
+    """
+    The token issuer and who is trusted beside it, with everything that hangs on them.
+
+    Args:
+        own: URL of the plain listener.
+        endpoints: all URLs under which this server is reached.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        trusted: TrustedProxies,
+        directory: Directory,
+        principals: Principals,
+        server: Server,
+        own: str,
+        endpoints: Sequence[str],
+    ) -> None:
+        self._settings = settings
+        self._trusted = trusted
+        self._directory = directory
+        self._own = own
+        self._foreign = IssuerKeys()
+        self._failures = Failures(settings.failed_authentications_per_minute)
+        self._keeping: asyncio.Task[None] | None = None
+        base_url = server.https_endpoint or server.endpoint
+        self.issuer = Issuer(directory, base_url, endpoints, self._foreign, user_tokens=settings.user_tokens)
+        bearers = Bearers(
+            directory,
+            self.issuer if settings.local_issuer else None,
+            settings.trusted_issuers,
+            self._foreign,
+            settings.trusted_audiences,
+            settings.token_leeway_s,
+            time.time,
+        )
+        self.callers = RestCallers(principals, bearers, self._failures, directory.tenant.subscription_id)
+        self._timer = _Every(_TOKEN_KEYS_S, self._look)
+
+    def operations(self) -> tuple[Operation, ...]:
+        """All rows that have to do with tokens of issuers."""
+        directory, settings = self._directory, self._settings
+        scope = resource_id(directory.tenant.subscription_id, DEFAULT_RESOURCE)
+        rows = DirectoryTable(directory, self.issuer, scope).operations()
+        identity = ManagedIdentityTable(
+            self.issuer,
+            directory.tenant,
+            settings.managed_identity if settings.local_issuer else "off",
+            self._own,
+            self._trusted.trusts,
+            self._failures,
+        )
+        tokens = IssuerTable(self.issuer, self._failures).operations() if settings.local_issuer else ()
+        return (*rows, *identity.operations(), *tokens)
+
+    def principal(self) -> dict[str, str]:
+        """What a program needs to sign in as the principal that is there from the first start."""
+        tenant = self._directory.tenant
+        found = {"subscriptionId": tenant.subscription_id}
+        secret = self._directory.development_secret()
+        if self._settings.local_issuer:
+            found |= {"authority": self.issuer.base_url, "tenantId": tenant.tenant_id}
+            if secret is not None:
+                found |= {"clientId": tenant.development_app, "clientSecret": secret}
+        return found
+
+    async def keep_keys(self) -> None:
+        """Let the keys that sign change when it is time."""
+        try:
+            if await self._directory.keep_keys(time.time()):
+                _log.info("the token issuer has a new key")
+        except NotStored as error:
+            _log.error("the token issuer goes on with its old keys: %s", error.message)
+
+    async def close(self) -> None:
+        self._timer.cancel()
+        if self._keeping is not None:
+            await asyncio.wait((self._keeping,))
+        await self._foreign.close()
+
+    def _look(self) -> None:
+        self._keeping = asyncio.get_running_loop().create_task(self.keep_keys())
 
 
 class _Certificates:
@@ -415,6 +560,12 @@ def _certificate_names(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(_certifiable, (*_LOCAL_NAMES, *listening, *public)))))
 
 
+def _as_http(endpoint: str) -> str:
+    """A public endpoint as SDKs want it in a connection string, where it is given with a scheme of WebSocket."""
+    scheme, separator, rest = endpoint.rstrip("/").partition("://")
+    return f"{_HTTP.get(scheme.lower(), scheme.lower())}{separator}{rest}"
+
+
 def _certifiable(host: str) -> str:
     """A name or address as a certificate has it; empty for what none can have."""
     try:
@@ -472,10 +623,10 @@ def _raise_descriptor_limit(settings: Settings) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _ready_file(path: Path, server: Server, key: str) -> Iterator[None]:
+def _ready_file(path: Path, server: Server, key: str, principal: Mapping[str, str]) -> Iterator[None]:
     """There from when the server listens until it ends; whole or not at all. Only its owner may read the key in it."""
     path = path.absolute()
-    content = {
+    content: dict[str, str | int] = {
         "endpoint": server.endpoint,
         "connectionString": connection_string(server.endpoint, key),
         "pid": server.pid,
@@ -485,6 +636,7 @@ def _ready_file(path: Path, server: Server, key: str) -> Iterator[None]:
         content["httpsConnectionString"] = connection_string(server.https_endpoint, key)
     if server.ca_certificate is not None:
         content["caCertificate"] = server.ca_certificate
+    content |= principal
     try:
         replace_file(path, json.dumps(content).encode())
     except OSError as error:

@@ -48,6 +48,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         cors_origins: origins of web pages that may call REST; "*" for any.
         log_off: categories of records to leave out: connectivity, messaging, http.
         token_leeway_s: clock difference that tokens may have.
+        local_issuer: issue tokens to applications and managed identities, and take them.
+        managed_identity: endpoints where processes of this machine get tokens: none, the one of App Service, which
+            demands a secret header, or that of virtual machines as well ("imds").
+        user_tokens: let users get tokens, by password or of the operator.
+        trusted_issuers: further issuers whose tokens are taken, as their `iss` has it.
+        trusted_audiences: that tokens may be for besides the service's own.
+        failed_authentications_per_minute: of one address, before it is slowed down; 0 is no limit.
         max_connections: client connections at once; one more is answered 429.
         max_sockets: sockets at once on a listener, of any kind.
         max_head_bytes, head_timeout_s: of one request head, first line included.
@@ -79,6 +86,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: LogLevel = "info"
     log_off: tuple[Literal["connectivity", "messaging", "http"], ...] = ()
     token_leeway_s: Annotated[int, Meta(ge=0, le=300)] = 60
+    local_issuer: bool = True
+    managed_identity: Literal["off", "app-service", "imds"] = "app-service"
+    user_tokens: bool = False
+    trusted_issuers: tuple[str, ...] = ()
+    trusted_audiences: tuple[str, ...] = ()
+    failed_authentications_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 120
     max_connections: Annotated[int, Meta(ge=1)] = 100_000
     max_sockets: Annotated[int, Meta(ge=1)] = 120_000
     max_head_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 64 * 1024
@@ -95,7 +108,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
 
 
-_LISTS = frozenset({"host", "public_endpoints", "trusted_proxies", "cors_origins", "log_off"})
+_LISTS = frozenset(
+    {"host", "public_endpoints", "trusted_proxies", "cors_origins", "log_off", "trusted_issuers", "trusted_audiences"}
+)
 
 
 def load(

@@ -69,6 +69,15 @@ def test_each_option_is_a_setting(run: Run, app: App) -> None:
         *("--public-endpoint", "https://a", "--public-endpoint", "https://b", "--trusted-proxy", "10.0.0.0/8"),
         *("--cors-origin", "*", "--log-format", "json", "--log-level", "debug", "--log-off", "http"),
         *("--log-off", "messaging", "--grace", "1.5", "--max-connections", "7"),
+        *(
+            "--managed-identity",
+            "imds",
+            "--user-tokens",
+            "--trusted-issuer",
+            "https://c",
+            "--trusted-issuer",
+            "https://d",
+        ),
     )
 
     assert app.settings == [
@@ -84,6 +93,9 @@ def test_each_option_is_a_setting(run: Run, app: App) -> None:
             public_endpoints=("https://a", "https://b"),
             trusted_proxies=("10.0.0.0/8",),
             cors_origins=("*",),
+            managed_identity="imds",
+            user_tokens=True,
+            trusted_issuers=("https://c", "https://d"),
             log_format="json",
             log_level="debug",
             log_off=("http", "messaging"),

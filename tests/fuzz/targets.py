@@ -6,7 +6,7 @@ rooms make of them together is tried on a real server: see `conversations`.
 from collections.abc import Mapping
 from typing import Final
 
-from fuzz import edge, model, outside, proofs, protocols, rest
+from fuzz import edge, issuing, model, outside, proofs, protocols, rest
 from fuzz.target import Target
 
 __all__ = ["TARGETS"]
@@ -15,6 +15,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     **edge.TARGETS,
     **protocols.TARGETS,
     **proofs.TARGETS,
+    **issuing.TARGETS,
     **rest.TARGETS,
     **model.TARGETS,
     **outside.TARGETS,

@@ -45,6 +45,7 @@ from journeys.operations import (
 from journeys.reference import Frame, Reference, held_against
 from journeys.seeds import seeds
 from rest.asgi import ENDPOINT, FakeCatalog, Reply, request
+from rest.callers import access_keys_only
 
 QUEUE: Final = 20
 STEPS: Final = 1000
@@ -73,6 +74,7 @@ class Premises:
         self._app = build_app(
             self.house.node,
             self.house.principals,
+            access_keys_only(self.house.principals),
             FakeCatalog(),
             self.house.telemetry,
             Server(endpoint=ENDPOINT, version="1", pid=1, data_folder="/", started_at=0.0),

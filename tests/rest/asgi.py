@@ -9,7 +9,7 @@ from hubwire.model.errors import NotFound, Unauthorized
 from hubwire.model.hubs import AccessKeys, KeyKind
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.app import build_app
-from hubwire.rest.operation import RestApp
+from hubwire.rest.operation import Operation, RestApp
 from hubwire.rest.ports import Server
 
 __all__ = ["ENDPOINT", "GOOD", "FakeCatalog", "FakeNode", "FakePrincipals", "Reply", "World", "request"]
@@ -123,17 +123,42 @@ class FakeNode:
 
 
 class FakePrincipals:
-    """Lets one token in, and issues tokens that say which number they have."""
+    """
+    Lets one token in, and issues tokens that say which number they have.
+
+    Attributes:
+        actions, addresses: that callers came with.
+        failure: raised for callers, whatever they bring.
+    """
 
     def __init__(self) -> None:
         self.seen: list[tuple[str | None, str, str, str]] = []
         self.issued: list[tuple[object, ...]] = []
+        self.actions: list[str | None] = []
+        self.addresses: list[str | None] = []
+        self.failure: Exception | None = None
 
     def rest(self, authorization: str | None, resource: str, host: str, raw_path: str, /) -> object:
         self.seen.append((authorization, resource, host, raw_path))
         if authorization != GOOD:
             raise Unauthorized("the signature does not fit")
         return object()
+
+    async def caller(
+        self,
+        authorization: str | None,
+        resource: str,
+        host: str,
+        raw_path: str,
+        action: str | None,
+        client_ip: str | None,
+        /,
+    ) -> object:
+        self.actions.append(action)
+        self.addresses.append(client_ip)
+        if self.failure is not None:
+            raise self.failure
+        return self.rest(authorization, resource, host, raw_path)
 
     def issue_client_token(
         self,
@@ -192,7 +217,14 @@ class World:
     """The application on fakes, and a caller who has a token."""
 
     def __init__(
-        self, *, public_endpoints: Sequence[str] = (), cors_origins: Sequence[str] = (), idle_timeout_s: float = 30.0
+        self,
+        *,
+        public_endpoints: Sequence[str] = (),
+        cors_origins: Sequence[str] = (),
+        idle_timeout_s: float = 30.0,
+        more: Sequence[Operation] = (),
+        issuer_url: str = "",
+        max_message_bytes: int = 1024,
     ) -> None:
         self.node = FakeNode()
         self.principals = FakePrincipals()
@@ -202,13 +234,16 @@ class World:
         self.app: RestApp = build_app(
             self.node,
             self.principals,
+            self.principals,
             self.catalog,
             self.telemetry,
             Server(endpoint=ENDPOINT, version="1.2.3", pid=4711, data_folder="/srv/hubwire", started_at=0.0),
             ready=lambda: self.ready,
+            more=more,
+            issuer_url=issuer_url,
             public_endpoints=public_endpoints,
             cors_origins=cors_origins,
-            max_message_bytes=1024,
+            max_message_bytes=max_message_bytes,
             idle_timeout_s=idle_timeout_s,
         )
 
@@ -222,6 +257,7 @@ class World:
         content_type: str | None = None,
         token: str | None = GOOD,
         state: Mapping[str, Any] | None = None,
+        scope: Mapping[str, Any] | None = None,
     ) -> Reply:
         """A request with a token (None for none) and its answer."""
         lines = list(headers)
@@ -231,7 +267,7 @@ class World:
             lines.append(("Content-Type", content_type))
         if body:
             lines.append(("Content-Length", str(len(body))))
-        reply = await request(self.app, method, target, lines, (body,), state)
+        reply = await request(self.app, method, target, lines, (body,), state, scope)
         assert reply is not None
         return reply
 

@@ -209,6 +209,53 @@ async def test_operation_wants_a_token(world: World, row: Row) -> None:
     assert world.node.heard == []
 
 
+ACTIONS = {
+    "AddConnectionsToGroups": "group/write",
+    "RemoveConnectionsFromGroups": "group/write",
+    "CloseAllConnections": "clientConnection/write",
+    "GenerateClientToken": "clientConnection/generateToken/action",
+    "SendToAll": "hub/send/action",
+    "CloseConnection": "clientConnection/write",
+    "ConnectionExists": "clientConnection/read",
+    "SendToConnection": "clientConnection/send/action",
+    "RemoveConnectionFromAllGroups": "group/write",
+    "GroupExists": "group/read",
+    "CloseGroupConnections": "clientConnection/write",
+    "SendToGroup": "group/send/action",
+    "ListConnectionsInGroup": "group/read",
+    "AddConnectionToGroup": "group/write",
+    "RemoveConnectionFromGroup": "group/write",
+    "CheckPermission": "clientConnection/read",
+    "GrantPermission": "clientConnection/write",
+    "RevokePermission": "clientConnection/write",
+    "UserExists": "user/read",
+    "CloseUserConnections": "clientConnection/write",
+    "SendToUser": "user/send/action",
+    "RemoveUserFromAllGroups": "group/write",
+    "AddUserToGroup": "group/write",
+    "RemoveUserFromGroup": "group/write",
+}
+
+
+@pytest.mark.parametrize("row", IN_HUBS, ids=NAMES_IN_HUBS)
+async def test_operation_asks_for_its_data_action(world: World, row: Row) -> None:
+    """Whoever may only read, may look at everything and change nothing."""
+    await world.call(row.method, row.target, body=row.body, content_type=row.content_type)
+
+    assert world.principals.actions == [ACTIONS[row.name]]
+    reads = row.method == "GET" or (row.method == "HEAD" and row.heard is not None)
+    assert ACTIONS[row.name].endswith("/read") == reads
+
+
+async def test_health_asks_for_nothing_and_nobody(world: World) -> None:
+    assert (await world.call("HEAD", "/api/health", token=None)).status == 200
+
+    assert world.principals.actions == []
+    assert [row.name for row in world.app.operations if row.surface == "data" and row.action is None] == [
+        "GetServiceStatus"
+    ]
+
+
 @pytest.mark.parametrize("row", IN_HUBS, ids=NAMES_IN_HUBS)
 @pytest.mark.parametrize("hub", ["1chat", "a-b", "a" * 129, "%C3%A4", "a%2Fb", "%20"])
 async def test_operation_refuses_an_illegal_hub(world: World, row: Row, hub: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hubwire.model.commands import Answer
-from hubwire.model.errors import Conflict, Forbidden, NotStored, Throttled
+from hubwire.model.errors import Conflict, Forbidden, NotStored, Refused, Throttled, Unavailable
 from rest.asgi import GOOD, World, request
 
 SEND = "/api/hubs/chat/:send"
@@ -89,6 +89,37 @@ async def test_token_is_held_against_the_host_that_the_edge_found_out(world: Wor
     await world.call("HEAD", GROUP, state={"host": "public.example", "scheme": "https"})
 
     assert world.principals.seen[0][2] == "public.example"
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "headers"),
+    [
+        (Forbidden("It takes the role 'Owner'.", "Authorization"), 403, {}),
+        (Throttled("Too many requests of this address proved nothing.", 20), 429, {"retry-after": "20"}),
+        (Unavailable("The keys of the issuer https://issuer.example cannot be fetched."), 503, {}),
+    ],
+)
+async def test_caller_who_may_not_is_told_why(
+    world: World, failure: Refused, status: int, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hubwire.http")
+    world.principals.failure = failure
+    reply = await world.call("POST", SEND, body=b"x")
+
+    assert (reply.status, reply.json["message"]) == (status, failure.message)
+    assert headers.items() <= reply.headers.items()
+    assert "www-authenticate" not in reply.headers
+    assert world.node.heard == []
+    assert status == 429 or records(caplog)[0]["reason"] == failure.message
+
+
+@pytest.mark.parametrize(("state", "address"), [({}, "192.0.2.7"), ({"client_ip": "198.51.100.9"}, "198.51.100.9")])
+async def test_failures_of_callers_are_counted_by_the_address_that_the_edge_found_out(
+    world: World, state: dict[str, str], address: str
+) -> None:
+    await world.call("HEAD", GROUP, token="Bearer wrong", state=state)
+
+    assert world.principals.addresses == [address]
 
 
 async def test_local_operator_needs_no_token_for_the_data_plane(world: World) -> None:

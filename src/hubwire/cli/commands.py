@@ -5,13 +5,17 @@ from typing import Final
 import click
 
 from hubwire import __version__
+from hubwire.cli.apps import app
 from hubwire.cli.ca import ca
 from hubwire.cli.completion import completion
 from hubwire.cli.connect import connect
+from hubwire.cli.environment import env
 from hubwire.cli.faults import Commands
 from hubwire.cli.operator import hub, keys, status, url
+from hubwire.cli.proxy import proxy
 from hubwire.cli.send import send
 from hubwire.cli.serve import serve
+from hubwire.cli.users import user
 from hubwire.model import telemetry
 
 __all__ = ["commands"]
@@ -30,5 +34,5 @@ def commands() -> None:
     """
 
 
-for command in (serve, status, url, connect, send, keys, hub, ca, completion):
+for command in (serve, status, url, connect, send, keys, hub, env, app, user, ca, proxy, completion):
     commands.add_command(command)

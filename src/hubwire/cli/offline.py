@@ -1,18 +1,20 @@
 """
-What can be read with no server running: keys and hubs, from the store of a data folder under its lock.
+What can be read with no server running: keys, hubs and applications, from the store of a data folder under its lock.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from hubwire.cli.control import NoServer
 from hubwire.cli.faults import CommandFailed
-from hubwire.model.errors import StartFailed
+from hubwire.model.directory import Application
+from hubwire.model.errors import Refused, StartFailed
 from hubwire.model.hubs import AccessKeys
 from hubwire.settings import Settings
 
-__all__ = ["StoredCatalog", "read_offline"]
+__all__ = ["StoredCatalog", "StoredDirectory", "read_offline", "read_offline_directory"]
 
 T = TypeVar("T")
 
@@ -32,6 +34,16 @@ class StoredCatalog(Protocol):
         """The configured hubs, by name."""
 
 
+class StoredDirectory(Protocol):
+    """The part of the directory that commands read. See `hubwire.resources.directory`."""
+
+    def applications(self) -> Sequence[Application]:
+        """All, by name."""
+
+    def find(self, text: str, /) -> Application:
+        """The one that somebody means; refused if there is none, or more than one."""
+
+
 def read_offline(folder: Path, action: Callable[[StoredCatalog], Awaitable[T]]) -> T:
     """
     Let `action` read the catalog of a folder on which no server runs. Nobody can start one meanwhile.
@@ -41,13 +53,40 @@ def read_offline(folder: Path, action: Callable[[StoredCatalog], Awaitable[T]]) 
             is one, before any server ran on it.
         CommandFailed: the folder cannot be used, or somebody else holds its lock.
     """
-    if not (folder / _DATABASE).exists():
-        raise NoServer(folder)
+    _check_store(folder)
 
     # Here, not above: commands that find a server start without loading it.
     from hubwire.app import offline
 
-    try:
+    with _in_words():
         return offline(Settings(data=str(folder)), action)
+
+
+def read_offline_directory(folder: Path, action: Callable[[StoredDirectory], Awaitable[T]]) -> T:
+    """
+    The same with the directory of the token issuer.
+
+    Raises:
+        NoServer, CommandFailed: as for `read_offline`.
+    """
+    _check_store(folder)
+
+    from hubwire.app import offline_directory
+
+    with _in_words():
+        return offline_directory(Settings(data=str(folder)), action)
+
+
+def _check_store(folder: Path) -> None:
+    if not (folder / _DATABASE).exists():
+        raise NoServer(folder)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
     except StartFailed as error:
         raise CommandFailed(str(error)) from error
+    except Refused as error:
+        raise CommandFailed(error.message) from error

@@ -6,25 +6,27 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from hubwire.cli.access import client_url
 from hubwire.cli.control import NoServer, control
 from hubwire.cli.faults import CommandFailed
 from hubwire.cli.offline import StoredCatalog, read_offline
 from hubwire.cli.options import WholeNumber, as_json, client_options, data_folder
-from hubwire.cli.text import printable
+from hubwire.cli.output import print_document
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
 
 __all__ = ["hub", "keys", "status", "url"]
 
-_HIDDEN: Final = ("connectionString", "httpsConnectionString")
+_HIDDEN: Final = ("connectionString", "httpsConnectionString", "clientSecret", "ownHttpsEndpoint")
 _UP: Final = "up"
 _STATUS_TITLES: Final = {
     "httpsEndpoint": "https",
     "caCertificate": "CA certificate",
     "dataFolder": "data folder",
     "uptimeSeconds": _UP,
+    "subscriptionId": "subscription id",
+    "tenantId": "tenant id",
+    "clientId": "client id",
 }
 _KEY_TITLES: Final = {
     "primaryKey": "primary key",
@@ -38,14 +40,14 @@ _KEY_TITLES: Final = {
 @as_json
 @data_folder
 def status(data: Path, as_json: bool) -> None:
-    """Show what the running server is doing. The JSON form has the connection string, a secret."""
+    """Show what the running server is doing. The JSON form has secrets: connection string, client secret."""
     document = control(data, "GET", "/control/status")
     if not as_json and isinstance(document, dict):
         # Text is for people, who show it to others.
         document = {_STATUS_TITLES.get(name, name): value for name, value in document.items() if name not in _HIDDEN}
         if isinstance(seconds := document.get(_UP), int):
             document[_UP] = _duration(seconds)
-    _print(document, as_json)
+    print_document(document, as_json)
 
 
 @click.command(short_help="Print a client access URL.")
@@ -85,7 +87,7 @@ def show_keys(data: Path, as_json: bool) -> None:
         found = read_offline(data, _stored_keys)
         document = {"primaryKey": found.primary, "secondaryKey": found.secondary}
         click.echo("hubwire: no server is running, so there are no connection strings to show", err=True)
-    _print(_titled(document, as_json), as_json)
+    print_document(_titled(document, as_json), as_json)
 
 
 @keys.command("rotate")
@@ -94,7 +96,7 @@ def show_keys(data: Path, as_json: bool) -> None:
 @data_folder
 def rotate_key(kind: str, data: Path, as_json: bool) -> None:
     """Replace one key. Tokens that it signed prove nothing any more; connections that are open stay open."""
-    _print(_titled(control(data, "POST", "/control/keys/:rotate", {"keyType": kind}), as_json), as_json)
+    print_document(_titled(control(data, "POST", "/control/keys/:rotate", {"keyType": kind}), as_json), as_json)
 
 
 @click.group()
@@ -116,7 +118,7 @@ def list_hubs(data: Path, as_json: bool) -> None:
     except NoServer:
         hubs = read_offline(data, _stored_hubs)
     if as_json:
-        _print(hubs, as_json)
+        print_document(hubs, as_json)
         return
     if not hubs:
         click.echo("hubwire: no hub is configured; all have the defaults", err=True)
@@ -197,7 +199,7 @@ def _hub_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _print_hub(document: Mapping[str, Any], as_json: bool) -> None:
-    _print(document if as_json else dict(_hub_lines(document)), as_json)
+    print_document(document if as_json else dict(_hub_lines(document)), as_json)
 
 
 def _duration(seconds: int) -> str:
@@ -216,29 +218,3 @@ def _padded(name: str, rows: Iterable[list[tuple[str, str]]]) -> str:
 
 def _titled(document: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
     return document if as_json else {_KEY_TITLES.get(name, name): value for name, value in document.items()}
-
-
-def _print(document: Any, as_json: bool) -> None:
-    """JSON as it came, indented; else a line for each value, what lies deeper after a dot."""
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
-        return
-    lines = list(_flat(document, ""))
-    width = max((len(title) for title, _ in lines), default=0)
-    for title, value in lines:
-        click.echo(f"{printable(title).ljust(width)}  {printable(value)}")
-
-
-def _flat(document: Any, title: str) -> Iterable[tuple[str, str]]:
-    match document:
-        case Mapping() if document:
-            for name, value in document.items():
-                yield from _flat(value, f"{title}.{name}" if title else str(name))
-        case bool():
-            yield title, "yes" if document else "no"
-        case None | [] | {}:
-            yield title, "-"
-        case list() | tuple():
-            yield title, ", ".join(map(str, document))
-        case _:
-            yield title, str(document)

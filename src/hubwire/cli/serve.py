@@ -61,6 +61,19 @@ __all__ = ["read_settings", "serve"]
     metavar="ORIGIN",
     help="Origin of web pages that may call REST, or *; repeatable.",
 )
+@click.option(
+    "--managed-identity",
+    type=click.Choice(("off", "app-service", "imds")),
+    help="Where programs of this machine get tokens. [app-service]",
+)
+@click.option("--user-tokens", flag_value=True, type=bool, default=None, help="Let users get tokens.")
+@click.option(
+    "--trusted-issuer",
+    "trusted_issuers",
+    multiple=True,
+    metavar="URL",
+    help="Token issuer that is trusted beside the local one, such as a real tenant's; repeatable.",
+)
 @click.option("--log-format", type=click.Choice(get_args(LogFormat)), help="How log records are written. [text]")
 @click.option("--log-level", type=click.Choice(get_args(LogLevel)), help="Least severity that is logged. [info]")
 @click.option(

@@ -1,14 +1,14 @@
 """The tables of this room put together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.control import Control
 from hubwire.rest.dataplane import DataPlane
 from hubwire.rest.metrics import Probes
-from hubwire.rest.operation import RestApp
-from hubwire.rest.ports import Catalog, Node, Principals, Server
+from hubwire.rest.operation import Operation, RestApp
+from hubwire.rest.ports import Callers, Catalog, Node, Principals, Server
 
 __all__ = ["build_app"]
 
@@ -16,11 +16,15 @@ __all__ = ["build_app"]
 def build_app(
     node: Node,
     principals: Principals,
+    callers: Callers,
     catalog: Catalog,
     telemetry: Telemetry,
     server: Server,
     *,
     ready: Callable[[], bool],
+    more: Sequence[Operation] = (),
+    principal: Callable[[], Mapping[str, str]] = dict,
+    issuer_url: str = "",
     public_endpoints: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
     max_message_bytes: int = 1 << 20,
@@ -33,6 +37,9 @@ def build_app(
     Args:
         server: what it knows of itself; so it has to listen already.
         ready: false while the server starts or stops.
+        more: further rows, such as those of a token issuer.
+        principal: what a program needs to sign in with the token issuer.
+        issuer_url: base URL of the token issuer.
         public_endpoints, cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
         resource: whose keys prove the callers, and whose hubs they reach.
     """
@@ -44,14 +51,15 @@ def build_app(
         own_endpoint=server.endpoint,
         resource=resource,
     )
-    control = Control(principals, catalog, telemetry, server, resource)
+    control = Control(principals, catalog, telemetry, server, principal, resource)
     probes = Probes(telemetry, ready)
     return RestApp(
-        (*plane.operations(), *control.operations(), *probes.operations()),
-        principals=principals,
+        (*plane.operations(), *control.operations(), *probes.operations(), *more),
+        callers=callers,
         telemetry=telemetry,
         cors_origins=cors_origins,
         max_message_bytes=max_message_bytes,
         idle_timeout_s=idle_timeout_s,
+        issuer_url=issuer_url,
         resource=resource,
     )

@@ -74,12 +74,14 @@ class Caller(NamedTuple):
         scheme: "http" or "https", as the caller sees it.
         client_ip: None if nobody knows it, as on the control socket.
         control: came over the control socket, so it is the local operator.
+        own_ip: address of ours that the connection came to; None if nobody knows it.
     """
 
     host: str
     scheme: str
     client_ip: str | None
     control: bool
+    own_ip: str | None = None
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller:
@@ -100,7 +102,8 @@ def caller_of(scope: Mapping[str, Any]) -> Caller:
     client = scope.get("client")
     client_ip = state.get("client_ip") or (client[0] if client else None)
     scheme = state.get("scheme") or scope.get("scheme", "http")
-    return Caller(host or "", scheme, client_ip, state.get("control") is True)
+    own_ip = scope["server"][0] if scope.get("server") else None
+    return Caller(host or "", scheme, client_ip, state.get("control") is True, own_ip)
 
 
 class Call:

@@ -5,16 +5,16 @@ Answers hold secrets. They are written to that socket and nowhere else, least of
 """
 
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
 
-import msgspec
 from msgspec import Meta, Struct
 
 from hubwire.model.errors import BadRequest, NotFound
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, KeyKind, connection_string
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.audience import TOKEN_MINUTES, client_url, known_client_type
+from hubwire.rest.bodies import json_reply, read_json
 from hubwire.rest.call import Call
 from hubwire.rest.checks import checked_groups, checked_hub, checked_user
 from hubwire.rest.operation import Handler, Operation, Reply
@@ -22,12 +22,9 @@ from hubwire.rest.ports import Catalog, Principals, Server
 
 __all__ = ["Control"]
 
-_JSON: Final = "application/json"
 _KEYS: Final = "/control/keys"
 _HUB: Final = "/control/hubs/{hub}"
 _KEY_KINDS: Final[Mapping[str, KeyKind]] = {"primary": "primary", "secondary": "secondary"}
-
-Body = TypeVar("Body")
 
 
 class _UrlRequest(Struct, rename="camel", forbid_unknown_fields=True):
@@ -54,6 +51,7 @@ class Control:
     The handlers of the local operator.
 
     Args:
+        principal: what a program needs to sign in with the token issuer; empty if there is none.
         resource: whose keys and hubs these are.
     """
 
@@ -63,8 +61,10 @@ class Control:
         catalog: Catalog,
         telemetry: Telemetry,
         server: Server,
+        principal: Callable[[], Mapping[str, str]] = dict,
         resource: str = DEFAULT_RESOURCE,
     ) -> None:
+        self._principal = principal
         self._principals = principals
         self._catalog = catalog
         self._telemetry = telemetry
@@ -93,13 +93,15 @@ class Control:
         server = self._server
         keys = self._catalog.access_keys(self._resource)
         https = server.https_endpoint
-        return _json(
+        return json_reply(
             {
                 "endpoint": server.endpoint,
                 "connectionString": connection_string(server.endpoint, keys.primary),
                 **({} if https is None else {"httpsEndpoint": https}),
+                **({} if https is None else {"ownHttpsEndpoint": server.own_https_endpoint}),
                 **({} if https is None else {"httpsConnectionString": connection_string(https, keys.primary)}),
                 **({} if server.ca_certificate is None else {"caCertificate": server.ca_certificate}),
+                **self._principal(),
                 "pid": server.pid,
                 "version": server.version,
                 "dataFolder": server.data_folder,
@@ -109,7 +111,7 @@ class Control:
         )
 
     async def _client_url(self, call: Call) -> Reply:
-        request = await _read(call, _UrlRequest)
+        request = await read_json(call, _UrlRequest)
         hub = checked_hub(request.hub)
         audience = client_url(self._server.endpoint, known_client_type(request.client_type), hub)
         token = self._principals.issue_client_token(
@@ -122,20 +124,20 @@ class Control:
         )
         base = "ws" + audience.removeprefix("http")
         # A token is base64url and dots: nothing in it needs an escape.
-        return _json({"url": f"{base}?access_token={token}", "baseUrl": base, "token": token})
+        return json_reply({"url": f"{base}?access_token={token}", "baseUrl": base, "token": token})
 
     async def _get_keys(self, call: Call) -> Reply:  # noqa: ARG002
         return self._keys(self._catalog.access_keys(self._resource))
 
     async def _rotate_key(self, call: Call) -> Reply:
-        request = await _read(call, _RotateRequest)
+        request = await read_json(call, _RotateRequest)
         kind = _KEY_KINDS.get(request.key_type.lower())
         if kind is None:
             raise BadRequest("The key type must be primary or secondary.", "keyType")
         return self._keys(await self._catalog.rotate_key(self._resource, kind))
 
     def _keys(self, keys: AccessKeys) -> Reply:
-        return _json(
+        return json_reply(
             {
                 "primaryKey": keys.primary,
                 "secondaryKey": keys.secondary,
@@ -145,27 +147,27 @@ class Control:
         )
 
     async def _list_hubs(self, call: Call) -> Reply:  # noqa: ARG002
-        return _json({"value": await self._catalog.list_hubs()})
+        return json_reply({"value": await self._catalog.list_hubs()})
 
     async def _get_hub(self, call: Call) -> Reply:
         hub = await self._catalog.get_hub(_hub(call))
         if hub is None:
             raise NotFound("Nobody configured this hub; it has the defaults.", "hub")
-        return _json(hub)
+        return json_reply(hub)
 
     async def _put_hub(self, call: Call) -> Reply:
         name = _hub(call)
-        return _json(await self._catalog.put_hub(name, (await _read(call, _HubRequest)).properties))
+        return json_reply(await self._catalog.put_hub(name, (await read_json(call, _HubRequest)).properties))
 
     async def _patch_hub(self, call: Call) -> Reply:
         name = _hub(call)
-        properties = (await _read(call, _HubRequest)).properties
+        properties = (await read_json(call, _HubRequest)).properties
         try:
-            return _json(await self._catalog.patch_hub(name, properties))
+            return json_reply(await self._catalog.patch_hub(name, properties))
         except NotFound:
             # Every hub has settings, the defaults if nobody gave it any: there is always something to change.
             given = {key: value for key, value in properties.items() if value is not None}
-            return _json(await self._catalog.put_hub(name, given))
+            return json_reply(await self._catalog.put_hub(name, given))
 
     async def _delete_hub(self, call: Call) -> Reply:
         if not await self._catalog.delete_hub(_hub(call)):
@@ -175,19 +177,3 @@ class Control:
 
 def _hub(call: Call) -> str:
     return checked_hub(call.names["hub"])
-
-
-async def _read(call: Call, kind: type[Body]) -> Body:
-    """
-    Raises:
-        BadRequest: not JSON, or not what this operation takes.
-    """
-    try:
-        return msgspec.json.decode(await call.body(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # Its text names the field, and never a value.
-        raise BadRequest(f"The body cannot be used: {error}.", "Body") from None
-
-
-def _json(document: Mapping[str, Any]) -> Reply:
-    return Reply(msgspec.json.encode(document), _JSON)

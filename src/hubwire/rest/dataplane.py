@@ -33,7 +33,7 @@ from hubwire.model.telemetry import Telemetry
 from hubwire.rest.audience import TOKEN_MINUTES, base_url, client_url, known_client_type
 from hubwire.rest.call import Call
 from hubwire.rest.checks import checked_groups, checked_hub, checked_user
-from hubwire.rest.operation import Operation, Reply
+from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.paging import continuation, next_link, position
 from hubwire.rest.payload import data_of, json_text, media_type, metadata_of, sendable
 from hubwire.rest.ports import Node, Principals
@@ -58,6 +58,34 @@ _SEND: Final = "/:send"
 _CLOSE: Final = "/:closeConnections"
 _REMOVE: Final = "/:removeFromGroups"
 _PERMISSION: Final = _HUB + "/permissions/{permission}/connections/{connectionId}"
+
+_ACTIONS: Final[dict[str, str]] = {
+    "AddConnectionsToGroups": "group/write",
+    "RemoveConnectionsFromGroups": "group/write",
+    "CloseAllConnections": "clientConnection/write",
+    "GenerateClientToken": "clientConnection/generateToken/action",
+    "SendToAll": "hub/send/action",
+    "CloseConnection": "clientConnection/write",
+    "ConnectionExists": "clientConnection/read",
+    "SendToConnection": "clientConnection/send/action",
+    "RemoveConnectionFromAllGroups": "group/write",
+    "GroupExists": "group/read",
+    "CloseGroupConnections": "clientConnection/write",
+    "SendToGroup": "group/send/action",
+    "ListConnectionsInGroup": "group/read",
+    "AddConnectionToGroup": "group/write",
+    "RemoveConnectionFromGroup": "group/write",
+    "CheckPermission": "clientConnection/read",
+    "GrantPermission": "clientConnection/write",
+    "RevokePermission": "clientConnection/write",
+    "UserExists": "user/read",
+    "CloseUserConnections": "clientConnection/write",
+    "SendToUser": "user/send/action",
+    "RemoveUserFromAllGroups": "group/write",
+    "AddUserToGroup": "group/write",
+    "RemoveUserFromGroup": "group/write",
+}
+"""What each operation takes of a caller whose rights are roles, without the prefix that all data actions have."""
 
 
 class _Bulk(Struct):
@@ -111,11 +139,11 @@ class DataPlane:
 
     def operations(self) -> tuple[Operation, ...]:
         """The table."""
-        row, all_of, group, user, one = Operation, self._all, self._group, self._user, self._connection
+        row, all_of, group, user, one = _row, self._all, self._group, self._user, self._connection
         send, close, exists, add = self._send, self._close, self._exists, self._add
         remove, leave, rule = self._remove, self._leave_all, self._change_rule
         return (
-            row("HEAD", "/api/health", "GetServiceStatus", _health, (200, 400), anonymous=True),
+            Operation("HEAD", "/api/health", "GetServiceStatus", _health, (200, 400), anonymous=True),
             row("POST", _HUB + "/:addToGroups", "AddConnectionsToGroups", self._add_to_groups, (200, 400, 409, 415)),
             row("POST", _HUB + _REMOVE, "RemoveConnectionsFromGroups", self._remove_from_groups, (200, 400, 415)),
             row("POST", _HUB + _CLOSE, "CloseAllConnections", partial(close, all_of, excluded=True), (204, 400)),
@@ -297,6 +325,10 @@ class DataPlane:
 
     def _base_url(self, call: Call) -> str:
         return base_url(call.caller, self._public_endpoint, self._own_endpoint)
+
+
+def _row(method: str, path: str, name: str, handler: Handler, statuses: tuple[int, ...]) -> Operation:
+    return Operation(method, path, name, handler, statuses, action=_ACTIONS[name])
 
 
 async def _health(call: Call) -> Reply:  # noqa: ARG001  handlers look alike

@@ -6,7 +6,8 @@ application/json, because the official JavaScript client and its tests count on 
 take apart itself. Sources: ErrorDetail of the data plane's REST definition; the JavaScript client's `hubs.spec.ts`.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -21,12 +22,14 @@ from hubwire.model.errors import (
     Refused,
     Throttled,
     Unauthorized,
+    Unavailable,
     UnsupportedMedia,
 )
 
-__all__ = ["PROBLEM", "BodyLate", "BodyTooLarge", "Fault", "MethodNotAllowed", "fault_of"]
+__all__ = ["JSON", "PROBLEM", "BodyLate", "BodyTooLarge", "Fault", "MethodNotAllowed", "fault_of"]
 
 PROBLEM: Final = "application/problem+json; charset=utf-8"
+JSON: Final = "application/json; charset=utf-8"
 
 
 class MethodNotAllowed(Refused):
@@ -62,6 +65,7 @@ class Fault(Struct, frozen=True):
     Attributes:
         code: also the value of `x-ms-error-code`.
         headers: what this status asks for.
+        document: the body, where it is another than the data plane's.
     """
 
     status: int
@@ -69,9 +73,17 @@ class Fault(Struct, frozen=True):
     message: str
     target: str
     headers: tuple[tuple[str, str], ...] = ()
+    document: Mapping[str, Any] | None = None
+
+    @property
+    def content_type(self) -> str:
+        """Of the body."""
+        return PROBLEM if self.document is None else JSON
 
     def body(self) -> bytes:
-        """The documented error body; empty for 401, where callers learn nothing more."""
+        """The documented error body; at the data plane empty for 401, where callers learn nothing more."""
+        if self.document is not None:
+            return msgspec.json.encode(self.document)
         if self.status == 401:
             return b""
         document = {"code": self.code, "message": self.message, "target": self.target, "details": []}
@@ -90,6 +102,7 @@ _TABLE: Final[dict[type[Exception], tuple[int, str, str]]] = {
     UnsupportedMedia: (415, "Error.UnsupportedMediaType", "The content type is not supported."),
     Throttled: (429, "Error.TooManyRequests", "Too many requests."),
     NotStored: (503, "Error.ServiceUnavailable", "The change could not be stored."),
+    Unavailable: (503, "Error.ServiceUnavailable", "The server cannot tell now."),
 }
 _UNEXPECTED: Final = Fault(500, "Error.InternalServerError", "The server failed to carry out the request.", "Request")
 

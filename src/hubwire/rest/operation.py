@@ -21,25 +21,30 @@ from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
 from hubwire.rest.cors import Cors
-from hubwire.rest.faults import PROBLEM, Fault, MethodNotAllowed, fault_of
-from hubwire.rest.ports import Principals
+from hubwire.rest.faults import Fault, MethodNotAllowed, fault_of
+from hubwire.rest.issuer_faults import identity_fault, issuer_fault
+from hubwire.rest.ports import Callers
 from hubwire.rest.query import QueryString
 from hubwire.rest.routing import Match, Routes
 
 __all__ = ["Handler", "Operation", "Reply", "RestApp", "Surface"]
 
-Surface: TypeAlias = Literal["data", "operator", "probe"]
+Surface: TypeAlias = Literal["data", "operator", "probe", "issuer", "identity"]
 """
 Who may call, and by which rules.
 
     data      whoever holds a token, or the local operator; has api-versions and CORS, and its bodies are traffic
     operator  the local operator, over the control socket; for everybody else the path does not exist
     probe     anybody, all the time: its records are for debugging
+    issuer    anybody may ask, and its handlers see to who gets a token; errors have Entra's form
+    identity  processes of this machine, which its handlers see to; errors have the form of Azure's machines
 """
 
 _log: Final = logging.getLogger("hubwire.http")
 _SUPPORTED: Final = ", ".join(API_VERSIONS)
 _URL_LIMIT: Final = 2048
+_TOLD: Final = (401, 403, 429, 503)
+"""Statuses whose reason is in the record."""
 
 
 class Reply(Struct, frozen=True):
@@ -69,6 +74,7 @@ class Operation(Struct, frozen=True):
         statuses: the first is success, the others are the failures that belong to this operation. Those of its surface
             (401, 404 for a path, 405, 500 and so on) go without saying.
         anonymous: needs no token although its surface does.
+        action: data action that it takes; a caller with a token of an issuer needs a role that allows it.
     """
 
     method: str
@@ -78,6 +84,7 @@ class Operation(Struct, frozen=True):
     statuses: tuple[int, ...]
     surface: Surface = "data"
     anonymous: bool = False
+    action: str | None = None
 
 
 # What is logged and counted for a request that reached no row.
@@ -102,6 +109,7 @@ class RestApp:
 
     Args:
         cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
+        issuer_url: base URL of the token issuer.
         resource: whose keys prove the callers.
     """
 
@@ -109,17 +117,19 @@ class RestApp:
         self,
         operations: Iterable[Operation],
         *,
-        principals: Principals,
+        callers: Callers,
         telemetry: Telemetry,
         cors_origins: Iterable[str],
         max_message_bytes: int,
         idle_timeout_s: float,
+        issuer_url: str,
         resource: str = DEFAULT_RESOURCE,
     ) -> None:
         self.operations = tuple(operations)
         self._every = Routes((row.method, row.path, row) for row in self.operations)
         self._public = Routes((row.method, row.path, row) for row in self.operations if row.surface != "operator")
-        self._principals = principals
+        self._callers = callers
+        self._issuer_url = issuer_url
         self._telemetry = telemetry
         self._cors = Cors(cors_origins)
         self._limit_bytes = max_message_bytes
@@ -137,7 +147,7 @@ class RestApp:
             return
         except Exception as error:
             failure = error
-            reply = _refusal(fault_of(error), with_body=request.method != "HEAD")
+            reply = _refusal(self._fault(error, exchange), with_body=request.method != "HEAD")
         status = reply.status or _success(exchange)
         if exchange.surface == "data":
             self._telemetry.inbound_bytes += exchange.call.read_bytes
@@ -173,12 +183,24 @@ class RestApp:
         exchange.operation = operation
         call.names = match.names
         if operation.surface == "data" and not operation.anonymous and not call.caller.control:
-            path = call.raw_path.decode("latin-1")
-            self._principals.rest(call.header("authorization"), self._resource, call.caller.host, path)
+            path, caller = call.raw_path.decode("latin-1"), call.caller
+            await self._callers.caller(
+                call.header("authorization"), self._resource, caller.host, path, operation.action, caller.client_ip
+            )
         call.query = QueryString(call.raw_query)
         if operation.surface == "data":
             call.api_version = _api_version(call.query)
         return await operation.handler(call)
+
+    def _fault(self, error: Exception, exchange: _Exchange) -> Fault:
+        """What the error is for this caller, in the form of the surface that it met."""
+        match exchange.surface:
+            case "issuer":
+                return issuer_fault(error, exchange.call.header("client-request-id"), self._issuer_url)
+            case "identity":
+                return identity_fault(error)
+            case _:
+                return fault_of(error)
 
     def _match(self, call: Call) -> Match[Operation]:
         routes = self._every if call.caller.control else self._public
@@ -233,7 +255,8 @@ class RestApp:
             "callerIpAddress": call.caller.client_ip,
             "traceId": call.request_id,
         }
-        if status in (401, 403, 503) and isinstance(failure, Refused):
+        told = status in _TOLD or exchange.surface in ("issuer", "identity")
+        if told and isinstance(failure, Refused):
             # The caller is told nothing more, or cannot mend it: the operator has to know.
             record["reason"] = failure.message
         unexpected = failure if status == 500 else None
@@ -248,7 +271,7 @@ def _success(exchange: _Exchange) -> int:
 def _refusal(fault: Fault, *, with_body: bool) -> Reply:
     body = fault.body() if with_body else b""
     headers = (*fault.headers, ("x-ms-error-code", fault.code))
-    return Reply(body, PROBLEM if body else None, headers, fault.status)
+    return Reply(body, fault.content_type if body else None, headers, fault.status)
 
 
 def _api_version(query: QueryString) -> str:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.hubs import AccessKeys, KeyKind
 
-__all__ = ["Catalog", "Node", "Principals", "Server"]
+__all__ = ["Callers", "Catalog", "Node", "Principals", "Server"]
 
 
 class Node(Protocol):
@@ -24,20 +24,37 @@ class Node(Protocol):
         """
 
 
-class Principals(Protocol):
+class Callers(Protocol):
     """Who is calling."""
 
-    def rest(self, authorization: str | None, resource: str, host: str, raw_path: str, /) -> object:
+    async def caller(
+        self,
+        authorization: str | None,
+        resource: str,
+        host: str,
+        raw_path: str,
+        action: str | None,
+        client_ip: str | None,
+        /,
+    ) -> object:
         """
         Args:
             authorization: the header as it came.
             host: authority that the caller used.
-            raw_path: still percent-encoded, without the query; the audience of the token must name it.
+            raw_path: still percent-encoded, without the query; the audience of an access-key token must name it.
+            action: data action that the request takes.
+            client_ip: None if nobody knows it.
 
         Raises:
             Unauthorized: no credential, or one that proves nothing for this path.
+            Throttled: the same, from an address that failed too often.
             Forbidden: a known caller who may not do this.
+            Unavailable: it cannot be told now.
         """
+
+
+class Principals(Protocol):
+    """Tokens of clients."""
 
     def issue_client_token(
         self,
@@ -99,6 +116,7 @@ class Server(Struct, frozen=True):
         data_folder: absolute path.
         started_at: seconds on the monotonic clock.
         https_endpoint: as `endpoint`, over HTTPS; None where that is not served.
+        own_https_endpoint: the same by an address of this machine, whatever the public one is.
         ca_certificate: path of the certificate that clients of it must trust; None where the operator brought one.
     """
 
@@ -108,4 +126,5 @@ class Server(Struct, frozen=True):
     data_folder: str
     started_at: float
     https_endpoint: str | None = None
+    own_https_endpoint: str | None = None
     ca_certificate: str | None = None

@@ -56,6 +56,10 @@ class QueryString:
         """The values of a repeatable parameter, exactly as sent: neither trimmed nor split at commas."""
         return tuple(value for name in names for value in self._values.get(name.lower(), ()))
 
+    def names(self) -> tuple[str, ...]:
+        """Of all parameters, in lower case."""
+        return tuple(self._values)
+
     def one(self, *names: str) -> str | None:
         """
         The value of a parameter that may come once, under any of its names; None when it is absent.
