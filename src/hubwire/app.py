@@ -40,7 +40,7 @@ from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.records import refused
-from hubwire.edge.server import Listeners, address_of, bind, connectable
+from hubwire.edge.server import Listeners, address_of, authorities, bind, connectable
 from hubwire.edge.tls import ServerTls
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
@@ -261,7 +261,11 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
             None if certificates is None else certificates.authority,
         )
         # Our own endpoints are as good as public ones: a token that names one may come by another name of this machine.
-        endpoints = (*public, own, *filter(None, (own_secure,)))
+        endpoints = (
+            *public,
+            *(f"http://{authority}" for authority in authorities(sockets)),
+            *(f"https://{authority}" for authority in (authorities(secure) if secure else ())),
+        )
         principals = Principals(catalog, endpoints, settings.token_leeway_s)
         entra = _Entra(settings, trusted, directory, principals, server, own, endpoints)
         stack.push_async_callback(entra.close)

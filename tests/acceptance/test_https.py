@@ -32,17 +32,11 @@ from acceptance.wire import (
     metric,
     rest,
     signed,
+    trusting,
 )
 from hubwire.auth.certificates import Credentials, issue, new_authority
 
 LOOPS = ["uvloop", "asyncio"]
-
-
-def trusting(certificate: Path) -> ssl.SSLContext:
-    """A client that trusts this authority alone, and looks as closely as Python can."""
-    context = ssl.create_default_context(cafile=str(certificate))
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    return context
 
 
 def call(server: Server, context: ssl.SSLContext, method: str, target: str, **more: Any) -> tuple[int, bytes]:
@@ -129,6 +123,11 @@ def test_certificate_is_for_the_public_names_too(start_server: StartServer) -> N
             context.wrap_socket(plain, server_hostname=name).close()
 
 
+def test_public_endpoint_of_websocket_is_told_as_the_http_that_sdks_want(start_server: StartServer) -> None:
+    server = start_server("--public-endpoint", "ws://chat.example.org", "--public-endpoint", "WSS://safe.example.org/")
+    assert (server.endpoint, server.https_endpoint) == ("http://chat.example.org", "https://safe.example.org")
+
+
 def test_commands_tell_where_the_certificate_is(server: Server) -> None:
     assert server.cli("ca", "path").stdout == f"{server.ca}\n"
     status = json.loads(server.cli("status", "--json").stdout)
@@ -185,10 +184,12 @@ def test_client_that_speaks_first_is_heard_whole(start_server: StartServer, hub:
         assert json.loads(client.recv(DEADLINE_S))["data"] == text
 
 
-def test_token_for_one_listener_is_good_at_the_other(server: Server, hub: str) -> None:
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]"])
+def test_token_for_one_listener_is_good_at_the_other(server: Server, hub: str, name: str) -> None:
+    """Under each name that this machine has."""
     target = f"/api/hubs/{hub}/groups/g/:send?api-version=2024-12-01"
     headers = {
-        "Authorization": f"Bearer {signed(server, server.https_endpoint + target)}",
+        "Authorization": f"Bearer {signed(server, f'https://{name}:{server.https_port}{target}')}",
         "Content-Type": "text/plain",
     }
 
@@ -385,6 +386,12 @@ def shown(server: Server) -> bytes:
         (("--cert", "none.pem", "--key", "own.key"), 1, "cannot read none.pem: No such file or directory"),
         (("--cert", "own.key", "--key", "own.key"), 1, "cannot use certificate own.key with key own.key"),
         (("--cert", "own.pem", "--key", "another.key"), 1, "cannot use certificate own.pem with key another.key"),
+        (("--cert", "own.pem", "--key", "own.key", "--no-https"), 2, "a certificate is given, but HTTPS is left out"),
+        (
+            ("--set", "client_certificate_header=X-Cert"),
+            2,
+            "client_certificate_header counts from trusted proxies only",
+        ),
         (("--https-port", "65536"), 2, "--https-port: '65536' is not a whole number from 0 to 65535"),
     ],
 )

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from hubwire.edge.server import bind, connectable
+from hubwire.edge.server import authorities, bind, connectable
 from hubwire.model.errors import StartFailed
 
 BOTH = ("127.0.0.1", "::1")
@@ -74,3 +74,18 @@ def test_name_for_clients_is_one_that_they_can_connect_to(hosts: tuple[str, ...]
             one.listen()
         host = connectable(sockets).rpartition(":")[0].strip("[]")
         socket.create_connection((host, port), timeout=10).close()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "names"),
+    [
+        (("127.0.0.1",), ["127.0.0.1", "localhost"]),
+        (BOTH, ["localhost", "127.0.0.1", "[::1]"]),
+        (("0.0.0.0", "::"), ["localhost", "127.0.0.1", "[::1]"]),
+        (("127.0.0.2",), ["127.0.0.2", "localhost"]),
+    ],
+)
+def test_every_name_of_this_machine_is_one_of_the_server(hosts: tuple[str, ...], names: list[str]) -> None:
+    with bound(hosts) as (sockets, _):
+        port = sockets[0].getsockname()[1]
+        assert authorities(sockets) == [f"{name}:{port}" for name in names]

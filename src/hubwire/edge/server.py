@@ -21,7 +21,7 @@ from hubwire.edge.context import FrontContext
 from hubwire.edge.front import Front
 from hubwire.model.errors import StartFailed
 
-__all__ = ["Listeners", "address_of", "bind", "connectable"]
+__all__ = ["Listeners", "address_of", "authorities", "bind", "connectable"]
 
 _log = logging.getLogger("hubwire.edge")
 
@@ -141,6 +141,20 @@ def connectable(sockets: Sequence[socket.socket]) -> str:
     if first.is_unspecified:
         return f"[::1]:{port}" if first.version == 6 else f"127.0.0.1:{port}"
     return f"[{first}]:{port}" if first.version == 6 else f"{first}:{port}"
+
+
+def authorities(sockets: Sequence[socket.socket]) -> list[str]:
+    """All under which a client on this machine reaches these sockets, the one of `connectable` first."""
+    found = [connectable(sockets)]
+    for bound in sockets:
+        host, port = bound.getsockname()[:2]
+        address = ipaddress.ip_address(host.partition("%")[0])
+        if address.is_unspecified:
+            address = ipaddress.ip_address("::1" if address.version == 6 else "127.0.0.1")
+        found.append(f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
+        if address.is_loopback:
+            found.append(f"localhost:{port}")
+    return list(dict.fromkeys(found))
 
 
 class Listeners:
