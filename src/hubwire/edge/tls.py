@@ -26,7 +26,8 @@ __all__ = ["ServerTls", "peer_certificate"]
 _T = TypeVar("_T")
 
 _PROTOCOLS: Final = ("http/1.1",)
-_PIECE: Final = 256 * 1024
+_PIECE: Final = 17 * 1024
+"""That are taken out of OpenSSL's buffer at a time: a full record, and cheap to make room for."""
 _CIPHERS: Final = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 """Of TLS 1.2, as Python's own contexts have them."""
 _RELEASE_BUFFERS: Final = 0x10
@@ -238,8 +239,9 @@ class _Asking:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        while True:
+        piece = _PIECE
+        while piece == _PIECE:
             try:
-                self._outgoing.write(self._connection.bio_read(_PIECE))
+                piece = self._outgoing.write(self._connection.bio_read(_PIECE))
             except SSL.Error:
-                return  # nothing more
+                return  # nothing at all
