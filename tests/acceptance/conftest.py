@@ -1,6 +1,6 @@
 """What the acceptance tests share: one running server for all, servers with options of their own, names and tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,8 +25,14 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """For tests that need other options, or that stop, kill or change their server."""
     servers: list[Server] = []
 
-    def start(*options: str, data: Path | None = None, program: Sequence[str] = PROGRAM) -> Server:
-        server = Server(tmp_path / f"server{len(servers)}", *options, data=data, program=program)
+    def start(
+        *options: str,
+        data: Path | None = None,
+        program: Sequence[str] = PROGRAM,
+        environment: Mapping[str, str] | None = None,
+    ) -> Server:
+        folder = tmp_path / f"server{len(servers)}"
+        server = Server(folder, *options, data=data, program=program, environment=environment)
         servers.append(server)
         return server
 

@@ -10,15 +10,17 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
+import azure.identity
+import azure.identity.aio
 from azure.messaging.webpubsubclient import WebPubSubClient
 from azure.messaging.webpubsubclient.aio import WebPubSubClient as AsyncWebPubSubClient
 from azure.messaging.webpubsubclient.models import CallbackType, WebPubSubDataType, WebPubSubProtocolType
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient as AsyncWebPubSubServiceClient
 
-from acceptance.servers import DEADLINE_S, wait_until
+from acceptance.servers import DEADLINE_S, Server, wait_until
 
-__all__ = ["KINDS", "Kind", "SdkClient", "Service", "pages", "sdk_client", "service_client"]
+__all__ = ["KINDS", "Identity", "Kind", "SdkClient", "Service", "identity", "pages", "sdk_client", "service_client"]
 
 Kind = Literal["sync", "aio"]
 KINDS: Final[tuple[Kind, ...]] = ("sync", "aio")
@@ -106,6 +108,62 @@ def service_client(kind: Kind, connection_string: str, hub: str, **options: Any)
             yield _Blocking(loop, asynchronous)
         finally:
             loop.run(asynchronous.close())
+    finally:
+        loop.end()
+
+
+class Identity:
+    """A credential of the identity library, or an asynchronous one with the loop that it runs on."""
+
+    def __init__(self, credential: Any, loop: _Loop | None) -> None:
+        self._credential = credential
+        self._loop = loop
+
+    def token(self, scope: str) -> str:
+        """A token, as it goes over the wire."""
+        found = self._credential.get_token(scope)
+        return str((found if self._loop is None else self._loop.run(found)).token)
+
+    @contextmanager
+    def service(self, server: Server, hub: str) -> Iterator[Service]:
+        """The service library's client with this credential, which goes over HTTPS alone; closed at the end."""
+        options = {"connection_verify": str(server.ca)}
+        if self._loop is None:
+            with WebPubSubServiceClient(server.https_endpoint, hub, self._credential, **options) as client:
+                yield client
+            return
+        asynchronous = AsyncWebPubSubServiceClient(server.https_endpoint, hub, self._credential, **options)
+        try:
+            yield _Blocking(self._loop, asynchronous)
+        finally:
+            self._loop.run(asynchronous.close())
+
+
+@contextmanager
+def identity(kind: Kind, name: str, server: Server, *arguments: Any, **options: Any) -> Iterator[Identity]:
+    """
+    A credential of the identity library that asks the token issuer of `server`, closed at the end.
+
+    Args:
+        name: of its class.
+    """
+    options = {
+        "authority": server.authority,
+        "connection_verify": str(server.ca),
+        "disable_instance_discovery": True,
+        **options,
+    }
+    if kind == "sync":
+        with getattr(azure.identity, name)(*arguments, **options) as credential:
+            yield Identity(credential, None)
+        return
+    loop = _Loop()
+    try:
+        credential = getattr(azure.identity.aio, name)(*arguments, **options)
+        try:
+            yield Identity(credential, loop)
+        finally:
+            loop.run(credential.close())
     finally:
         loop.end()
 

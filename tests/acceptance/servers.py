@@ -8,12 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["DEADLINE_S", "PROGRAM", "Server", "StartServer", "free_port", "run_command", "wait_until"]
+__all__ = ["DEADLINE_S", "PROGRAM", "CloudProxy", "Server", "StartServer", "free_port", "run_command", "wait_until"]
 
 DEADLINE_S: Final = 20.0
 """How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right."""
@@ -48,12 +48,21 @@ class Server:
     Attributes:
         data: its data folder.
         endpoint, connection_string, pid: as the ready file tells them.
+        authority, tenant_id, client_id, client_secret: for who signs in with its token issuer; each empty where the
+            ready file has none.
         access_key: the primary one, as it was at the start.
         host, port: of `endpoint`; the port is 0 if a public endpoint names none.
         provoked: texts by which faults in its log are known that the test brings about.
     """
 
-    def __init__(self, folder: Path, *options: str, data: Path | None = None, program: Sequence[str] = PROGRAM) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        data: Path | None = None,
+        program: Sequence[str] = PROGRAM,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """
         Start a server on a free port and wait until it is ready.
 
@@ -61,6 +70,7 @@ class Server:
             folder: for its output, its ready file and, unless `data` names another, its data folder.
             options: of `hubwire serve`, besides port, data folder and ready file.
             program: what Python runs, for a server that something is added to.
+            environment: added to ours.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.data = data or folder / "data"
@@ -73,7 +83,8 @@ class Server:
             command += ["--https-port", "0"]  # else it would be 8443, and one server at a time
         command += ["--ready-file", str(self.ready_file), *options]
         with self._output.open("ab") as output, self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log)
+            variables = {**os.environ, **(environment or {})}
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=variables)
         wait_until(lambda: self.process.poll() is not None or self.ready_file.exists(), "the ready file")
         assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
         ready = json.loads(self.ready_file.read_text(encoding="utf-8"))
@@ -83,6 +94,11 @@ class Server:
         self.https_connection_string: str = ready.get("httpsConnectionString", "")
         self.https_port = urlsplit(self.https_endpoint).port or 0
         self.ca = Path(ready.get("caCertificate", ""))
+        self.authority: str = ready.get("authority", "")
+        self.tenant_id: str = ready.get("tenantId", "")
+        self.client_id: str = ready.get("clientId", "")
+        self.client_secret: str = ready.get("clientSecret", "")
+        self.subscription_id: str = ready.get("subscriptionId", "")
         self.pid: int = ready["pid"]
         assert self.pid == self.process.pid
         parts = dict(part.split("=", 1) for part in self.connection_string.split(";") if part)
@@ -99,9 +115,9 @@ class Server:
         """What it has printed so far: its banner, which shows the connection string."""
         return self._output.read_text(encoding="utf-8")
 
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of ours on this server's data folder, to its end."""
-        return run_command(*arguments, "--data", str(self.data))
+    def cli(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+        """Run another command of ours on this server's data folder, to its end; it reads what is `said`."""
+        return run_command(*arguments, "--data", str(self.data), said=said)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process, which we started."""
@@ -131,20 +147,95 @@ class Server:
         faults = [line for line in faults if not any(text in line for text in self.provoked)]
         assert not faults, f"faults in the server's log:\n{log}"
         assert self.access_key not in log
+        assert not self.client_secret or self.client_secret not in log
         assert _TOKEN.search(log) is None, "the log holds a token"
+
+
+class CloudProxy:
+    """
+    `hubwire proxy` in a process of its own.
+
+    Attributes:
+        url: for HTTPS_PROXY.
+        port: of it.
+        environment: of a program that is to reach the server by the cloud's names, and knows nothing else of us.
+    """
+
+    def __init__(self, folder: Path, server: Server, *options: str) -> None:
+        """
+        Start it in front of a server, on a free port, and wait until it listens.
+
+        Args:
+            folder: for its output.
+            options: besides port and data folder.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._output = folder / "stdout.txt"
+        self._log = folder / "stderr.txt"
+        command = [sys.executable, *PROGRAM, "proxy", "--port", "0", "--data", str(server.data), *options]
+        with self._output.open("wb") as output, self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log)
+        wait_until(lambda: self.process.poll() is not None or "Ctrl-C" in self.output(), "what it prints at the start")
+        assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
+        exports = dict(re.findall(r"export (\w+)=(\S+)", self.output() + server.cli("ca", "env").stdout))
+        self.url: str = exports["HTTPS_PROXY"]
+        self.port = urlsplit(self.url).port or 0
+        # Not what the environment of the tests says of proxies and of whom to trust.
+        kept = {name: value for name, value in os.environ.items() if not name.lower().endswith(("_proxy", "_bundle"))}
+        self.environment = {**kept, **exports}
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text(encoding="utf-8")
+
+    def log(self) -> str:
+        """What it has written to its standard error so far."""
+        return self._log.read_text(encoding="utf-8")
+
+    def run(self, program: str, *arguments: str) -> str:
+        """What a program in Python prints that was started from a shell in which this proxy is in use."""
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code after a signal; nothing is done if it ended already."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+    def end(self) -> None:
+        """Leave no process behind, whatever happened before."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
 
 
 class StartServer(Protocol):
     """Starts a server with options of its own; it is ended, and its log judged, when the test is over."""
 
-    def __call__(self, *options: str, data: Path | None = None, program: Sequence[str] = PROGRAM) -> Server: ...
+    def __call__(
+        self,
+        *options: str,
+        data: Path | None = None,
+        program: Sequence[str] = PROGRAM,
+        environment: Mapping[str, str] | None = None,
+    ) -> Server: ...
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours to its end."""
+def run_command(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end; `said` is its standard input."""
     return subprocess.run(
         [sys.executable, *PROGRAM, *arguments],
-        stdin=subprocess.DEVNULL,
+        input=said,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

@@ -1,43 +1,35 @@
 """The official JavaScript libraries: each file is run by Node's own test runner against the server."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from acceptance.servers import Server
+from acceptance.directory import SCOPE, App, assign, claims_of, client_pem, create_app
+from acceptance.servers import PROGRAM, Server, StartServer
+from acceptance.wire import JsonClient
 
 FOLDER = Path(__file__).parent / "js"
 FILES = sorted(path.name for path in FOLDER.glob("*.test.mjs"))
 TIMEOUT_S = 110
 
 
-def test_there_are_files_to_run() -> None:
-    assert FILES == ["client.test.mjs", "service.test.mjs"]
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("file", FILES)
-def test_official_javascript_library(server: Server, file: str, scheme: str) -> None:
-    """Everything passes, and nothing was left out."""
-    node = shutil.which("node")
-    assert node is not None, "Node.js is needed for the acceptance tests"
+def run(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command to its end, in the folder of the JavaScript files."""
+    assert shutil.which("node") is not None, "Node.js is needed for the acceptance tests"
     assert (FOLDER / "node_modules").is_dir(), "make setup installs the JavaScript libraries"
-
-    result = subprocess.run(
-        # The libraries' timers outlive a stopped client; nobody waits for them.
-        [node, "--test", "--test-force-exit", "--test-reporter=tap", file],
+    return subprocess.run(
+        command,
         cwd=FOLDER,
-        env={
-            **os.environ,
-            "HUBWIRE_CONNECTION_STRING": {"http": server.connection_string, "https": server.https_connection_string}[
-                scheme
-            ],
-            "NODE_EXTRA_CA_CERTS": str(server.ca),
-        },
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -45,9 +37,97 @@ def test_official_javascript_library(server: Server, file: str, scheme: str) -> 
         check=False,
     )
 
+
+def run_tests(file: str, server: Server, environment: Mapping[str, str]) -> None:
+    """Everything passes, and nothing was left out."""
+    # The libraries' timers outlive a stopped client; nobody waits for them.
+    command = ["node", "--test", "--test-force-exit", "--test-reporter=tap", file]
+    result = run(command, {"NODE_EXTRA_CA_CERTS": str(server.ca), **environment})
+
     assert result.returncode == 0, result.stdout + result.stderr
     counts = {
         name: int(count) for name, count in re.findall(r"^# (pass|fail|skipped|todo) (\d+)$", result.stdout, re.M)
     }
     assert counts.pop("pass") > 0
     assert set(counts.values()) == {0}, result.stdout
+
+
+def test_there_are_files_to_run() -> None:
+    assert FILES == ["client.test.mjs", "credentials.test.mjs", "service.test.mjs"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("file", ["client.test.mjs", "service.test.mjs"])
+def test_official_javascript_library(server: Server, file: str, scheme: str) -> None:
+    texts = {"http": server.connection_string, "https": server.https_connection_string}
+    run_tests(file, server, {"HUBWIRE_CONNECTION_STRING": texts[scheme]})
+
+
+def test_official_javascript_identity_library(server: Server, tmp_path: Path) -> None:
+    reader, certified, pem = create_app(server), create_app(server, "--no-secret"), client_pem(tmp_path)
+    assign(server, reader, "reader")
+    assert server.cli("app", "certificate", certified.client_id, str(pem)).returncode == 0
+    environment = {
+        "HUBWIRE_CONNECTION_STRING": server.https_connection_string,
+        "HUBWIRE_READY_FILE": str(server.ready_file),
+        "HUBWIRE_READER": json.dumps({"clientId": reader.client_id, "clientSecret": reader.secret}),
+        "HUBWIRE_CERTIFIED": json.dumps({"clientId": certified.client_id, "path": str(pem)}),
+    }
+    run_tests("credentials.test.mjs", server, environment)
+
+
+# Programs that get their tokens of this machine
+
+
+def shell(server: Server, *arguments: str) -> Any:
+    """What a JavaScript file prints, in a shell that did as the guide says."""
+    line = 'eval "$("$0" ${1} env --data "$2")" && shift 2 && exec node "$@"'
+    # What is set for us trusts others.
+    unset = dict.fromkeys(("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"), "")
+    done = run(["bash", "-c", line, sys.executable, " ".join(PROGRAM), str(server.data), *arguments], unset)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_default_credential_needs_the_shell_lines_and_nothing_else(server: Server, hub: str) -> None:
+    with JsonClient(server, hub) as client:
+        url = shell(server, "default-credential.mjs", server.https_endpoint, hub, "from JavaScript")
+
+        assert client.receive()["data"] == "from JavaScript"
+    assert url == f"wss://{server.https_endpoint.removeprefix('https://')}/client/hubs/{hub}"
+
+
+def selectors(app: App) -> str:
+    """The identity of the machine, one selected in each of the ways, and one that is not there."""
+    return json.dumps(
+        [
+            {},
+            {"clientId": app.client_id},
+            {"objectId": app.object_id},
+            {"resourceId": app.resource_id},
+            {"clientId": str(uuid4())},
+        ]
+    )
+
+
+def check_selected(answers: list[str], app: App) -> None:
+    machine, *selected, unknown = answers
+    assert {claims_of(token)["appid"] for token in selected} == {app.client_id}
+    assert claims_of(machine)["xms_mirid"].endswith("/virtualMachines/hubwire-machine")
+    assert "Identity not found" in unknown
+
+
+def test_managed_identities_of_app_service_are_selected_in_each_way(server: Server) -> None:
+    app = create_app(server, "--managed-identity")
+
+    check_selected(shell(server, "managed-identity.mjs", SCOPE, selectors(app)), app)
+
+
+def test_managed_identities_of_a_virtual_machine_are_selected_in_each_way(start_server: StartServer) -> None:
+    server = start_server("--set", "managed_identity=imds")
+    app = create_app(server, "--managed-identity")
+    environment = {"AZURE_POD_IDENTITY_AUTHORITY_HOST": server.endpoint}
+    done = run(["node", "managed-identity.mjs", SCOPE, selectors(app)], environment)
+    assert done.returncode == 0, done.stderr
+
+    check_selected(json.loads(done.stdout), app)

@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode
@@ -40,6 +41,7 @@ __all__ = [
     "metric",
     "rest",
     "signed",
+    "trusting",
 ]
 
 JSON: Final = "json.webpubsub.azure.v1"
@@ -108,6 +110,13 @@ def client_target(hub: str, token: str | None, query: Iterable[tuple[str, str]] 
     return f"/client/hubs/{quote(hub)}?{urlencode(parameters)}"
 
 
+def trusting(certificate: Path) -> ssl.SSLContext:
+    """A client that trusts this authority alone, and looks as closely as Python can."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
 def http_request(
     server: Server,
     method: str,
@@ -116,9 +125,21 @@ def http_request(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     port: int | None = None,
+    secure: ssl.SSLContext | None = None,
+    source: str = "",
 ) -> Answer:
-    """One request on a connection of its own. `target` goes out as it is."""
-    connection = http.client.HTTPConnection(server.host, port or server.port, timeout=DEADLINE_S)
+    """
+    One request on a connection of its own. `target` goes out as it is.
+
+    Args:
+        secure: go to the HTTPS port, with this.
+        source: address of this machine to come from, if it matters.
+    """
+    options: dict[str, Any] = {"timeout": DEADLINE_S, "source_address": (source, 0) if source else None}
+    if secure is None:
+        connection = http.client.HTTPConnection(server.host, port or server.port, **options)
+    else:
+        connection = http.client.HTTPSConnection(server.host, port or server.https_port, context=secure, **options)
     try:
         connection.request(method, target, body=body, headers=dict(headers or {}))
         response = connection.getresponse()
