@@ -542,6 +542,12 @@ def test_managed_identity_gets_no_token_for_what_nobody_knows(world: World) -> N
     assert (refused.value.code, refused.value.error) == (500011, "invalid_resource")
 
 
+async def test_secret_in_the_place_of_a_scope_is_not_repeated(world: World) -> None:
+    refused = await world.refusal(with_secret(scope=f"{SECRET}/.default"))
+
+    assert (refused.code, SECRET in refused.message) == (500011, False)
+
+
 # Federated credentials
 
 

@@ -125,7 +125,9 @@ async def test_request_for_an_unknown_resource_is_a_400(issuing: Issuing) -> Non
     assert "api://unknown" in reply.json["message"]
 
 
-@pytest.mark.parametrize("name", ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id"])
+@pytest.mark.parametrize(
+    "name", ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id", "resource_id"]
+)
 @pytest.mark.parametrize("upper", [False, True])
 @pytest.mark.parametrize("mine", [False, True])
 async def test_identity_is_selected(issuing: Issuing, name: str, upper: bool, mine: bool) -> None:

@@ -37,6 +37,7 @@ _GRAPH: Final = "https://graph.microsoft.com"
 _SHARED_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 _TENANT: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_NAMED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21\x23-\x5b\x5d-\x7e]{1,256}|[0-9A-Fa-f-]{36}")
 _OPENID: Final = frozenset({"openid", "profile", "email", "offline_access"})
 _FIRST_PARTY: Final = frozenset(
     {
@@ -426,7 +427,8 @@ class Issuer:
             return _Resource(requested, requested, 1)
         app = self._directory.resource(requested)
         if app is None:
-            shown = requested if _SCOPE.fullmatch(requested) and len(requested) <= 256 else "asked for"
+            # Whatever is no name of a resource may be a secret in the wrong place, and answers are logged.
+            shown = requested if _NAMED.fullmatch(requested) else "asked for"
             raise TokenRefused(
                 500011,
                 f"The resource principal named {shown} was not found in the tenant named {self.tenant_id}. "

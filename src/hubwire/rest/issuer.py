@@ -223,7 +223,7 @@ async def _form(call: Call) -> Mapping[str, str]:
     body = await call.body()
     if (call.header("content-type") or "").partition(";")[0].strip().lower() != _FORM:
         return {}  # what is asked for is missing then, and the answer says so
-    fields = QueryString(body)
+    fields = QueryString(body, "form")
     values: dict[str, str] = {}
     for name in fields.names():
         if len(fields.all(name)) > 1:

@@ -39,7 +39,7 @@ _IMDS_PATH: Final = "/metadata/identity/oauth2/token"
 _IMDS_ADDRESS: Final = "169.254.169.254"
 _FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "forwarded", "via")
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::[0-9]{1,5})?")
-_SELECTORS: Final = ("client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id")
+_SELECTORS: Final = ("client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id", "resource_id")
 
 
 class ManagedIdentityTable:
@@ -112,7 +112,7 @@ class ManagedIdentityTable:
         metadata = (call.header("metadata") or "").lower() == "true"
         if given is not None or not (self._offered == "imds" and metadata and call.method == "POST"):
             self._check_header(given, call.caller)
-        query = QueryString(await call.body()) if call.method == "POST" else call.query
+        query = QueryString(await call.body(), "form") if call.method == "POST" else call.query
         return _json(_answer(self._granted(query)))
 
     def _granted(self, query: QueryString) -> Granted:

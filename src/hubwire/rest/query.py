@@ -38,6 +38,7 @@ class QueryString:
 
     Args:
         raw: still percent-encoded, without the `?`.
+        what: it is called so in errors; a form is read like a query.
 
     Raises:
         BadRequest: a name or value does not decode.
@@ -45,12 +46,12 @@ class QueryString:
 
     __slots__ = ("_values",)
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, what: str = "query") -> None:
         self._values: dict[str, list[str]] = {}
         for item in raw.replace(b"+", b" ").split(b"&"):
             if item:
                 name, _, value = item.partition(b"=")
-                self._values.setdefault(decoded(name, "query").lower(), []).append(decoded(value, "query"))
+                self._values.setdefault(decoded(name, what).lower(), []).append(decoded(value, what))
 
     def all(self, *names: str) -> tuple[str, ...]:
         """The values of a repeatable parameter, exactly as sent: neither trimmed nor split at commas."""
