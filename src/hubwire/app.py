@@ -439,7 +439,10 @@ class _Entra:
         self._directory = directory
         self._own = own
         self._foreign = IssuerKeys()
-        self._failures = Failures(settings.failed_authentications_per_minute)
+        # Apart from one another: whoever cannot call REST any more shall still get the token that lets them.
+        at_rest, self._at_issuer, self._at_identity = (
+            Failures(settings.failed_authentications_per_minute) for _ in range(3)
+        )
         self._keeping: asyncio.Task[None] | None = None
         base_url = server.https_endpoint or server.endpoint
         self.issuer = Issuer(directory, base_url, endpoints, self._foreign, user_tokens=settings.user_tokens)
@@ -452,7 +455,7 @@ class _Entra:
             settings.token_leeway_s,
             time.time,
         )
-        self.callers = RestCallers(principals, bearers, self._failures, directory.tenant.subscription_id)
+        self.callers = RestCallers(principals, bearers, at_rest, directory.tenant.subscription_id)
         self._timer = _Every(_TOKEN_KEYS_S, self._look)
 
     def operations(self) -> tuple[Operation, ...]:
@@ -466,9 +469,9 @@ class _Entra:
             settings.managed_identity if settings.local_issuer else "off",
             self._own,
             self._trusted.trusts,
-            self._failures,
+            self._at_identity,
         )
-        tokens = IssuerTable(self.issuer, self._failures).operations() if settings.local_issuer else ()
+        tokens = IssuerTable(self.issuer, self._at_issuer).operations() if settings.local_issuer else ()
         return (*rows, *identity.operations(), *tokens)
 
     def principal(self) -> dict[str, str]:

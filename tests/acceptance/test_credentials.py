@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def test_certificate_gets_tokens_for_several_resources(server: Server, kind: Kin
 
     assert [token["aud"] for token in tokens] == [WEB_PUBSUB, COMMUNICATION]
     assert {(token["appid"], token["appidacr"]) for token in tokens} == {(app.client_id, "2")}
+
+
+def test_several_threads_can_wait_for_a_token_of_one_certificate(server: Server, tmp_path: Path) -> None:
+    """The library then sends one assertion several times, for the same resource."""
+    app, pem = create_app(server, "--no-secret"), client_pem(tmp_path)
+    assert server.cli("app", "certificate", app.client_id, str(pem)).returncode == 0
+    arguments = (server.tenant_id, app.client_id, str(pem))
+    with identity("sync", "CertificateCredential", server, *arguments) as credential:
+        credential.token(f"{COMMUNICATION}/.default")
+        with ThreadPoolExecutor(8) as threads:
+            tokens = list(threads.map(lambda _: credential.token(f"{WEB_PUBSUB}/.default"), range(24)))
+
+    assert {claims_of(token)["appid"] for token in tokens} == {app.client_id}
 
 
 def test_certificate_that_is_not_the_applications_proves_nothing(server: Server, kind: Kind, tmp_path: Path) -> None:

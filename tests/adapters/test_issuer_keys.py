@@ -420,6 +420,26 @@ async def test_discovery_of_another_issuer_or_of_no_keys_is_a_failure(
     assert issuer.asked == [f"/tenant/v2.0{DOCUMENT}"]
 
 
+async def test_empty_set_leaves_the_known_keys_as_they_are(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
+    assert await keys.key(issuer.url, "a")
+    issuer.kids = []
+
+    clock.now += 3 * 3600
+
+    assert await keys.key(issuer.url, "a")
+
+
+async def test_withdrawn_key_is_no_longer_good_after_a_time_without_requests(
+    issuer: Issuer, keys: IssuerKeys, clock: Clock
+) -> None:
+    assert await keys.key(issuer.url, "a")
+    issuer.kids = ["b"]
+
+    clock.now += 3 * 3600
+
+    assert await keys.key(issuer.url, "a") is None
+
+
 @pytest.mark.parametrize("url", ["http://issuer.example", "http://192.0.2.1", "ftp://127.0.0.1", "issuer.example", ""])
 async def test_nothing_is_fetched_in_the_clear_from_another_machine(
     keys: IssuerKeys, url: str, caplog: pytest.LogCaptureFixture

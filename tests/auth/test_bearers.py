@@ -119,7 +119,7 @@ async def test_caller_with_a_token_of_a_trusted_issuer_is_called_so_too(world: W
 
 
 async def test_subject_stands_in_where_a_token_has_no_object_id(world: World) -> None:
-    assert await world.caller(foreign(PLAIN, oid=None, sub="Alice")) == Principal("entra", "alice")
+    assert await world.caller(foreign(PLAIN, oid=None, sub="Alice")) == Principal("entra", "Alice")
     assert await world.refusal(foreign(PLAIN, oid=None)) == "token names no principal"
     assert await world.refusal(foreign(PLAIN, oid=7, sub=["alice"])) == "token names no principal"
 
@@ -205,10 +205,17 @@ async def test_other_audiences_are_refused(world: World, audience: object) -> No
 async def test_operator_can_allow_further_audiences() -> None:
     world = World(audiences=("api://hubwire/",))
 
-    assert await world.caller(foreign(aud="api://hubwire")) == CALLER
-    assert await world.caller(foreign(aud="api://hubwire/")) == CALLER
+    assert await world.caller(foreign(aud="api://hubwire", azp="app")) == CALLER
+    assert await world.caller(foreign(aud="api://hubwire/", appid="app")) == CALLER
     assert await world.caller(foreign()) == CALLER
     assert await world.refusal(foreign(aud="api://other")) == "token is for another audience"
+
+
+async def test_id_token_for_a_further_audience_is_none_of_access() -> None:
+    """It names no application that acts: it tells an application who has signed in."""
+    world = World(audiences=("api://hubwire/",))
+
+    assert await world.refusal(foreign(aud="api://hubwire")) == "token is no access token"
 
 
 @pytest.mark.parametrize("tenant", [None, "", OTHER_TENANT, 7, [TENANT.tenant_id]])

@@ -91,3 +91,36 @@ def test_addresses_that_failed_last_are_remembered() -> None:
 
     assert failures.wait_s("address 1", NOW) == 0
     assert failures.wait_s("address 0", NOW) == failures.wait_s("one more", NOW) == 60
+
+
+def test_failure_that_was_none_is_taken_back() -> None:
+    failures = Failures(2)
+    for _ in range(2):
+        failures.add("10.0.0.1", 0.0)
+    assert failures.wait_s("10.0.0.1", 0.0)
+
+    failures.take_back("10.0.0.1", 0.0)
+    failures.take_back("10.0.0.2", 0.0)
+
+    assert failures.wait_s("10.0.0.1", 0.0) == 0
+
+
+def test_addresses_of_one_ipv6_network_are_one() -> None:
+    """One machine has all of them."""
+    failures = Failures(1)
+    failures.add("2001:db8::1", 0.0)
+
+    assert failures.wait_s("2001:db8::ffff:2", 0.0)
+    assert failures.wait_s("2001:db8:0:1::1", 0.0) == 0
+    assert failures.wait_s("::1%lo", 0.0) == 0
+
+
+def test_addresses_of_ipv4_are_each_one() -> None:
+    failures = Failures(1)
+    failures.add("10.0.0.1", 0.0)
+    failures.add("::ffff:10.0.0.1", 0.0)
+    failures.add("control", 0.0)
+
+    assert failures.wait_s("10.0.0.1", 0.0)
+    assert failures.wait_s("10.0.0.2", 0.0) == 0
+    assert failures.wait_s("::ffff:10.0.0.2", 0.0) == 0

@@ -75,8 +75,9 @@ class World:
         tenant: str = TENANT.tenant_id,
         basic: tuple[str, str] | None = None,
         address: str = "10.0.0.1",
+        correlation: str = "",
     ) -> Granted:
-        return await self.issuer.grant(TokenRequest(tenant, version, fields, basic, address))
+        return await self.issuer.grant(TokenRequest(tenant, version, fields, basic, address, correlation))
 
     async def refusal(self, fields: Mapping[str, str], **more: Any) -> TokenRefused:
         """The answer, in which nothing stands that is a secret."""
@@ -287,14 +288,21 @@ async def test_secret_is_good_until_its_end(world: World) -> None:
 
 
 async def test_assertion_is_good_once_for_each_request(world: World) -> None:
-    """The scope, the resource, the claims and the form of the endpoint make a request."""
+    """The resource, however it is spelled, and what the client calls its request make one."""
     fields = with_assertion()
     await world.ask(fields)
 
     assert (await world.refusal(fields)).code == 700027
     assert await world.ask({**fields, "scope": "https://vault.azure.net/.default"})
-    assert await world.ask({**fields, "claims": '{"access_token":{"xms_cc":{"values":["CP1"]}}}'})
-    assert await world.ask({**fields, "resource": WEBPUBSUB}, version=1)
+    for spelling in (f"openid {WEBPUBSUB}/.default", f"{WEBPUBSUB}//.default", f" {WEBPUBSUB}/.default"):
+        assert (await world.refusal({**fields, "scope": spelling})).code == 700027
+    claims = '{"access_token":{"xms_cc":{"values":["CP1"]}}}'
+    assert (await world.refusal({**fields, "claims": claims})).code == 700027
+    assert (await world.refusal({**fields, "resource": WEBPUBSUB}, version=1)).code == 700027
+    for name in ("one", "two"):
+        assert await world.ask(fields, correlation=name)
+        assert (await world.refusal(fields, correlation=name)).code == 700027
+    assert (await world.refusal(fields, correlation="three", address="10.0.0.2")).code == 700027
     other = {**fields, "scope": "https://management.azure.com/.default"}
     assert (await world.refusal(other, address="10.0.0.2")).code == 700027
 

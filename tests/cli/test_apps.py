@@ -306,7 +306,8 @@ def test_rotation_shows_the_names_of_the_keys(run: Run, server: StandIn) -> None
 
     assert run("app", "rotate-keys").stdout == "keys  k1, k2\n"
     assert json.loads(run("app", "rotate-keys", "--json").stdout) == {"keys": ["k1", "k2"]}
-    assert server.asked[0].body == b""
+    run("app", "rotate-keys", "--revoke")
+    assert [json.loads(asked.body) for asked in server.asked] == [{"revoke": False}] * 2 + [{"revoke": True}]
 
 
 # Failures

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import socket
 import ssl
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -55,3 +57,22 @@ def alert() -> ssl.SSLError:
 )
 def test_fault_is_told_in_words_of_the_system(error: OSError, expected: str) -> None:
     assert why(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("peer", "near"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.8.9.10", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        (("192.0.2.7", 1), False),
+        (("fe80::1%eth0", 1, 0, 2), False),
+        (("::ffff:192.0.2.7", 1, 0, 0), False),
+        (None, False),
+    ],
+)
+def test_side_is_near_if_its_other_end_is_a_loopback_address(peer: tuple[object, ...] | None, near: bool) -> None:
+    writer = SimpleNamespace(get_extra_info=lambda _: peer)
+
+    assert Side(cast("Any", None), cast("Any", writer)).is_near == near

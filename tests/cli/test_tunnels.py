@@ -15,6 +15,7 @@ from yarl import URL
 from acceptance.servers import free_port
 from hubwire.auth.certificates import Credentials, issue, new_authority
 from hubwire.cli import tunnels
+from hubwire.cli.sides import Side
 from hubwire.cli.target import NAMES
 from hubwire.cli.tunnels import BOUNDS, SPARE, Bounds, Proxy, Upstream
 
@@ -360,6 +361,18 @@ async def test_any_other_target_is_reached_as_it_is(house: House) -> None:
         assert await one.answer() == "HTTP/1.1 200 Connection Established"
         assert await one.reader.readexactly(5) == b"early"
         assert await one.say(b"\x00" * 1_000_000) == b"\x00" * 1_000_000
+
+
+async def test_who_is_not_of_this_machine_is_not_led_to_its_loopback_address(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = iter([True, False])  # the target, and then the client
+    monkeypatch.setattr(Side, "is_near", property(lambda _: next(near)))
+    port = await house.listen(echo)
+    await house.begin()
+    async with client(house) as one:
+        one.writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+        assert (await one.answer()).startswith("HTTP/1.1 403 ")
 
 
 async def test_named_host_on_another_port_is_another_target(house: House) -> None:

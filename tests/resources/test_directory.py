@@ -794,6 +794,42 @@ async def test_rotated_key_stays_published_for_two_days(directory: Directory) ->
     assert active(directory) == [1, 1 + ACTIVE_DAYS]
 
 
+async def test_revoked_keys_are_gone_at_once_and_there_are_two_new_ones(store: Store, directory: Directory) -> None:
+    before = directory.token_keys()
+
+    await directory.rotate_keys(NOW + DAY_S, revoke=True)
+
+    assert active(directory) == [1, 1 + ACTIVE_DAYS]
+    assert not {key.certificate for key in before} & {key.certificate for key in directory.token_keys()}
+    assert held(await load(store)) == held(directory)
+
+
+async def test_role_goes_to_nobody_who_is_not_there(directory: Directory) -> None:
+    """Also if they were there when somebody began to give it to them."""
+    app = await directory.create("app", NOW)
+    await directory.delete(app.app_id)
+
+    for principal in (app.object_id, "nobody"):
+        with pytest.raises(NotFound):
+            await directory.assign(directory.tenant.tenant_id, principal, OWNER.id, "/subscriptions/x")
+    elsewhere = await directory.assign("another-tenant", "nobody", OWNER.id, "/subscriptions/x")
+    assert elsewhere.principal_id == "nobody"
+
+
+async def test_roles_of_a_user_go_with_them(store: Store, directory: Directory) -> None:
+    alice = await directory.create_user("alice", NOW)
+    tenant = directory.tenant.tenant_id
+    await directory.assign(tenant, alice.object_id, OWNER.id, "/subscriptions/x")
+    kept = await directory.assign("another-tenant", alice.object_id, OWNER.id, "/subscriptions/x")
+
+    await directory.delete_user("alice")
+    await directory.create_user("bob", NOW, object_id=alice.object_id)
+
+    for after in (directory, await load(store)):
+        assert after.roles_of(tenant, alice.object_id) == ()
+        assert after.roles_of("another-tenant", alice.object_id) == (kept,)
+
+
 async def test_keys_that_rotate_within_one_second_still_follow_one_another(directory: Directory) -> None:
     for _ in range(3):
         await directory.rotate_keys(NOW)

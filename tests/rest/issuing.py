@@ -158,6 +158,7 @@ async def open_issuing(
     failures_per_minute: int = 0,
     cors_origins: Sequence[str] = (),
     base_url: str = BASE,
+    max_message_bytes: int = BODY_LIMIT,
 ) -> Issuing:
     """
     Args:
@@ -180,7 +181,7 @@ async def open_issuing(
         ).operations(),
         *IssuerTable(issuer, failures).operations(),
     )
-    world = World(more=rows, issuer_url=base_url, cors_origins=cors_origins, max_message_bytes=BODY_LIMIT)
+    world = World(more=rows, issuer_url=base_url, cors_origins=cors_origins, max_message_bytes=max_message_bytes)
     return Issuing(world, directory, issuer, foreign, store)
 
 

@@ -504,12 +504,11 @@ async def test_role_is_assigned_listed_and_taken_away(issuing: Issuing, named: s
 @pytest.mark.parametrize(
     ("tenant", "kept"),
     [
-        (None, "own"),
         (OTHER.upper().replace("1", "A"), OTHER.replace("1", "a")),
         ("https://Issuer.example/Realm", "https://Issuer.example/Realm"),
     ],
 )
-async def test_role_of_a_principal_of_another_issuer(issuing: Issuing, tenant: str | None, kept: str) -> None:
+async def test_role_of_a_principal_of_another_issuer(issuing: Issuing, tenant: str, kept: str) -> None:
     """An issuer without tenants stands there by its URL, which is a text and has its case."""
     document = {"role": "reader", "principalId": "Some-Principal", "tenant": tenant, "scope": " /subscriptions/x "}
     reply = await operate(issuing, "POST", ASSIGNMENTS, document)
@@ -518,8 +517,8 @@ async def test_role_of_a_principal_of_another_issuer(issuing: Issuing, tenant: s
         200,
         {
             "role": READER.name,
-            "principalId": "some-principal",
-            "tenant": issuing.tenant if kept == "own" else kept,
+            "principalId": "Some-Principal" if "://" in kept else "some-principal",
+            "tenant": kept,
             "scope": "/subscriptions/x",
         },
     )
@@ -559,10 +558,23 @@ async def test_role_of_an_unknown_or_of_several_applications(issuing: Issuing, p
 
 
 async def test_role_that_is_no_built_in_one_is_shown_by_its_id(issuing: Issuing) -> None:
-    await issuing.directory.assign(issuing.tenant, OTHER, OTHER, "/")
+    await issuing.directory.assign(OTHER, OTHER, OTHER, "/")
     listed = (await operate(issuing, "GET", ASSIGNMENTS)).json["value"]
 
-    assert {"role": OTHER, "principalId": OTHER, "tenant": issuing.tenant, "scope": "/"} in listed
+    assert {"role": OTHER, "principalId": OTHER, "tenant": OTHER, "scope": "/"} in listed
+
+
+async def test_nobody_in_this_tenant_gets_no_role(issuing: Issuing) -> None:
+    reply = await operate(issuing, "POST", ASSIGNMENTS, {"role": "reader", "principalId": OTHER})
+
+    assert (reply.status, reply.json["target"]) == (404, "principalId")
+
+
+async def test_role_that_is_taken_away_where_it_is_not_says_where_it_is(issuing: Issuing) -> None:
+    reply = await operate(issuing, "POST", ASSIGNMENTS + "/:remove", {"role": "owner", "app": "hubwire-machine"})
+
+    assert reply.status == 404
+    assert f"It is assigned at /subscriptions/{issuing.directory.tenant.subscription_id}." in reply.json["message"]
 
 
 # Users.

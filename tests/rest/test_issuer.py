@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import jwt
 import pytest
 
+from auth.entra import assertion, client_certificate
 from hubwire.model.directory import MICROSOFT_HOSTS, FederatedCredential
 from hubwire.model.errors import Unavailable
 from rest.asgi import Reply, request
@@ -500,6 +501,40 @@ async def test_form_that_does_not_decode_is_a_400(issuing: Issuing, body: bytes)
     )
 
     check_error(reply, 400, "invalid_request", 90013)
+
+
+async def test_form_of_more_than_64_kib_is_a_400_whatever_bodies_may_have() -> None:
+    """Strangers send it, and who they are is not known before it is read."""
+    issuing = await open_issuing(max_message_bytes=1 << 20)
+    reply = await issuing.token({**issuing.fields, "claims": "x" * 65_536})
+
+    check_error(reply, 400, "invalid_request", 90013)
+
+
+async def test_form_of_a_hundred_thousand_fields_is_not_taken_apart(issuing: Issuing) -> None:
+    reply = await issuing.post(f"/{issuing.tenant}/oauth2/v2.0/token", {str(number): "" for number in range(101)})
+
+    check_error(reply, 400, "invalid_request", 90013)
+
+
+async def test_query_without_end_is_not_taken_apart(issuing: Issuing) -> None:
+    reply = await issuing.get(f"/common/discovery/instance?{'a=b&' * 3000}")
+
+    check_error(reply, 400, "invalid_request", 90013)
+
+
+async def test_copy_of_a_request_with_an_assertion_is_refused_and_another_request_is_not(issuing: Issuing) -> None:
+    """The libraries name each request, in a header or in the query."""
+    app = issuing.directory.tenant.development_app
+    await issuing.directory.add_certificate(app, client_certificate())
+    endpoint = f"{BASE}/{issuing.tenant}/oauth2/v2.0/token"
+    proof = assertion("javascript", audience=endpoint, now=time.time(), iss=app, sub=app)
+    fields = {**issuing.fields, "client_assertion": proof, "client_assertion_type": ASSERTION_TYPE}
+    del fields["client_secret"]
+    for headers, query in (((), ""), ((("client-request-id", OTHER),), ""), ((), "?client-request-id=another")):
+        target = f"/{issuing.tenant}/oauth2/v2.0/token{query}"
+        assert (await issuing.post(target, fields, headers=headers)).status == 200
+        assert (await issuing.post(target, fields, headers=headers)).status == 401
 
 
 async def test_body_over_the_limit_is_a_400(issuing: Issuing) -> None:

@@ -217,7 +217,9 @@ async def test_missing_or_wrong_header_is_a_401(offered: Offered, headers: list[
     issuing = await open_issuing(offered=offered)
     reply = await app_service(issuing, *headers)
 
-    check_error(reply, 401, "unauthorized_client", "The header X-IDENTITY-HEADER is missing or wrong.")
+    given = [value for name, value in headers if name != METADATA[0] and value]
+    said = "The header X-IDENTITY-HEADER is wrong." if given else "The header X-IDENTITY-HEADER is missing."
+    check_error(reply, 401, "unauthorized_client", said)
     assert reply.headers["www-authenticate"] == "Bearer"
 
 
@@ -357,7 +359,7 @@ async def test_web_pages_get_neither_a_preflight_nor_an_answer_to_read(path: str
         "GET", path + query(), token=None, headers=[origin, METADATA, ("secret", secret(issuing))], state=HERE
     )
 
-    assert (preflight.status, plain.status) == (405, 200)
+    assert (preflight.status, plain.status) == (405, 403)
     for reply in (preflight, plain):
         assert [name for name in reply.headers if name.startswith("access-control")] == []
 
@@ -386,6 +388,12 @@ async def both(
         ("x-forwarded-host", "localhost"),
         ("Forwarded", "for=127.0.0.1"),
         ("Via", "1.1 proxy"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Real-IP", "192.0.2.7"),
+        ("CF-Connecting-IP", "192.0.2.7"),
+        ("True-Client-IP", "192.0.2.7"),
+        ("Origin", "http://localhost:8080"),
+        ("Sec-Fetch-Site", "same-origin"),
     ],
 )
 async def test_request_that_passed_a_proxy_is_refused(issuing: Issuing, header: tuple[str, str]) -> None:
@@ -397,8 +405,10 @@ async def test_request_of_a_trusted_proxy_is_refused() -> None:
     """It may have dropped the headers that would say so."""
     issuing = await open_issuing(proxies=["127.0.0.9"])
 
-    for reply in await both(issuing, state={"client_ip": "127.0.0.9"}):
-        check_error(reply, 403, "access_denied", REFUSED)
+    by_machine, by_secret = await both(issuing, state={"client_ip": "127.0.0.9"})
+
+    check_error(by_machine, 403, "access_denied", REFUSED)
+    assert by_secret.status == 200, "who knows the secret may be a neighbour of the proxy"
     assert [reply.status for reply in await both(issuing, state={"client_ip": "127.0.0.1"})] == [200, 200]
 
 
@@ -422,8 +432,23 @@ async def test_this_machine_may_come_by_the_address_that_it_asks(issuing: Issuin
 
     mine = await both(issuing, state={"client_ip": "192.0.2.1", **host}, scope=scope)
     other = await both(issuing, state={"client_ip": "192.0.2.2", **host}, scope=scope)
-    assert [reply.status for reply in mine] == [200, 200]
+    # Without a secret only by the loopback address: a port forwarder's clients may come by ours.
+    assert [reply.status for reply in mine] == [403, 200]
     assert [reply.status for reply in other] == [403, 403]
+
+
+async def test_missing_header_is_no_guess(issuing: Issuing) -> None:
+    """Any page could make a browser send such requests."""
+    for _ in range(2000):
+        assert (await app_service(issuing)).status == 401
+    assert (await app_service(issuing, ("secret", secret(issuing)))).status == 200
+
+
+async def test_what_came_by_tls_gets_no_token_without_a_secret(issuing: Issuing) -> None:
+    """Libraries ask by plain HTTP; something that ends TLS would bring others here."""
+    state = {"client_ip": "127.0.0.1", "scheme": "https"}
+
+    assert [reply.status for reply in await both(issuing, state=state)] == [403, 200]
 
 
 @pytest.mark.parametrize(
@@ -517,7 +542,7 @@ async def test_nothing_secret_is_logged_and_every_refusal_is(
     assert [(item["operationName"], item.get("reason")) for item in found] == [
         ("GetMachineToken", None),
         ("GetIdentityToken", None),
-        ("GetIdentityToken", "The header X-IDENTITY-HEADER is missing or wrong."),
+        ("GetIdentityToken", "The header X-IDENTITY-HEADER is wrong."),
         ("GetMachineToken", REFUSED),
         ("GetIdentityToken", REFUSED),
         ("GetMachineToken", "Identity not found"),

@@ -27,6 +27,8 @@ __all__ = ["IssuerKeys"]
 _log: Final = logging.getLogger("hubwire.auth")
 
 _FRESH_S: Final = 3600.0
+_AWAITED_S: Final = 2 * _FRESH_S
+"""After a time without requests the keys are fetched first, since one may have been withdrawn."""
 _STALE_S: Final = 24 * 3600.0
 _PAUSE_S: Final = 30.0
 _TIMEOUT_S: Final = 10.0
@@ -69,7 +71,7 @@ class IssuerKeys:
         if (kid not in kept.keys or now - kept.fetched_at > _FRESH_S) and now - kept.tried_at >= _PAUSE_S:
             kept.tried_at = now
             kept.fetching = asyncio.get_running_loop().create_task(self._fetch(issuer, kept))
-        if kept.fetching is not None and (kid not in kept.keys or now - kept.fetched_at > _STALE_S):
+        if kept.fetching is not None and (kid not in kept.keys or now - kept.fetched_at > _AWAITED_S):
             await asyncio.shield(kept.fetching)
         if self._clock() - kept.fetched_at > _STALE_S:
             raise Unavailable(f"The keys of the issuer {issuer} cannot be fetched.")
@@ -89,7 +91,12 @@ class IssuerKeys:
             discovery = await self._document(f"{issuer.rstrip('/')}/{_DOCUMENT}")
             if discovery.get("issuer") != issuer:
                 raise ValueError("its discovery document is another issuer's")
-            keys = read_keys(await self._document(str(discovery.get("jwks_uri"))))
+            where = str(discovery.get("jwks_uri"))
+            if urlsplit(issuer).scheme == "https" and urlsplit(where).scheme != "https":
+                raise ValueError(f"{where} is not an https URL")
+            keys = read_keys(await self._document(where))
+            if not keys:
+                raise ValueError("it publishes no key that can be used")
         except (aiohttp.ClientError, OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             _log.warning("cannot fetch the keys of %s: %s", issuer, str(error) or type(error).__name__)
             return

@@ -1,9 +1,9 @@
 """
 What an application signs to prove that it holds the key of one of its certificates, instead of sending a secret.
 
-An assertion is good once. The official Python library sends the same one, for nine minutes, with each request for
-another scope, so "once" is for the same request: it is refused when the same scope is asked for again, or from another
-address.
+An assertion is good once for a request. The official libraries keep one for ten minutes and send it with each request,
+several at once if several callers wait for tokens; so a second time is another request if it is for another resource,
+or has another `client-request-id`. From another address it is never good again.
 
 Sources: RFC 7523; Entra's page on certificate credentials; assertions that the official identity libraries send.
 """
@@ -11,6 +11,7 @@ Sources: RFC 7523; Entra's page on certificate credentials; assertions that the 
 import base64
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -33,7 +34,9 @@ _LEEWAY_S: Final = 300
 _LONGEST_S: Final = 24 * 3600
 _REMEMBERED: Final = 100_000
 _MOST_REQUESTS: Final = 1000
-"""Of one assertion. A program has a handful of scopes."""
+"""Of one assertion."""
+_MOST_OF_ONE: Final = 10_000
+"""Assertions of one application."""
 
 
 class Proof(NamedTuple):
@@ -64,6 +67,7 @@ class Assertions:
         self._is_audience = is_audience
         self._used: dict[tuple[str, str], _Use] = {}
         self._ends: list[tuple[float, tuple[str, str]]] = []
+        self._counts: Counter[str] = Counter()
 
     def verify(self, app: Application, assertion: str, proof: Proof, now: float) -> None:
         """
@@ -114,7 +118,9 @@ class Assertions:
 
     def _use(self, app: Application, token: Unverified, proof: Proof, until: float, now: float) -> None:
         while self._ends and self._ends[0][0] < now:
-            self._used.pop(heapq.heappop(self._ends)[1], None)
+            _, over = heapq.heappop(self._ends)
+            del self._used[over]
+            self._counts[over[0]] -= 1
         identity = token.claims.get("jti")
         if not isinstance(identity, str) or not identity:
             identity = hashlib.sha256(token.signed).hexdigest()
@@ -123,10 +129,11 @@ class Assertions:
         request = hashlib.sha256(proof.request.encode("utf-8", "surrogatepass")).digest()
         used = self._used.get(name)
         if used is None:
-            if len(self._used) >= _REMEMBERED:
+            if len(self._used) >= _REMEMBERED or self._counts[app.app_id] >= _MOST_OF_ONE:
                 raise TokenRefused(90055, "Too many client assertions are in use.", retry_after_s=60)
             self._used[name] = _Use(proof.address, {request}, until)
             heapq.heappush(self._ends, (until, name))
+            self._counts[app.app_id] += 1
             return
         if used.address != proof.address or request in used.requests or len(used.requests) >= _MOST_REQUESTS:
             raise TokenRefused(700027, "The client assertion was used before (jti).")

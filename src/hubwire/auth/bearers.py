@@ -110,10 +110,13 @@ class Bearers:
         audience = claims.get("aud")
         if not isinstance(audience, str) or audience.rstrip("/") not in self._audiences:
             raise Unauthorized("token is for another audience")
-        principal_id = token.text("oid") or token.text("sub")
+        # An issuer signs ID tokens for an application with its id as the audience, too: those are for its sign-in.
+        if audience.rstrip("/") != AUDIENCE and not (token.text("appid") or token.text("azp")):
+            raise Unauthorized("token is no access token")
+        principal_id = token.text("oid").lower() or token.text("sub")
         if not principal_id:
             raise Unauthorized("token names no principal")
-        return self._tenant(token, local), principal_id.lower()
+        return self._tenant(token, local), principal_id
 
     def _tenant(self, token: Unverified, local: LocalIssuer | None) -> str:
         """

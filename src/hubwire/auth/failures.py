@@ -1,11 +1,14 @@
 """
 How many failed proofs one address may send. Pure: the time comes in as an argument.
 
-Each address has a bucket of failures that fills again all the time. Whoever guesses is soon slowed down to its rate.
+Each address (of IPv6 each network of 64 bits) has a bucket of failures that fills again all the time. Whoever guesses
+is soon slowed down to its rate.
 """
 
 import math
 from collections import OrderedDict
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 __all__ = ["Failures"]
@@ -29,20 +32,40 @@ class Failures:
         """How long this address has to wait before it may try again, rounded up; 0 in nearly all cases."""
         if not self._most:
             return 0
+        address = _caller(address)
         # One more failure must fit below the brim: to be just below it again takes no time at all.
-        over = self._failures(address, now) + 1 - self._most
+        over = self._counted(address, now) + 1 - self._most
         return max(0, math.ceil(over * 60 / self._most - _ROUNDING_S))
 
     def add(self, address: str, now: float) -> None:
         """One more failure."""
         if self._most:
-            self._seen[address] = (min(self._failures(address, now) + 1, self._most), now)
+            address = _caller(address)
+            self._seen[address] = (min(self._counted(address, now) + 1, self._most), now)
             self._seen.move_to_end(address)
             if len(self._seen) > _ADDRESSES:
                 self._seen.popitem(last=False)
 
-    def _failures(self, address: str, now: float) -> float:
+    def take_back(self, address: str, now: float) -> None:
+        """What was counted as a failure was none."""
+        address = _caller(address)
+        if address in self._seen:
+            self._seen[address] = (max(0.0, self._counted(address, now) - 1), now)
+
+    def _counted(self, address: str, now: float) -> float:
         """Those that are not forgotten yet."""
         failures, since = self._seen.get(address, (0.0, now))
         # When the clock is set back all is forgotten: nobody should wait until it has caught up.
         return 0.0 if now < since else max(0.0, failures - (now - since) * self._most / 60)
+
+
+@lru_cache(256)
+def _caller(address: str) -> str:
+    """Who has an address: of IPv6 whoever has the network of 64 bits, which one machine gets as a whole."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 4 or found.ipv4_mapped is not None:
+        return address
+    return str(ip_network((found, 64), strict=False))

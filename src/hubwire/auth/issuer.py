@@ -100,6 +100,7 @@ class TokenRequest(NamedTuple):
         fields: of the form, each once.
         basic: client id and secret of the Authorization header.
         address: of the client.
+        correlation: what the client calls this request; empty if it has no name for it.
     """
 
     tenant: str
@@ -107,6 +108,7 @@ class TokenRequest(NamedTuple):
     fields: Mapping[str, str]
     basic: tuple[str, str] | None
     address: str
+    correlation: str = ""
 
 
 class Granted(NamedTuple):
@@ -159,7 +161,8 @@ class Issuer:
         self._directory = directory
         self._foreign = foreign
         self._own = frozenset(url.rstrip("/").lower() for url in (base_url, *own_urls))
-        self._authorities = frozenset(urlsplit(url).netloc for url in self._own) | MICROSOFT_HOSTS
+        self._authorities = frozenset(urlsplit(url).netloc for url in self._own if not urlsplit(url).path)
+        self._authorities |= MICROSOFT_HOSTS
         self._assertions = Assertions(self._is_token_endpoint)
         self._clock = clock
 
@@ -251,6 +254,8 @@ class Issuer:
 
     async def _to_application(self, request: TokenRequest) -> Granted:
         app, strength = await self._authenticated(request)
+        # Proving takes time, in which somebody may have deleted it.
+        app = self._application(app.app_id)
         return self._application_token(
             app, self._asked_for(request), strength, APP_TOKEN_S, _capabilities(request.fields.get("claims", ""))
         )
@@ -271,7 +276,9 @@ class Issuer:
         known = user or User("", "", "", 0, f"{'0' * 32}:")
         if not await self._directory.has_password(known, password) or user is None:
             raise TokenRefused(50126, "Error validating credentials due to invalid username or password.")
-        granted = self._user_token(user, app, resource, scopes, strength)
+        if self._directory.user(user.object_id) is None:
+            raise TokenRefused(50126, "Error validating credentials due to invalid username or password.")
+        granted = self._user_token(user, self._application(app.app_id), resource, scopes, strength)
         if "openid" in scope.split():
             granted = granted._replace(id_token=self._id_token(user, app, granted.issued_at))
         if request.fields.get("client_info") == "1":
@@ -331,8 +338,7 @@ class Issuer:
         return app
 
     async def _check_assertion(self, app: Application, assertion: str, request: TokenRequest) -> None:
-        asked = "\n".join(f"{name}={request.fields.get(name, '')}" for name in ("scope", "resource", "claims"))
-        proof = Proof(request.address, f"{request.version}\n{asked}")
+        proof = Proof(request.address, f"{self._wanted(request)}\n{request.correlation}")
         try:
             token = unverified(assertion)
         except Unauthorized as error:
@@ -354,6 +360,13 @@ class Issuer:
         except Unauthorized as error:
             raise TokenRefused(700027, f"Client assertion failed signature validation: {error.message}.") from error
 
+    def _wanted(self, request: TokenRequest) -> str:
+        """What a request is for, however it is spelled."""
+        try:
+            return self._asked_for(request).audience.rstrip("/")
+        except TokenRefused:
+            return f"{request.fields.get('scope', '')}\n{request.fields.get('resource', '')}"
+
     async def _key(self, issuer: str, kid: str) -> RsaPublicKey | None:
         """Of an issuer whose tokens stand for an application; it may be this one, for a managed identity's."""
         return self.ring.public(kid) if issuer == self.url else await self._foreign.key(issuer, kid)
@@ -367,11 +380,11 @@ class Issuer:
             url = urlsplit(audience)
         except ValueError:
             return False
-        if url.scheme != "https" and f"{url.scheme}://{url.netloc}".lower() not in self._own:
+        base = next((base for base in self._own if audience.lower().startswith(f"{base}/")), None)
+        if base is None and (url.scheme != "https" or url.netloc.lower() not in self._authorities):
             return False
-        if url.netloc.lower() not in self._authorities:
-            return False
-        parts = [part for part in url.path.split("/") if part]
+        path = url.path if base is None else audience[len(base) :]
+        parts = [part for part in path.split("/") if part]
         endpoints: Collection[list[str]] = (["oauth2", "v2.0", "token"], ["oauth2", "token"], ["v2.0"], [])
         return bool(parts) and self.is_tenant(parts[0]) and parts[1:] in endpoints
 

@@ -207,15 +207,16 @@ def assign(
 
 
 @app.command("rotate-keys")
+@click.option("--revoke", is_flag=True, help="Take back all keys: whatever they signed is refused from now on.")
 @as_json
 @data_folder
-def rotate_keys(data: Path, as_json: bool) -> None:
+def rotate_keys(revoke: bool, data: Path, as_json: bool) -> None:
     """
     Let the next key sign tokens from now on.
 
     It has been published for some time. Twice within a day is too early for who keeps our keys that long.
     """
-    _show(control(data, "POST", "/control/tokenKeys/:rotate"), as_json)
+    _show(control(data, "POST", "/control/tokenKeys/:rotate", {"revoke": revoke}), as_json)
 
 
 async def _stored_apps(directory: StoredDirectory) -> list[dict[str, Any]]:

@@ -155,6 +155,7 @@ def _screen(address: str, port: int, names: Sequence[str], endpoint: URL, only: 
         ("lead to", str(endpoint)),
         ("all others", "are refused" if only else "are passed on as they are"),
         ("use it", f"export HTTPS_PROXY={url}"),
+        ("", "export NO_PROXY=localhost,127.0.0.1,::1"),
         ("", trusting),
         ("stop it", "Ctrl-C"),
     ]

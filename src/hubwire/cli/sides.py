@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -44,6 +45,13 @@ class Side:
                 await self._say_goodbye()
         finally:
             self.abort()
+
+    @property
+    def is_near(self) -> bool:
+        """Is the other end on this machine, by its loopback address."""
+        peer = self._writer.get_extra_info("peername")
+        address = ip_address(peer[0].partition("%")[0]) if peer else None
+        return address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
     async def head(self) -> bytes:
         """

@@ -197,6 +197,9 @@ async def _to_other(client: Side, target: Target) -> None:
     except OSError as error:
         raise NotServed(502, f"cannot reach {target}: {why(error)}") from error
     async with side as other:
+        if other.is_near and not client.is_near:
+            # What listens on the loopback address counts on nobody else reaching it.
+            raise NotServed(403, f"{target} is on this machine, and only its own programs may be led there")
         await client.write(_ESTABLISHED)
         await join(client, other, asyncio.FIRST_EXCEPTION)
 

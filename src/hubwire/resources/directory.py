@@ -84,6 +84,8 @@ class Directory:
         self._users: dict[str, User] = {}
         self._keys: tuple[TokenKey, ...] = ()
         self._serial = Serial()
+        # Each takes 16 MiB and a twentieth of a second, and there may be many at once.
+        self._hashing = asyncio.Semaphore(2)
         self.tenant: Tenant
 
     @classmethod
@@ -222,15 +224,20 @@ class Directory:
 
     def roles_of(self, tenant: str, principal_id: str) -> tuple[Assignment, ...]:
         """What is assigned to a principal."""
-        return self._roles.get((tenant, principal_id.lower()), ())
+        return self._roles.get((tenant, _named(tenant, principal_id)), ())
 
     async def assign(self, tenant: str, principal_id: str, role_id: str, scope: str) -> Assignment:
-        """The assignment; the one that is there, if it is there already."""
-        return await self._serial.run(self._assign(tenant, principal_id.lower(), role_id, scope))
+        """
+        The assignment; the one that is there, if it is there already.
+
+        Raises:
+            NotFound: the local tenant has no such principal.
+        """
+        return await self._serial.run(self._assign(tenant, _named(tenant, principal_id), role_id, scope))
 
     async def unassign(self, tenant: str, principal_id: str, role_id: str, scope: str) -> bool:
         """Take a role away. False if it was not assigned at this scope."""
-        return await self._serial.run(self._unassign(tenant, principal_id.lower(), role_id, scope))
+        return await self._serial.run(self._unassign(tenant, _named(tenant, principal_id), role_id, scope))
 
     # Users.
 
@@ -264,7 +271,8 @@ class Directory:
     async def has_password(self, user: User, password: str) -> bool:
         """Is this the user's password. Takes as long for a user without one."""
         salt, _, digest = user.password.partition(":")
-        found = await asyncio.to_thread(_scrypt, password, bytes.fromhex(salt))
+        async with self._hashing:
+            found = await asyncio.to_thread(_scrypt, password, bytes.fromhex(salt))
         return hmac.compare_digest(found.hex(), digest) and bool(digest)
 
     # Keys.
@@ -282,9 +290,15 @@ class Directory:
         """
         return await self._serial.run(self._keep_keys(int(now)))
 
-    async def rotate_keys(self, now: float) -> None:
-        """Let the next key sign from now on, and publish another one for after it."""
-        await self._serial.run(self._rotate_keys(int(now)))
+    async def rotate_keys(self, now: float, *, revoke: bool = False) -> None:
+        """
+        Let the next key sign from now on, and publish another one for after it.
+
+        Args:
+            revoke: take back all that were published, since somebody else may have them, and make new ones. What they
+                signed is refused from now on.
+        """
+        await self._serial.run(self._revoke_keys(int(now)) if revoke else self._rotate_keys(int(now)))
 
     # Changes, each when it is its turn.
 
@@ -312,13 +326,10 @@ class Directory:
         app = self._known(app_id)
         if app.kind == "systemAssigned":
             raise Conflict("The identity of this machine cannot be deleted.", "app")
-        gone = [key for key, item in self._assignments.items() if item.principal_id == app.object_id]
-        changes = [Change(_APPLICATION, app.app_id, None)] + [Change(_ASSIGNMENT, key, None) for key in gone]
-        await self._store.commit(changes)
+        gone = self._roles_to_forget(app.object_id)
+        await self._store.commit([Change(_APPLICATION, app.app_id, None), *_deletions(gone)])
         del self._apps[app.app_id]
-        for key in gone:
-            del self._assignments[key]
-        self._index_roles()
+        self._forget_roles(gone)
 
     async def _add_secret(self, app_id: str, now: int, days: int) -> tuple[ClientSecret, str]:
         app = self._credentialed(app_id)
@@ -359,6 +370,9 @@ class Directory:
     async def _assign(self, tenant: str, principal_id: str, role_id: str, scope: str) -> Assignment:
         found = self._assigned(tenant, principal_id, role_id, scope)
         if found is None:
+            # Looked at here, when it is this change's turn: another one may just have deleted it.
+            if tenant == self.tenant.tenant_id and not self._is_principal(principal_id):
+                raise NotFound("There is no such principal in this tenant.", "principalId")
             found = Assignment(self._guid(), tenant, principal_id, role_id, scope)
             await self._store.commit([value_change(_ASSIGNMENT, found.id, found)])
             self._assignments[found.id] = found
@@ -390,8 +404,10 @@ class Directory:
         user = self.user(text)
         if user is None:
             raise NotFound("There is no such user.", "user")
-        await self._store.commit([Change(_USER, user.object_id, None)])
+        gone = self._roles_to_forget(user.object_id)
+        await self._store.commit([Change(_USER, user.object_id, None), *_deletions(gone)])
         del self._users[user.object_id]
+        self._forget_roles(gone)
 
     async def _keep_keys(self, now: int) -> bool:
         keys = list(self._keys)
@@ -416,6 +432,10 @@ class Directory:
         begin = max((key.active_from + 1 for key in self._keys if key.active_from <= now), default=now)
         await self._replace_keys(ahead, [replace(key, active_from=max(now, begin)) for key in ahead[:1]])
         await self._keep_keys(now)
+
+    async def _revoke_keys(self, now: int) -> None:
+        new = [await self._made(now), await self._made(now + ACTIVE_DAYS * _DAY_S)]
+        await self._replace_keys(self._keys, new)
 
     async def _replace_keys(self, old: Sequence[TokenKey], new: Sequence[TokenKey]) -> None:
         changes = [value_change(_TOKEN_KEY, _key_name(key), None) for key in old]
@@ -453,6 +473,18 @@ class Directory:
             ),
             None,
         )
+
+    def _is_principal(self, object_id: str) -> bool:
+        return object_id in self._users or any(app.object_id == object_id for app in self._apps.values())
+
+    def _roles_to_forget(self, object_id: str) -> list[str]:
+        """Assignments that go with a principal of this tenant."""
+        return [item.id for item in self.roles_of(self.tenant.tenant_id, object_id)]
+
+    def _forget_roles(self, assignments: Iterable[str]) -> None:
+        for key in assignments:
+            del self._assignments[key]
+        self._index_roles()
 
     def _index_roles(self) -> None:
         roles: dict[tuple[str, str], tuple[Assignment, ...]] = {}
@@ -535,6 +567,15 @@ def _scrypt(password: str, salt: bytes) -> bytes:
 def _key_name(key: TokenKey) -> str:
     """A digest of its certificate: a key that is to be active earlier keeps its name."""
     return hashlib.sha256(key.certificate.encode()).hexdigest()
+
+
+def _named(tenant: str, principal_id: str) -> str:
+    """GUIDs compare without case; what another kind of issuer calls its principals may not."""
+    return principal_id if "://" in tenant else principal_id.lower()
+
+
+def _deletions(assignments: Iterable[str]) -> list[Change]:
+    return [Change(_ASSIGNMENT, key, None) for key in assignments]
 
 
 def _in_order(keys: Iterable[TokenKey]) -> tuple[TokenKey, ...]:

@@ -11,10 +11,13 @@ from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.rest.faults import BodyLate, BodyTooLarge
 from hubwire.rest.query import QueryString
 
-__all__ = ["API_VERSIONS", "Call", "Caller", "Headers", "caller_of"]
+__all__ = ["API_VERSIONS", "FORM_BYTES", "Call", "Caller", "Headers", "caller_of"]
 
 API_VERSIONS: Final = ("2021-10-01", "2022-11-01", "2023-07-01", "2024-01-01", "2024-12-01")
 """Stable versions of the data plane, the latest last. Nothing behaves differently between them."""
+
+FORM_BYTES: Final = 64 * 1024
+"""Of what strangers may send before they prove who they are: assertions have a few kilobytes."""
 
 Headers = Sequence[tuple[str, str]]
 
@@ -175,14 +178,19 @@ class Call:
         text = self.header(_REQUEST_ID)
         return text if text is not None and _PRINTABLE.fullmatch(text) is not None else None
 
-    async def body(self) -> bytes:
+    async def body(self, limit_bytes: int | None = None) -> bytes:
         """
         Read the body, once. None was sent: empty.
+
+        Args:
+            limit_bytes: of this body; never more than of any.
 
         Raises:
             BodyTooLarge: over the limit, whether a length was declared or not.
             BodyLate: the next part did not come in time.
         """
+        if limit_bytes is not None:
+            self._limit_bytes = min(self._limit_bytes, limit_bytes)
         asks_first = (self.header("expect") or "").lower() == "100-continue"
         most = self._limit_bytes if asks_first else self._limit_bytes * _DRAINED_LIMITS
         declared = self._declared_bytes()
@@ -221,6 +229,11 @@ class Call:
             return False
         chunked = "chunked" in (self.header("transfer-encoding") or "").lower()
         return chunked or (self._declared_bytes() or 0) > self._limit_bytes
+
+    @property
+    def has_body(self) -> bool:
+        """Was one announced, be it empty."""
+        return bool(self._declared_bytes()) or self.header("transfer-encoding") is not None
 
     def _declared_bytes(self) -> int | None:
         text = self.header("content-length")

@@ -73,7 +73,7 @@ class Directory(Protocol):
         self, name: str, now: float, /, *, object_id: str | None = ..., display_name: str = ..., password: str = ...
     ) -> User: ...
     async def delete_user(self, text: str, /) -> None: ...
-    async def rotate_keys(self, now: float, /) -> None: ...
+    async def rotate_keys(self, now: float, /, *, revoke: bool = ...) -> None: ...
 
 
 class _NewApp(Struct, rename="camel", forbid_unknown_fields=True):
@@ -119,6 +119,10 @@ class _NewUser(Struct, rename="camel", forbid_unknown_fields=True):
     password: Annotated[str, Meta(max_length=256)] = ""
 
 
+class _Rotation(Struct, forbid_unknown_fields=True):
+    revoke: bool = False
+
+
 class _UserToken(Struct, forbid_unknown_fields=True):
     app: str
     scope: str
@@ -161,7 +165,7 @@ class DirectoryTable:
             row("POST", _USERS, "CreateUser", self._create_user, 201, 400, 409),
             row("DELETE", _USER, "DeleteUser", self._delete_user, 204, 404),
             row("POST", _USER + "/:token", "IssueUserToken", self._user_token, 200, 400, 404, 409),
-            row("POST", "/control/tokenKeys/:rotate", "RotateTokenKeys", self._rotate, 200),
+            row("POST", "/control/tokenKeys/:rotate", "RotateTokenKeys", self._rotate, 200, 400),
         )
 
     # Applications.
@@ -239,7 +243,9 @@ class DirectoryTable:
     async def _unassign(self, call: Call) -> Reply:
         tenant, principal_id, role_id, scope = self._meant(await read_json(call, _Assigned))
         if not await self._directory.unassign(tenant, principal_id, role_id, scope):
-            raise NotFound("This role is not assigned at this scope.", "role")
+            held = [item.scope for item in self._directory.assignments() if _is_of(item, tenant, principal_id, role_id)]
+            hint = f" It is assigned at {' and '.join(held)}." if held else ""
+            raise NotFound(f"This role is not assigned at this scope.{hint}", "role")
         return Reply()
 
     def _meant(self, request: _Assigned) -> tuple[str, str, str, str]:
@@ -297,9 +303,14 @@ class DirectoryTable:
 
     # Keys.
 
-    async def _rotate(self, call: Call) -> Reply:  # noqa: ARG002
-        await self._directory.rotate_keys(time.time())
+    async def _rotate(self, call: Call) -> Reply:
+        request = await read_json(call, _Rotation) if call.has_body else _Rotation()
+        await self._directory.rotate_keys(time.time(), revoke=request.revoke)
         return json_reply({"keys": [key["kid"] for key in self._issuer.ring.published("")]})
+
+
+def _is_of(item: Assignment, tenant: str, principal_id: str, role_id: str) -> bool:
+    return (item.tenant, item.principal_id.lower(), item.role_id) == (tenant, principal_id.lower(), role_id)
 
 
 def shown_app(app: Application) -> dict[str, Any]:

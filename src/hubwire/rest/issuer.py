@@ -20,7 +20,7 @@ from hubwire.auth.issuer import Granted, Issuer, TokenRequest, Version
 from hubwire.auth.refusals import TokenRefused
 from hubwire.model.directory import MICROSOFT_HOSTS
 from hubwire.model.errors import BadRequest
-from hubwire.rest.call import Call
+from hubwire.rest.call import FORM_BYTES, Call
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.query import QueryString
 
@@ -32,6 +32,7 @@ _JSON: Final = "application/json; charset=utf-8"
 _FORM: Final = "application/x-www-form-urlencoded"
 _SECRET: Final = (("cache-control", "no-store"), ("pragma", "no-cache"))
 _KEPT: Final = (("cache-control", "public, max-age=3600"),)
+_MOST_FIELDS: Final = 100
 _SHARED: Final = frozenset({"common", "organizations", "consumers"})
 
 
@@ -67,8 +68,8 @@ class IssuerTable:
             row("GET", "/discovery/keys", "GetTokenKeysV1", self._keys, 200, 400),
             row("GET", "/discovery/instance", "GetInstance", self._instance, 200, 400),
             row("GET", "/userrealm/{user}", "GetUserRealm", self._realm, 200),
-            row("POST", "/oauth2/v2.0/token", "IssueToken", self._token_v2, 200, 400, 401, 429),
-            row("POST", "/oauth2/token", "IssueTokenV1", self._token_v1, 200, 400, 401, 429),
+            row("POST", "/oauth2/v2.0/token", "IssueToken", self._token_v2, 200, 400, 401, 429, 503),
+            row("POST", "/oauth2/token", "IssueTokenV1", self._token_v1, 200, 400, 401, 429, 503),
             *absent,
         )
 
@@ -173,17 +174,23 @@ class IssuerTable:
 
     async def _granted(self, call: Call, version: Version) -> Granted:
         address = call.caller.client_ip or "control"
-        request = TokenRequest(call.names["tenant"], version, await _form(call), _basic(call), address)
         self._check_pace(address)
+        fields = await _form(call)
+        self._check_pace(address)
+        correlation = call.header("client-request-id") or call.query.first("client-request-id")
+        request = TokenRequest(call.names["tenant"], version, fields, _basic(call), address, correlation[:64])
+        # A request counts as a failure until it turns out to be none: of guesses that come all at once, those beyond
+        # the limit are not even looked at.
+        self._failures.add(address, time.time())
+        failed = False
         try:
             granted = await self._issuer.grant(request)
         except TokenRefused as error:
-            if error.is_failed_proof:
-                self._check_pace(address)
-                self._failures.add(address, time.time())
+            failed = error.is_failed_proof
             raise
-        # Once more: of guesses that came all at once, those beyond the limit learn nothing either way.
-        self._check_pace(address)
+        finally:
+            if not failed:
+                self._failures.take_back(address, time.time())
         _log.info("token for application %s, resource %s", granted.client_id, _printable(granted.resource))
         return granted
 
@@ -220,9 +227,11 @@ async def _form(call: Call) -> Mapping[str, str]:
         TokenRefused: a field came twice.
         BadRequest: it is no form.
     """
-    body = await call.body()
+    body = await call.body(FORM_BYTES)
     if (call.header("content-type") or "").partition(";")[0].strip().lower() != _FORM:
         return {}  # what is asked for is missing then, and the answer says so
+    if body.count(b"&") >= _MOST_FIELDS:
+        raise BadRequest("The form has too many fields.", "form")
     fields = QueryString(body, "form")
     values: dict[str, str] = {}
     for name in fields.names():

@@ -23,7 +23,7 @@ from hubwire.auth.failures import Failures
 from hubwire.auth.issuer import Granted, Issuer
 from hubwire.model.directory import Tenant
 from hubwire.model.errors import BadRequest, Forbidden, Throttled, Unauthorized
-from hubwire.rest.call import Call, Caller
+from hubwire.rest.call import FORM_BYTES, Call, Caller
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.query import QueryString
 
@@ -37,7 +37,9 @@ Offered = Literal["off", "app-service", "imds"]
 IDENTITY_PATH: Final = "/msi/token"
 _IMDS_PATH: Final = "/metadata/identity/oauth2/token"
 _IMDS_ADDRESS: Final = "169.254.169.254"
-_FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "forwarded", "via")
+_PASSED_ON: Final = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip", "origin"})
+_PASSED_ON_PREFIXES: Final = ("x-forwarded-", "sec-fetch-")
+"""Headers of proxies and of browsers; no library sends any of them."""
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::[0-9]{1,5})?")
 _SELECTORS: Final = ("client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id", "resource_id")
 
@@ -96,7 +98,7 @@ class ManagedIdentityTable:
 
     async def _imds(self, call: Call) -> Reply:
         """Numbers are strings in the answers of both."""
-        self._check_machine(call)
+        self._check_machine(call, proved=False)
         if (call.header("metadata") or "").lower() != "true":
             raise BadRequest("Required metadata header not specified", "Metadata")
         granted = self._granted(call.query)
@@ -107,12 +109,13 @@ class ManagedIdentityTable:
         Three ways to ask: App Service's, its older one (header `secret`), and Cloud Shell's, which posts a form and
         sends no secret: that one is for the machine's endpoint only.
         """
-        self._check_machine(call)
         given = call.header("x-identity-header") or call.header("secret")
         metadata = (call.header("metadata") or "").lower() == "true"
-        if given is not None or not (self._offered == "imds" and metadata and call.method == "POST"):
+        cloud_shell = given is None and self._offered == "imds" and metadata and call.method == "POST"
+        self._check_machine(call, proved=not cloud_shell)
+        if not cloud_shell:
             self._check_header(given, call.caller)
-        query = QueryString(await call.body(), "form") if call.method == "POST" else call.query
+        query = QueryString(await call.body(FORM_BYTES), "form") if call.method == "POST" else call.query
         return _json(_answer(self._granted(query)))
 
     def _granted(self, query: QueryString) -> Granted:
@@ -131,12 +134,17 @@ class ManagedIdentityTable:
         wait_s = self._failures.wait_s(address, now)
         if wait_s > 0:
             raise Throttled("Too many requests of this address proved nothing.", max(1, round(wait_s)))
-        if given is None or not hmac.compare_digest(given.encode(), self._header.encode()):
+        if given is None:
+            raise Unauthorized("The header X-IDENTITY-HEADER is missing.")  # no guess, so it is not counted as one
+        if not hmac.compare_digest(given.encode(), self._header.encode()):
             self._failures.add(address, now)
-            raise Unauthorized("The header X-IDENTITY-HEADER is missing or wrong.")
+            raise Unauthorized("The header X-IDENTITY-HEADER is wrong.")
 
-    def _check_machine(self, call: Call) -> None:
+    def _check_machine(self, call: Call, *, proved: bool) -> None:
         """
+        Args:
+            proved: a secret is demanded as well, so it may come from any address of ours, which may be a proxy's.
+
         Raises:
             Forbidden: this does not come from a process of this machine that meant to ask us.
         """
@@ -144,8 +152,14 @@ class ManagedIdentityTable:
         if caller.control:
             return
         client_ip = caller.client_ip or ""
-        passed_on = any(call.header(name) is not None for name in _FORWARDED) or self._is_proxy(client_ip)
-        if passed_on or not (_is_loopback(client_ip) or client_ip == caller.own_ip) or not _is_own(caller):
+        passed_on = any(name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES) for name, _ in call.headers)
+        near = _is_loopback(client_ip)
+        if proved:
+            near = near or client_ip == caller.own_ip
+        else:
+            # Libraries ask by plain HTTP; what comes by TLS may have come through something that ends it.
+            passed_on = passed_on or self._is_proxy(client_ip) or caller.scheme != "http"
+        if passed_on or not near or not _is_own(caller):
             raise Forbidden("Only processes of this machine may ask, and not through a proxy.")
 
 

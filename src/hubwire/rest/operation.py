@@ -43,6 +43,7 @@ Who may call, and by which rules.
 _log: Final = logging.getLogger("hubwire.http")
 _SUPPORTED: Final = ", ".join(API_VERSIONS)
 _URL_LIMIT: Final = 2048
+_STRANGERS_QUERY_BYTES: Final = 8192
 _TOLD: Final = (401, 403, 429, 503)
 """Statuses whose reason is in the record."""
 
@@ -187,6 +188,8 @@ class RestApp:
             await self._callers.caller(
                 call.header("authorization"), self._resource, caller.host, path, operation.action, caller.client_ip
             )
+        if operation.surface in ("issuer", "identity") and len(call.raw_query) > _STRANGERS_QUERY_BYTES:
+            raise BadRequest("The query is too long.", "query")
         call.query = QueryString(call.raw_query)
         if operation.surface == "data":
             call.api_version = _api_version(call.query)

@@ -61,6 +61,10 @@ class QueryString:
         """Of all parameters, in lower case."""
         return tuple(self._values)
 
+    def first(self, name: str) -> str:
+        """The first value of a parameter that decides nothing; empty when it is absent."""
+        return next(iter(self.all(name)), "")
+
     def one(self, *names: str) -> str | None:
         """
         The value of a parameter that may come once, under any of its names; None when it is absent.

@@ -47,6 +47,17 @@ for (const sendCertificateChain of [false, true]) {
   });
 }
 
+test("several at once can wait for a token of one certificate", async () => {
+  const credential = new ClientCertificateCredential(
+    tenantId,
+    certified.clientId,
+    { certificatePath: certified.path },
+    issuer,
+  );
+  const found = await Promise.all(Array.from({ length: 8 }, () => credential.getToken(`${resource}/.default`)));
+  assert.ok(found.every(({ token }) => decodeJwt(token).appid === certified.clientId));
+});
+
 for (const [what, tenant, client, code] of [
   ["a wrong secret", tenantId, clientId, 7000215],
   ["an unknown application", tenantId, randomUUID(), 700016],
