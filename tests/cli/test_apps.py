@@ -52,10 +52,12 @@ def test_create_sends_what_is_named_and_prints_the_secret(run: Run, server: Stan
         f"object id      {OBJECT}",
         "kind           application",
         "App ID URIs    api://orders, https://orders.example.com",
-        "secrets        s1 hws~abc… 2027-01-01T00:00:00Z",
+        "secrets        s1  hws~abc…  until 2027-01-01T00:00:00Z",
         "certificates   -",
         "client secret  hws~secret",
     ]
+    assert "the client secret is not shown again" in result.stderr
+    assert f" app assign {ID} --role owner" in result.stderr
 
 
 def test_create_as_json_is_the_servers_document(run: Run, server: StandIn) -> None:
@@ -137,9 +139,11 @@ def test_show_has_a_line_for_each_value_and_the_roles(run: Run, server: StandIn)
 
     lines = run("app", "show", ID).stdout.splitlines()
 
-    owner = f"Web PubSub Service Owner {OBJECT} t /subscriptions/s"
-    assert lines[-1] == f"roles         {owner}, {owner.replace('Owner', 'Reader')}"
-    assert "secrets       s1 hws~abc… 2027-01-01T00:00:00Z" in lines
+    assert lines[-2:] == [
+        "roles         Web PubSub Service Owner at /subscriptions/s",
+        "              Web PubSub Service Reader at /subscriptions/s",
+    ]
+    assert "secrets       s1  hws~abc…  until 2027-01-01T00:00:00Z" in lines
 
 
 def test_name_of_an_application_is_one_encoded_segment(run: Run, server: StandIn) -> None:
@@ -251,10 +255,17 @@ def test_federated_credential_is_added(run: Run, server: StandIn) -> None:
     result = run("app", "federated", ID, "--issuer", "https://issuer", "--subject", "system:sa:x")
 
     assert server.asked[0].document() == known
-    assert result.stdout.splitlines()[-1] == "federated     https://issuer system:sa:x api://AzureADTokenExchange"
+    assert result.stdout.splitlines()[-1] == "federated     https://issuer  system:sa:x  api://AzureADTokenExchange"
 
 
 # Roles and keys
+
+
+def test_all_roles_are_listed_whoever_has_them(run: Run, server: StandIn) -> None:
+    server.on("GET", "/control/assignments", 200, {"value": [ROLE]})
+
+    assert run("app", "roles").stdout == f"{OBJECT}  t  Web PubSub Service Owner  /subscriptions/s\n"
+    assert json.loads(run("app", "roles", "--json").stdout) == [ROLE]
 
 
 def test_role_is_assigned_to_an_application(run: Run, server: StandIn) -> None:
@@ -302,10 +313,11 @@ def test_delete_says_nothing_when_done(run: Run, server: StandIn) -> None:
 
 
 def test_rotation_shows_the_names_of_the_keys(run: Run, server: StandIn) -> None:
-    server.on("POST", "/control/tokenKeys/:rotate", 200, {"keys": ["k1", "k2"]})
+    document = {"keys": [{"kid": "k1", "state": "signs"}, {"kid": "k2", "state": "next"}]}
+    server.on("POST", "/control/tokenKeys/:rotate", 200, document)
 
-    assert run("app", "rotate-keys").stdout == "keys  k1, k2\n"
-    assert json.loads(run("app", "rotate-keys", "--json").stdout) == {"keys": ["k1", "k2"]}
+    assert run("app", "rotate-keys").stdout == "keys  k1  signs\n      k2  next\n"
+    assert json.loads(run("app", "rotate-keys", "--json").stdout) == document
     run("app", "rotate-keys", "--revoke")
     assert [json.loads(asked.body) for asked in server.asked] == [{"revoke": False}] * 2 + [{"revoke": True}]
 
@@ -402,7 +414,7 @@ def test_stored_application_is_shown_without_a_server(run: Run, stored: list[App
     ("name", "said"),
     [
         ("nobody", "There is no such application."),
-        ("twice", "Several applications have this name; use the client id."),
+        ("twice", "Several applications have this name; use a client id: "),
     ],
 )
 def test_stored_application_that_is_not_there_or_not_the_only_one_is_told(
@@ -412,7 +424,8 @@ def test_stored_application_that_is_not_there_or_not_the_only_one_is_told(
     result = run("app", "show", name)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"hubwire: {said}\n"
+    assert result.stderr.startswith(f"hubwire: {said}")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.usefixtures("stored", "_certificate")

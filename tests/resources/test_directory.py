@@ -296,7 +296,7 @@ async def test_name_has_no_space_around_it(directory: Directory) -> None:
 async def test_two_applications_may_have_one_name_and_are_told_apart_by_id(directory: Directory) -> None:
     first, second = await directory.create("same", NOW), await directory.create("same", NOW)
 
-    with pytest.raises(Conflict, match="use the client id"):
+    with pytest.raises(Conflict, match="use a client id"):
         directory.find("same")
     assert (directory.find(first.app_id), directory.find(second.app_id)) == (first, second)
 

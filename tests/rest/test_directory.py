@@ -590,7 +590,7 @@ async def test_users_have_no_tokens_unless_a_setting_says_so(issuing: Issuing) -
 
     for reply in refusals:
         check_refusal(reply, 409, "user_tokens")
-        assert "user_tokens" in reply.json["message"]
+        assert "--user-tokens" in reply.json["message"]
     assert [user["name"] for user in (await operate(issuing, "GET", USERS)).json["value"]] == ["ada"]
     assert (await operate(issuing, "DELETE", USERS + "/ada")).status == 204
     wanted = {**issuing.fields, "grant_type": "password", "username": "ada", "password": ""}
@@ -686,11 +686,32 @@ async def test_rotated_keys_are_named_and_the_old_one_stays_good(issuing: Issuin
     reply = await operate(issuing, "POST", "/control/tokenKeys/:rotate")
 
     assert (reply.status, list(reply.json)) == (200, ["keys"])
-    assert reply.json["keys"][:2] == before
+    assert [(key["kid"], key["state"]) for key in reply.json["keys"][:2]] == list(
+        zip(before, ["signed", "signs"], strict=True)
+    )
+    assert [key["state"] for key in reply.json["keys"][2:]] == ["next"]
     assert len(reply.json["keys"]) == 3
     assert issuing.issuer.ring.public(jwt.get_unverified_header(token)["kid"]) is not None
     renewed = (await issuing.token(issuing.fields)).json["access_token"]
     assert jwt.get_unverified_header(renewed)["kid"] == before[1]
+
+
+@pytest.mark.parametrize(
+    "issuer", ["http://issuer.example", "issuer.example", "https://[", "ftp://localhost", "https:///x"]
+)
+async def test_issuer_whose_keys_cannot_be_fetched_stands_for_nobody(issuing: Issuing, issuer: str) -> None:
+    reply = await operate(
+        issuing, "POST", f"{APPS}/hubwire-development/:addFederated", {"issuer": issuer, "subject": "x"}
+    )
+
+    assert (reply.status, reply.json["target"]) == (400, "issuer")
+
+
+async def test_tenant_does_not_go_with_an_application(issuing: Issuing) -> None:
+    document = {"role": "owner", "app": "hubwire-development", "tenant": OTHER}
+    reply = await operate(issuing, "POST", ASSIGNMENTS, document)
+
+    assert (reply.status, reply.json["target"]) == (400, "tenant")
 
 
 # Logging.

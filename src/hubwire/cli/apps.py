@@ -13,7 +13,8 @@ from hubwire.cli.control import NoServer, control
 from hubwire.cli.faults import BadCommandLine, CommandFailed
 from hubwire.cli.offline import StoredDirectory, read_offline_directory
 from hubwire.cli.options import WholeNumber, as_json, data_folder, file_path
-from hubwire.cli.output import print_document
+from hubwire.cli.output import print_document, print_rows, rows_of
+from hubwire.cli.program import data_option, program
 from hubwire.cli.text import printable
 from hubwire.model.directory import Application
 
@@ -78,7 +79,13 @@ def create(
     }
     if token_version is not None:
         request["tokenVersion"] = int(token_version)
-    _show(control(data, "POST", "/control/apps", request), as_json)
+    document = control(data, "POST", "/control/apps", request)
+    _show(document, as_json)
+    if not as_json:
+        if "clientSecret" in document:
+            click.echo("hubwire: the client secret is not shown again", err=True)
+        next_step = f"{program()} app assign {document['clientId']} --role owner{data_option(data)}"
+        click.echo(f"hubwire: it has no role yet, so REST refuses it; to give it one: {next_step}", err=True)
 
 
 @app.command("list")
@@ -110,6 +117,7 @@ def show(app: str, data: Path, as_json: bool) -> None:
         document = control(data, "GET", _path(app))
     except NoServer:
         document = read_offline_directory(data, partial(_stored_app, app))
+        click.echo("hubwire: no server is running; credentials and roles are shown by one that does", err=True)
     _show(document, as_json)
 
 
@@ -206,6 +214,19 @@ def assign(
         _show(answer, as_json)
 
 
+@app.command("roles")
+@as_json
+@data_folder
+def roles(data: Path, as_json: bool) -> None:
+    """Show all roles that are assigned, those of principals of trusted tenants included."""
+    assigned: Sequence[Mapping[str, str]] = control(data, "GET", "/control/assignments")["value"]
+    if as_json:
+        print_document(assigned, as_json)
+        return
+    for item in assigned:
+        click.echo(printable("  ".join((item["principalId"], item["tenant"], item["role"], item["scope"]))))
+
+
 @app.command("rotate-keys")
 @click.option("--revoke", is_flag=True, help="Take back all keys: whatever they signed is refused from now on.")
 @as_json
@@ -248,12 +269,23 @@ def _remove(data: Path, app: str, credential: str, as_json: bool) -> None:
 
 
 def _show(document: Mapping[str, Any], as_json: bool) -> None:
+    """JSON, or a line for each value; of what there are several, a line for each of them."""
     if as_json:
         print_document(document, as_json)
         return
-    shown: dict[str, Any] = {}
+    rows: list[tuple[str, str]] = []
     for name, value in document.items():
+        title = _TITLES.get(name, name)
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            value = [" ".join(map(str, item.values())) for item in value]
-        shown[_TITLES.get(name, name)] = value
-    print_document(shown, as_json)
+            rows += [("" if number else title, _in_a_line(item)) for number, item in enumerate(value)]
+        else:
+            rows += rows_of({title: value})
+    print_rows(rows)
+
+
+def _in_a_line(item: Mapping[str, Any]) -> str:
+    """A secret, a certificate, a federated credential, a key or a role of what is shown."""
+    if "role" in item:
+        return f"{item['role']} at {item['scope']}"
+    texts = [f"until {value}" if name == "expires" else str(value) for name, value in item.items()]
+    return "  ".join(texts)

@@ -1,6 +1,6 @@
 """Documents of the server as text for people, or as JSON for programs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -8,7 +8,7 @@ import msgspec
 
 from hubwire.cli.text import printable
 
-__all__ = ["print_document"]
+__all__ = ["print_document", "print_rows", "rows_of"]
 
 
 def print_document(document: Any, as_json: bool) -> None:
@@ -16,9 +16,18 @@ def print_document(document: Any, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
         return
-    lines = list(_flat(document, ""))
-    width = max((len(title) for title, _ in lines), default=0)
-    for title, value in lines:
+    print_rows(rows_of(document))
+
+
+def rows_of(document: Any) -> list[tuple[str, str]]:
+    """A title and a text for each value of a document."""
+    return list(_flat(document, ""))
+
+
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Titles in one column, texts in the other."""
+    width = max((len(title) for title, _ in rows), default=0)
+    for title, value in rows:
         click.echo(f"{printable(title).ljust(width)}  {printable(value)}")
 
 

@@ -145,7 +145,8 @@ class Directory:
         if not found:
             raise NotFound("There is no such application.", "app")
         if len(found) > 1:
-            raise Conflict("Several applications have this name; use the client id.", "app")
+            ids = ", ".join(app.app_id for app in found[:10])
+            raise Conflict(f"Several applications have this name; use a client id: {ids}.", "app")
         return found[0]
 
     def resource(self, uri: str) -> Application | None:

@@ -8,6 +8,7 @@ Answers hold secrets: a new one is told here once.
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -21,6 +22,7 @@ from hubwire.model.directory import (
     ClientCertificate,
     ClientSecret,
     FederatedCredential,
+    TokenKey,
     User,
 )
 from hubwire.model.errors import BadRequest, Conflict, NotFound
@@ -36,6 +38,7 @@ _APP: Final = _APPS + "/{app}"
 _USERS: Final = "/control/users"
 _USER: Final = _USERS + "/{user}"
 _ASSIGNMENTS: Final = "/control/assignments"
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 # Not `$`, which lets a line end pass.
 _LINE: Final = r"^[^\x00-\x1f\x7f]*\Z"
@@ -73,6 +76,7 @@ class Directory(Protocol):
         self, name: str, now: float, /, *, object_id: str | None = ..., display_name: str = ..., password: str = ...
     ) -> User: ...
     async def delete_user(self, text: str, /) -> None: ...
+    def token_keys(self) -> Sequence[TokenKey]: ...
     async def rotate_keys(self, now: float, /, *, revoke: bool = ...) -> None: ...
 
 
@@ -221,6 +225,7 @@ class DirectoryTable:
 
     async def _add_federated(self, call: Call) -> Reply:
         app, request = self._app(call), await read_json(call, _NewFederated)
+        _check_issuer(request.issuer)
         federated = FederatedCredential(request.issuer, request.subject, request.audience)
         return json_reply(shown_app(await self._directory.add_federated(app.app_id, federated)))
 
@@ -259,6 +264,8 @@ class DirectoryTable:
             raise BadRequest("A scope begins with a slash, such as /subscriptions/ID.", "scope")
         if (request.app is None) == (request.principal_id is None):
             raise BadRequest("Name an application, or a principal by its object id.", "app")
+        if request.tenant is not None and request.app is not None:
+            raise BadRequest("A tenant goes with a principal of it, and applications are of this one.", "tenant")
         if request.app is not None:
             return self._issuer.tenant_id, self._directory.find(request.app).object_id, role.id, scope
         tenant = request.tenant or self._issuer.tenant_id
@@ -299,14 +306,18 @@ class DirectoryTable:
 
     def _check_users(self) -> None:
         if not self._issuer.user_tokens:
-            raise Conflict("Users have no tokens here: start the server with the setting user_tokens.", "user_tokens")
+            raise Conflict("Users have no tokens here: start the server with --user-tokens.", "user_tokens")
 
     # Keys.
 
     async def _rotate(self, call: Call) -> Reply:
         request = await read_json(call, _Rotation) if call.has_body else _Rotation()
         await self._directory.rotate_keys(time.time(), revoke=request.revoke)
-        return json_reply({"keys": [key["kid"] for key in self._issuer.ring.published("")]})
+        now = time.time()
+        begun = [key.active_from <= now for key in self._directory.token_keys()]
+        states = ["signs" if i == sum(begun) - 1 else "signed" if old else "next" for i, old in enumerate(begun)]
+        kids = [key["kid"] for key in self._issuer.ring.published("")]
+        return json_reply({"keys": [{"kid": kid, "state": state} for kid, state in zip(kids, states, strict=True)]})
 
 
 def _is_of(item: Assignment, tenant: str, principal_id: str, role_id: str) -> bool:
@@ -352,6 +363,20 @@ def shown_assignment(item: Assignment) -> Mapping[str, str]:
 
 def _shown_user(user: User) -> dict[str, Any]:
     return {"name": user.name, "objectId": user.object_id, "displayName": user.display_name}
+
+
+def _check_issuer(issuer: str) -> None:
+    """
+    Raises:
+        BadRequest: none whose keys can be fetched.
+    """
+    try:
+        url = urlsplit(issuer)
+        host = url.hostname
+    except ValueError:
+        host = None
+    if not host or (url.scheme != "https" and (url.scheme, host) not in {("http", local) for local in _LOCAL}):
+        raise BadRequest("An issuer is an https URL, as the claim iss of its tokens has it.", "issuer")
 
 
 def _id_uri(text: str) -> str:
