@@ -174,7 +174,9 @@ class CloudProxy:
         self._log = folder / "stderr.txt"
         command = [sys.executable, *PROGRAM, "proxy", "--port", "0", "--data", str(server.data), *options]
         with self._output.open("wb") as output, self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, preexec_fn=_heed_interrupts
+            )
         wait_until(lambda: self.process.poll() is not None or "Ctrl-C" in self.output(), "what it prints at the start")
         assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
         exports = dict(re.findall(r"export (\w+)=(\S+)", self.output() + server.cli("ca", "env").stdout))
@@ -217,6 +219,11 @@ class CloudProxy:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(DEADLINE_S)
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and its children with it; a test may be one of these."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class StartServer(Protocol):

@@ -7,6 +7,7 @@ Answers hold secrets: a new one is told here once.
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -400,4 +401,4 @@ def _guid(text: str, target: str) -> str:
 
 
 def _moment(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

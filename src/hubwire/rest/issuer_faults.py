@@ -7,6 +7,7 @@ Service, whose members stand side by side in one body.
 
 import re
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -38,7 +39,7 @@ def issuer_fault(error: Exception, correlation: str | None, base_url: str) -> Fa
         message = f"AADSTS{code}: {fault.message}"
     trace = str(uuid4())
     known = correlation if correlation is not None and _GUID.fullmatch(correlation) else str(uuid4())
-    moment = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
+    moment = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document: dict[str, Any] = {
         "error": name,
         "error_description": f"{message} Trace ID: {trace} Correlation ID: {known} Timestamp: {moment}",
