@@ -384,7 +384,7 @@ def test_users_have_no_tokens_unless_the_server_is_told_so(server: Server) -> No
     app = create_app(server)
     done = server.cli("user", "create", "alice@example.com")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "user_tokens" in done.stderr
+    assert "--user-tokens" in done.stderr
 
     answer = sign_in(server, app, "alice@example.com", "secret", SCOPE)
     assert (answer["error"], answer["error_codes"]) == ("unsupported_grant_type", [70003])

@@ -77,8 +77,9 @@ def test_principal_of_a_trusted_tenant_may_do_what_is_assigned_to_it_here(start_
 
 def test_same_object_id_of_another_tenant_is_somebody_else(start_server: StartServer) -> None:
     entra = start_server()
-    server = trusting_server(start_server, entra)
+    server = trusting_server(start_server, entra, "--user-tokens")
     app = create_app(entra)
+    assert server.cli("user", "create", "alice", "--object-id", app.object_id).returncode == 0
     assert server.cli("app", "assign", "--principal", app.object_id, "--role", "owner").returncode == 0
 
     assert bearer(server, token_of(entra, app)).status == 403
