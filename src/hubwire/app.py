@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hubwire import __version__
 from hubwire.adapters.bus_memory import MemoryExchange
@@ -45,7 +46,7 @@ from hubwire.edge.tls import ServerTls
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
 from hubwire.logs import configure, flush_records
-from hubwire.model.directory import TokenKey
+from hubwire.model.directory import TokenKey, is_issuer_url
 from hubwire.model.errors import NotStored, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, connection_string
 from hubwire.model.ports import Store
@@ -123,6 +124,7 @@ def run(settings: Settings, announce: Callable[[Announcement], None]) -> int:
     """
     _fill_standard_descriptors()
     trusted = _checked(settings)
+    settings = replace(settings, public_endpoints=tuple(map(_as_http, settings.public_endpoints)))
     configure(settings.log_format, settings.log_level, settings.log_off, f"/{DEFAULT_RESOURCE}")
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
@@ -180,7 +182,9 @@ def _checked(settings: Settings) -> TrustedProxies:
         for endpoint in settings.public_endpoints:
             public_authority(endpoint)
         for issuer in settings.trusted_issuers:
-            _check_issuer(issuer)
+            if not is_issuer_url(issuer):
+                example = "https://login.microsoftonline.com/TENANT/v2.0"
+                raise ValueError(f"trusted issuer {issuer!r} is not a URL such as {example}")
         if (settings.certificate is None) != (settings.private_key is None):
             raise BadSetting("a certificate and its private key are given together: --cert FILE --key FILE")
         if settings.certificate is not None and not settings.https:
@@ -190,18 +194,6 @@ def _checked(settings: Settings) -> TrustedProxies:
         return TrustedProxies(settings.trusted_proxies)
     except (StartFailed, ValueError) as error:
         raise BadSetting(f"bad setting: {error}") from error
-
-
-def _check_issuer(issuer: str) -> None:
-    """
-    Raises:
-        ValueError: no URL whose keys could be trusted.
-    """
-    url = urlsplit(issuer)
-    if not url.hostname or (url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOCAL_NAMES)):
-        raise ValueError(
-            f"trusted issuer {issuer!r} is not a URL such as https://login.microsoftonline.com/TENANT/v2.0"
-        )
 
 
 def _fill_standard_descriptors() -> None:
@@ -249,7 +241,7 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
             certificates = _Certificates(settings, folder)
             stack.callback(certificates.close)
         own, own_secure = f"http://{connectable(sockets)}", f"https://{connectable(secure)}" if secure else None
-        public = [_as_http(endpoint) for endpoint in settings.public_endpoints]
+        public = settings.public_endpoints
         server = Server(
             public[0] if public else own,
             __version__,
@@ -373,7 +365,7 @@ class _Service:
             more=entra.operations(),
             principal=entra.principal,
             issuer_url=entra.issuer.base_url,
-            public_endpoints=[_as_http(endpoint) for endpoint in settings.public_endpoints],
+            public_endpoints=settings.public_endpoints,
             cors_origins=settings.cors_origins,
             max_message_bytes=settings.max_message_bytes,
             idle_timeout_s=settings.idle_timeout_s,

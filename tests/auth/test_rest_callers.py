@@ -139,7 +139,7 @@ async def test_address_that_fails_too_often_is_told_to_wait(world: World, author
         await world.caller(authorization)
 
     assert slowed.value.retry_after_s == 20
-    assert isinstance(slowed.value.__cause__, Unauthorized)
+    assert isinstance(slowed.value.__context__, Unauthorized)
 
 
 async def test_whoever_waited_is_heard_again(world: World) -> None:

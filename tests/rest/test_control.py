@@ -45,7 +45,7 @@ async def test_status_tells_where_the_server_is(world: World) -> None:
     reply = await world.operate("GET", "/control/status")
 
     document = reply.json
-    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=utf-8")
     assert document.pop("uptimeSeconds") >= 0
     assert document == {
         "endpoint": ENDPOINT,

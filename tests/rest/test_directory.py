@@ -222,7 +222,7 @@ async def test_first_principals_are_listed_without_their_secrets(issuing: Issuin
     reply = await operate(issuing, "GET", APPS)
 
     apps = reply.json["value"]
-    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=utf-8")
     assert [(app["name"], app["kind"]) for app in apps] == [
         ("hubwire-development", "application"),
         ("hubwire-machine", "systemAssigned"),

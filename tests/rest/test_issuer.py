@@ -537,6 +537,14 @@ async def test_copy_of_a_request_with_an_assertion_is_refused_and_another_reques
         assert (await issuing.post(target, fields, headers=headers)).status == 401
 
 
+async def test_error_is_called_as_the_request_was_in_its_query(issuing: Issuing) -> None:
+    """One of the official libraries names it there."""
+    wrong = {**issuing.fields, "client_secret": "wrong"}
+    reply = await issuing.post(f"/{issuing.tenant}/oauth2/v2.0/token?client-request-id={OTHER}", wrong)
+
+    assert (reply.status, reply.json["correlation_id"]) == (401, OTHER)
+
+
 async def test_body_over_the_limit_is_a_400(issuing: Issuing) -> None:
     fields = {**issuing.fields, "x": "x" * BODY_LIMIT}
 

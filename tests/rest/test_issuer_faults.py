@@ -39,7 +39,7 @@ def document(fault: Fault) -> dict[str, Any]:
         (TokenRefused(7000215, "Wrong."), 401, "invalid_client", 7000215, {}),
         (TokenRefused(90002, "None.", error="invalid_tenant"), 400, "invalid_tenant", 90002, {}),
         (
-            TokenRefused(90055, "Slowly.", retry_after_s=7),
+            Throttled("Slowly.", 7),
             429,
             "temporarily_unavailable",
             90055,
@@ -71,8 +71,8 @@ def test_error_of_the_issuer(error: Exception, status: int, name: str, code: int
     assert b"inside" not in fault.body()
 
 
-@pytest.mark.parametrize("given", [None, "", "x", NAMED + "\n", f"{NAMED} {NAMED}", NAMED.replace("-", "")])
-def test_name_of_a_request_is_made_up_unless_it_is_a_guid(given: str | None) -> None:
+@pytest.mark.parametrize("given", ["", "x", NAMED + "\n", f"{NAMED} {NAMED}", NAMED.replace("-", "")])
+def test_name_of_a_request_is_made_up_unless_it_is_a_guid(given: str) -> None:
     first, second = (document(issuer_fault(BadRequest(), given, BASE)) for _ in range(2))
 
     assert GUID.fullmatch(first["correlation_id"])

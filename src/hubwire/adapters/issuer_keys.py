@@ -20,6 +20,7 @@ import aiohttp
 import msgspec
 
 from hubwire.auth.signatures import RsaPublicKey, read_keys
+from hubwire.model.directory import is_issuer_url
 from hubwire.model.errors import Unavailable
 
 __all__ = ["IssuerKeys"]
@@ -105,9 +106,7 @@ class IssuerKeys:
         kept.keys, kept.fetched_at = keys, self._clock()
 
     async def _document(self, url: str) -> dict[str, Any]:
-        parts = urlsplit(url)
-        local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-        if parts.scheme != "https" and not local:
+        if not is_issuer_url(url):
             raise ValueError(f"{url} is not an https URL")
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)

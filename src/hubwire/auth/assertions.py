@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hubwire.auth.refusals import TokenRefused
-from hubwire.auth.signatures import LEAST_KEY_BITS, Unverified, unverified, verified
+from hubwire.auth.signatures import LEAST_KEY_BITS, Unverified, base64url, unverified, verified
 from hubwire.model.directory import Application, ClientCertificate
-from hubwire.model.errors import Unauthorized
+from hubwire.model.errors import Throttled, Unauthorized, Untimely
 
 __all__ = ["ASSERTION_TYPE", "Assertions", "Proof", "read_certificate"]
 
@@ -89,9 +89,9 @@ class Assertions:
         certificate, key = found
         if certificate.expires_at <= now:
             raise TokenRefused(700027, "The certificate used to sign the client assertion has expired.")
-        self.check(app, token, key, proof, now)
+        self._check(app, token, key, proof, now)
 
-    def check(self, app: Application, token: Unverified, key: RSAPublicKey, proof: Proof, now: float) -> None:
+    def _check(self, app: Application, token: Unverified, key: RSAPublicKey, proof: Proof, now: float) -> None:
         """
         The same, once it is known whose key must have signed it.
 
@@ -99,13 +99,10 @@ class Assertions:
             TokenRefused: it does not prove `app`.
         """
         try:
-            # Times apart: they have a number of their own.
             claims = verified(token, key, _ALGORITHMS, now, _LEEWAY_S)
         except Unauthorized as error:
-            late = error.message.startswith(("token has expired", "token is not valid yet"))
-            raise TokenRefused(
-                700024 if late else 700027, f"Client assertion failed validation: {error.message}."
-            ) from error
+            code = 700024 if isinstance(error, Untimely) else 700027
+            raise TokenRefused(code, f"Client assertion failed validation: {error.message}.") from error
         if token.text("iss").lower() != app.app_id or token.text("sub").lower() != app.app_id:
             raise TokenRefused(700027, "Issuer and subject of the client assertion must be the client id.")
         audience = claims.get("aud")
@@ -130,7 +127,7 @@ class Assertions:
         used = self._used.get(name)
         if used is None:
             if len(self._used) >= _REMEMBERED or self._counts[app.app_id] >= _MOST_OF_ONE:
-                raise TokenRefused(90055, "Too many client assertions are in use.", retry_after_s=60)
+                raise Throttled("Too many client assertions are in use.", 60)
             self._used[name] = _Use(proof.address, {request}, until)
             heapq.heappush(self._ends, (until, name))
             self._counts[app.app_id] += 1
@@ -173,9 +170,9 @@ def _certificate_for(
         der = base64.b64decode(stored.der)
         sha1 = hashlib.sha1(der, usedforsecurity=False)
         names = {
-            "x5t": {_base64url(sha1.digest())},
-            "x5t#S256": {_base64url(hashlib.sha256(der).digest())},
-            "kid": {sha1.hexdigest().upper(), _base64url(sha1.digest())},
+            "x5t": {base64url(sha1.digest())},
+            "x5t#S256": {base64url(hashlib.sha256(der).digest())},
+            "kid": {sha1.hexdigest().upper(), base64url(sha1.digest())},
         }
         for name, known in names.items():
             value = token.header.get(name)
@@ -186,7 +183,3 @@ def _certificate_for(
                 key = x509.load_der_x509_certificate(der).public_key()
                 return (stored, key) if isinstance(key, RSAPublicKey) else None
     return None
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")

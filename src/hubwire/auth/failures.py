@@ -11,6 +11,8 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final
 
+from hubwire.model.errors import Throttled
+
 __all__ = ["Failures"]
 
 _ADDRESSES: Final = 10_000
@@ -36,6 +38,14 @@ class Failures:
         # One more failure must fit below the brim: to be just below it again takes no time at all.
         over = self._counted(address, now) + 1 - self._most
         return max(0, math.ceil(over * 60 / self._most - _ROUNDING_S))
+
+    def check(self, address: str, now: float) -> None:
+        """
+        Raises:
+            Throttled: this address failed too often.
+        """
+        if wait_s := self.wait_s(address, now):
+            raise Throttled("Too many requests of this address proved nothing.", wait_s)
 
     def add(self, address: str, now: float) -> None:
         """One more failure."""

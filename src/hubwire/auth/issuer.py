@@ -8,7 +8,6 @@ Sources: Entra's pages on client credentials, certificate credentials and access
 official identity libraries send.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -22,7 +21,7 @@ from uuid import uuid4
 from hubwire.auth.assertions import ASSERTION_TYPE, Assertions, Proof
 from hubwire.auth.key_ring import KeyRing, KeySource
 from hubwire.auth.refusals import TokenRefused
-from hubwire.auth.signatures import RsaPublicKey, unverified, verified
+from hubwire.auth.signatures import RsaPublicKey, base64url, unverified, verified
 from hubwire.model.directory import MICROSOFT_HOSTS, Application, Tenant, User, secret_digest
 from hubwire.model.errors import NotFound, Unauthorized
 
@@ -283,7 +282,7 @@ class Issuer:
             granted = granted._replace(id_token=self._id_token(user, app, granted.issued_at))
         if request.fields.get("client_info") == "1":
             info = f'{{"uid":"{user.object_id}","utid":"{self.tenant_id}"}}'
-            granted = granted._replace(client_info=base64.urlsafe_b64encode(info.encode()).decode().rstrip("="))
+            granted = granted._replace(client_info=base64url(info.encode()))
         return granted
 
     # Who asks.
@@ -534,4 +533,4 @@ def _capabilities(claims: str) -> Mapping[str, object]:
 
 def _opaque(data: bytes) -> str:
     """Text that means nothing to others."""
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()[:22]).decode().rstrip("=")
+    return base64url(hashlib.sha256(data).digest()[:22])

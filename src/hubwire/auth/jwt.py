@@ -21,9 +21,9 @@ import msgspec
 from jwt.algorithms import HMACAlgorithm
 from jwt.utils import base64url_encode
 
-from hubwire.model.errors import Unauthorized
+from hubwire.model.errors import Unauthorized, Untimely
 
-__all__ = ["MAX_TOKEN_BYTES", "MIN_KEY_BYTES", "Verified", "check_times", "sign", "verify"]
+__all__ = ["MAX_TOKEN_BYTES", "MIN_KEY_BYTES", "Verified", "check_times", "decoded", "sign", "verify"]
 
 MAX_TOKEN_BYTES: Final = 16 * 1024
 """A longer token is refused unread."""
@@ -100,7 +100,7 @@ def _payload(token: str, keys: Sequence[bytes]) -> tuple[bytes, int]:
     if not dot or "." in payload:
         raise Unauthorized("token is malformed")
     _check_header(header)
-    return _decoded(payload), _signer(signed.encode(), signature.rstrip("=").encode(), keys)
+    return decoded(payload), _signer(signed.encode(), signature.rstrip("=").encode(), keys)
 
 
 @lru_cache(_KNOWN_HEADERS)
@@ -127,7 +127,13 @@ def _signer(signed: bytes, signature: bytes, keys: Sequence[bytes]) -> int:
     raise Unauthorized("token is signed with another key")
 
 
-def _decoded(segment: str) -> bytes:
+def decoded(segment: str) -> bytes:
+    """
+    What a segment of a token stands for; it has no padding.
+
+    Raises:
+        Unauthorized: it is not base64url.
+    """
     try:
         return binascii.a2b_base64(
             segment.encode().translate(_BASE64URL) + b"=" * (-len(segment) % 4), strict_mode=True
@@ -148,14 +154,15 @@ def _claims(payload: bytes) -> dict[str, Any]:
 def check_times(claims: Mapping[str, object], now: float, leeway_s: float) -> None:
     """
     Raises:
-        Unauthorized: `exp` is missing or over, or `nbf` is still to come.
+        Unauthorized: `exp` is missing, or one of the two is no number.
+        Untimely: `exp` is over, or `nbf` still to come.
     """
     if "exp" not in claims:
         raise Unauthorized("token has no claim exp")
     if _seconds(claims, "exp") <= now - leeway_s:
-        raise Unauthorized("token has expired")
+        raise Untimely("token has expired")
     if "nbf" in claims and _seconds(claims, "nbf") > now + leeway_s:
-        raise Unauthorized("token is not valid yet")
+        raise Untimely("token is not valid yet")
 
 
 def _seconds(claims: Mapping[str, object], name: str) -> int | float:

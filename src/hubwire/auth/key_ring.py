@@ -11,14 +11,14 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from hubwire.auth.signatures import RsaPublicKey, sign_rs256
+from hubwire.auth.signatures import RsaPublicKey, base64url, sign_rs256
 from hubwire.model.directory import TokenKey
 from hubwire.model.errors import StartFailed
 
@@ -80,11 +80,22 @@ class KeyRing:
         Args:
             thumbprint: with `x5t` in its header, as tokens of version 1 have it.
         """
-        keys = self._source.token_keys()
-        # With a clock that was set back none may be active yet; the first one is as good then.
-        chosen = self._key(max((key for key in keys if key.active_from <= now), key=_since, default=keys[0]))
+        chosen = self._key(self._signing(now))
         headers = {"kid": chosen.kid, **({"x5t": chosen.kid} if thumbprint else {})}
         return sign_rs256(claims, chosen.private, headers)
+
+    def states(self, now: float) -> list[tuple[str, Literal["signed", "signs", "next"]]]:
+        """The names of all that are published, and what each did, does or will do."""
+        signing = self._signing(now)
+        return [
+            (self._key(key).kid, "signs" if key == signing else "signed" if key.active_from <= now else "next")
+            for key in self._source.token_keys()
+        ]
+
+    def _signing(self, now: float) -> TokenKey:
+        keys = self._source.token_keys()
+        # With a clock that was set back none may be active yet; the first one is as good then.
+        return max((key for key in keys if key.active_from <= now), key=_since, default=keys[0])
 
     def public(self, kid: str) -> RsaPublicKey | None:
         """The key that is called so, if it is one of ours."""
@@ -119,7 +130,7 @@ def _loaded(stored: TokenKey) -> _Key:
     if not isinstance(private, rsa.RSAPrivateKey):
         raise StartFailed("a stored tokenKey is damaged")
     der = certificate.public_bytes(serialization.Encoding.DER)
-    kid = _base64url(hashlib.sha1(der, usedforsecurity=False).digest())
+    kid = base64url(hashlib.sha1(der, usedforsecurity=False).digest())
     return _Key(kid, private, private.public_key(), base64.b64encode(der).decode())
 
 
@@ -139,8 +150,4 @@ def _published(key: _Key, issuer: str) -> dict[str, Any]:
 
 
 def _integer(value: int) -> str:
-    return _base64url(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    return base64url(value.to_bytes((value.bit_length() + 7) // 8, "big"))

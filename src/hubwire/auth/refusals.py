@@ -42,15 +42,13 @@ class TokenRefused(Refused):
         code: of the table; decides status and OAuth error.
         text: for the caller; no secret and no token.
         error: instead of the table's.
-        retry_after_s: hint for the caller, in whole seconds.
     """
 
-    def __init__(self, code: int, text: str, *, error: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(self, code: int, text: str, *, error: str | None = None) -> None:
         super().__init__(f"AADSTS{code}: {text}")
         self.code = code
         self.status, known = NUMBERS[code]
         self.error = error or known
-        self.retry_after_s = retry_after_s
 
     @property
     def is_failed_proof(self) -> bool:

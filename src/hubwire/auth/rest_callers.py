@@ -9,7 +9,7 @@ from hubwire.auth.callers import Principal
 from hubwire.auth.failures import Failures
 from hubwire.auth.principals import Principals
 from hubwire.auth.signatures import algorithm_of
-from hubwire.model.errors import Throttled, Unauthorized
+from hubwire.model.errors import Unauthorized
 from hubwire.model.roles import resource_id
 
 __all__ = ["RestCallers"]
@@ -68,14 +68,9 @@ class RestCallers:
             if scheme.lower() != "bearer" or algorithm_of(token) in (_HMAC, ""):
                 return self._keys.rest(authorization, resource, host, raw_path)
             return await self._bearers.caller(token, action, resource_id(self._subscription_id, resource))
-        except Unauthorized as error:
+        except Unauthorized:
             if authorization is not None and client_ip is not None:
-                self._count(client_ip, error)
+                now = self._clock()
+                self._failures.check(client_ip, now)
+                self._failures.add(client_ip, now)
             raise
-
-    def _count(self, client_ip: str, error: Unauthorized) -> None:
-        now = self._clock()
-        wait_s = self._failures.wait_s(client_ip, now)
-        if wait_s > 0:
-            raise Throttled("Too many requests of this address proved nothing.", max(1, round(wait_s))) from error
-        self._failures.add(client_ip, now)

@@ -10,8 +10,6 @@ official clients sends it.
 Sources: RFC 7515, 7518 and 7519; assertions that the official identity libraries send.
 """
 
-import base64
-import binascii
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -19,8 +17,9 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, RSAPublicNumbers
 from jwt.algorithms import RSAAlgorithm, RSAPSSAlgorithm
+from jwt.utils import base64url_encode
 
-from hubwire.auth.jwt import MAX_TOKEN_BYTES, check_times
+from hubwire.auth.jwt import MAX_TOKEN_BYTES, check_times, decoded
 from hubwire.model.errors import Unauthorized
 
 __all__ = [
@@ -28,6 +27,7 @@ __all__ = [
     "RsaPublicKey",
     "Unverified",
     "algorithm_of",
+    "base64url",
     "read_keys",
     "sign_rs256",
     "unverified",
@@ -154,11 +154,10 @@ def _object(segment: str) -> dict[str, Any]:
         raise Unauthorized("token is malformed") from error
 
 
+def base64url(data: bytes) -> str:
+    """Without padding, as tokens and keys have it."""
+    return base64url_encode(data).decode()
+
+
 def _bytes(segment: str) -> bytes:
-    bare = segment.rstrip("=")
-    if "+" in bare or "/" in bare:
-        raise Unauthorized("token is malformed")
-    try:
-        return base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Unauthorized("token is malformed") from error
+    return decoded(segment.rstrip("="))

@@ -123,7 +123,17 @@ def _fault(error: OSError, address: str, port: int) -> Exception:
 def address_of(bound: socket.socket) -> str:
     """Address and port of a bound socket."""
     host, port = bound.getsockname()[:2]
+    return _authority(host, port)
+
+
+def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reached_by(bound: socket.socket) -> str:
+    """An address to connect to; of one that only listens the loopback address of its kind."""
+    address = ipaddress.ip_address(bound.getsockname()[0].partition("%")[0])
+    return ("::1" if address.version == 6 else "127.0.0.1") if address.is_unspecified else str(address)
 
 
 def connectable(sockets: Sequence[socket.socket]) -> str:
@@ -132,28 +142,19 @@ def connectable(sockets: Sequence[socket.socket]) -> str:
 
     `localhost` only where both of its addresses are listened on, since clients differ in which one they try.
     """
-    addresses = [ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]) for bound in sockets]
-    port = sockets[0].getsockname()[1]
-    local = {("::1" if a.version == 6 else "127.0.0.1") if a.is_unspecified else str(a) for a in addresses}
-    if local >= _LOCALHOST:
-        return f"localhost:{port}"
-    first = addresses[0]
-    if first.is_unspecified:
-        return f"[::1]:{port}" if first.version == 6 else f"127.0.0.1:{port}"
-    return f"[{first}]:{port}" if first.version == 6 else f"{first}:{port}"
+    addresses = [_reached_by(bound) for bound in sockets]
+    host = "localhost" if _LOCALHOST.issubset(addresses) else addresses[0]
+    return _authority(host, sockets[0].getsockname()[1])
 
 
 def authorities(sockets: Sequence[socket.socket]) -> list[str]:
     """All under which a client on this machine reaches these sockets, the one of `connectable` first."""
     found = [connectable(sockets)]
     for bound in sockets:
-        host, port = bound.getsockname()[:2]
-        address = ipaddress.ip_address(host.partition("%")[0])
-        if address.is_unspecified:
-            address = ipaddress.ip_address("::1" if address.version == 6 else "127.0.0.1")
-        found.append(f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
-        if address.is_loopback:
-            found.append(f"localhost:{port}")
+        host, port = _reached_by(bound), bound.getsockname()[1]
+        found.append(_authority(host, port))
+        if ipaddress.ip_address(host).is_loopback:
+            found.append(_authority("localhost", port))
     return list(dict.fromkeys(found))
 
 

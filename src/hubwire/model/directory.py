@@ -7,6 +7,7 @@ Times are whole seconds since 1970. Ids are GUIDs in lower case.
 
 import hashlib
 from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ __all__ = [
     "Tenant",
     "TokenKey",
     "User",
+    "is_issuer_url",
     "secret_digest",
 ]
 
@@ -29,6 +31,9 @@ AppKind: TypeAlias = Literal["application", "userAssigned", "systemAssigned"]
 
 MICROSOFT_HOSTS: Final = frozenset({"login.microsoftonline.com", "login.windows.net", "sts.windows.net"})
 """Authorities that a program may believe it speaks to, where its requests are led here by a proxy or by name."""
+
+
+_LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class Tenant(Struct, frozen=True):
@@ -164,6 +169,16 @@ class TokenKey(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"TokenKey(…, {self.active_from})"
+
+
+def is_issuer_url(text: str) -> bool:
+    """May the keys of tokens be fetched from there: over https, or from this machine."""
+    try:
+        url = urlsplit(text)
+        host = url.hostname
+    except ValueError:
+        return False
+    return bool(host) and (url.scheme == "https" or (url.scheme == "http" and host in _LOCAL_HOSTS))
 
 
 def secret_digest(text: str) -> str:

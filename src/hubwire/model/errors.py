@@ -7,6 +7,7 @@ The tree of errors, and who is at fault.
       Refused               an answer: what was asked for is not done, and the asker is told why
         BadRequest            malformed or out of range (400)
         Unauthorized          no credential, or one that proves nothing (401)
+          Untimely            a token whose time is over, or still to come (401)
         Forbidden             known, but not allowed (403, ack "Forbidden")
         NotFound              no such thing (404)
         Conflict              a limit or another state stands in the way (409)
@@ -41,6 +42,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnsupportedMedia",
+    "Untimely",
 ]
 
 
@@ -93,6 +95,10 @@ class BadRequest(Refused):
 
 class Unauthorized(Refused):
     """No credential, or one that proves nothing. `message` is for the log only: callers learn nothing more."""
+
+
+class Untimely(Unauthorized):
+    """A token whose time is over, or still to come."""
 
 
 class Forbidden(Refused):

@@ -1,17 +1,16 @@
-"""JSON in and out, for the tables of the local operator."""
+"""JSON in and out, for all tables but the data plane's."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from hubwire.model.errors import BadRequest
 from hubwire.rest.call import Call
+from hubwire.rest.faults import JSON
 from hubwire.rest.operation import Reply
 
 __all__ = ["json_reply", "read_json"]
-
-_JSON: Final = "application/json"
 
 Body = TypeVar("Body")
 
@@ -28,6 +27,6 @@ async def read_json(call: Call, kind: type[Body]) -> Body:
         raise BadRequest(f"The body cannot be used: {error}.", "Body") from None
 
 
-def json_reply(document: Mapping[str, Any]) -> Reply:
+def json_reply(document: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     """An answer that holds `document`."""
-    return Reply(msgspec.json.encode(document), _JSON)
+    return Reply(msgspec.json.encode(document), JSON, headers)

@@ -178,6 +178,11 @@ class Call:
         text = self.header(_REQUEST_ID)
         return text if text is not None and _PRINTABLE.fullmatch(text) is not None else None
 
+    @property
+    def correlation(self) -> str:
+        """What an identity library calls this request, in a header or in the query; empty if it has no name for it."""
+        return (self.header("client-request-id") or self.query.first("client-request-id"))[:64]
+
     async def body(self, limit_bytes: int | None = None) -> bytes:
         """
         Read the body, once. None was sent: empty.

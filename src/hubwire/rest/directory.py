@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Protocol
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -23,8 +22,8 @@ from hubwire.model.directory import (
     ClientCertificate,
     ClientSecret,
     FederatedCredential,
-    TokenKey,
     User,
+    is_issuer_url,
 )
 from hubwire.model.errors import BadRequest, Conflict, NotFound
 from hubwire.model.roles import BUILT_IN, role_named, role_with_id
@@ -39,7 +38,6 @@ _APP: Final = _APPS + "/{app}"
 _USERS: Final = "/control/users"
 _USER: Final = _USERS + "/{user}"
 _ASSIGNMENTS: Final = "/control/assignments"
-_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 # Not `$`, which lets a line end pass.
 _LINE: Final = r"^[^\x00-\x1f\x7f]*\Z"
@@ -69,6 +67,7 @@ class Directory(Protocol):
     async def add_federated(self, app_id: str, federated: FederatedCredential, /) -> Application: ...
     async def remove_credential(self, app_id: str, credential: str, /) -> Application: ...
     def assignments(self) -> Sequence[Assignment]: ...
+    def roles_of(self, tenant: str, principal_id: str, /) -> Sequence[Assignment]: ...
     async def assign(self, tenant: str, principal_id: str, role_id: str, scope: str, /) -> Assignment: ...
     async def unassign(self, tenant: str, principal_id: str, role_id: str, scope: str, /) -> bool: ...
     def users(self) -> Sequence[User]: ...
@@ -77,7 +76,6 @@ class Directory(Protocol):
         self, name: str, now: float, /, *, object_id: str | None = ..., display_name: str = ..., password: str = ...
     ) -> User: ...
     async def delete_user(self, text: str, /) -> None: ...
-    def token_keys(self) -> Sequence[TokenKey]: ...
     async def rotate_keys(self, now: float, /, *, revoke: bool = ...) -> None: ...
 
 
@@ -226,7 +224,8 @@ class DirectoryTable:
 
     async def _add_federated(self, call: Call) -> Reply:
         app, request = self._app(call), await read_json(call, _NewFederated)
-        _check_issuer(request.issuer)
+        if not is_issuer_url(request.issuer):
+            raise BadRequest("An issuer is an https URL, as the claim iss of its tokens has it.", "issuer")
         federated = FederatedCredential(request.issuer, request.subject, request.audience)
         return json_reply(shown_app(await self._directory.add_federated(app.app_id, federated)))
 
@@ -249,7 +248,7 @@ class DirectoryTable:
     async def _unassign(self, call: Call) -> Reply:
         tenant, principal_id, role_id, scope = self._meant(await read_json(call, _Assigned))
         if not await self._directory.unassign(tenant, principal_id, role_id, scope):
-            held = [item.scope for item in self._directory.assignments() if _is_of(item, tenant, principal_id, role_id)]
+            held = [item.scope for item in self._directory.roles_of(tenant, principal_id) if item.role_id == role_id]
             hint = f" It is assigned at {' and '.join(held)}." if held else ""
             raise NotFound(f"This role is not assigned at this scope.{hint}", "role")
         return Reply()
@@ -314,15 +313,8 @@ class DirectoryTable:
     async def _rotate(self, call: Call) -> Reply:
         request = await read_json(call, _Rotation) if call.has_body else _Rotation()
         await self._directory.rotate_keys(time.time(), revoke=request.revoke)
-        now = time.time()
-        begun = [key.active_from <= now for key in self._directory.token_keys()]
-        states = ["signs" if i == sum(begun) - 1 else "signed" if old else "next" for i, old in enumerate(begun)]
-        kids = [key["kid"] for key in self._issuer.ring.published("")]
-        return json_reply({"keys": [{"kid": kid, "state": state} for kid, state in zip(kids, states, strict=True)]})
-
-
-def _is_of(item: Assignment, tenant: str, principal_id: str, role_id: str) -> bool:
-    return (item.tenant, item.principal_id.lower(), item.role_id) == (tenant, principal_id.lower(), role_id)
+        states = self._issuer.ring.states(time.time())
+        return json_reply({"keys": [{"kid": kid, "state": state} for kid, state in states]})
 
 
 def shown_app(app: Application) -> dict[str, Any]:
@@ -364,20 +356,6 @@ def shown_assignment(item: Assignment) -> Mapping[str, str]:
 
 def _shown_user(user: User) -> dict[str, Any]:
     return {"name": user.name, "objectId": user.object_id, "displayName": user.display_name}
-
-
-def _check_issuer(issuer: str) -> None:
-    """
-    Raises:
-        BadRequest: none whose keys can be fetched.
-    """
-    try:
-        url = urlsplit(issuer)
-        host = url.hostname
-    except ValueError:
-        host = None
-    if not host or (url.scheme != "https" and (url.scheme, host) not in {("http", local) for local in _LOCAL}):
-        raise BadRequest("An issuer is an https URL, as the claim iss of its tokens has it.", "issuer")
 
 
 def _id_uri(text: str) -> str:

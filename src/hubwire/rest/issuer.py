@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
 from hubwire.auth.failures import Failures
 from hubwire.auth.issuer import Granted, Issuer, TokenRequest, Version
 from hubwire.auth.refusals import TokenRefused
 from hubwire.model.directory import MICROSOFT_HOSTS
 from hubwire.model.errors import BadRequest
+from hubwire.rest.bodies import json_reply
 from hubwire.rest.call import FORM_BYTES, Call
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.query import QueryString
@@ -28,12 +27,10 @@ __all__ = ["IssuerTable"]
 
 _log: Final = logging.getLogger("hubwire.auth")
 
-_JSON: Final = "application/json; charset=utf-8"
 _FORM: Final = "application/x-www-form-urlencoded"
 _SECRET: Final = (("cache-control", "no-store"), ("pragma", "no-cache"))
 _KEPT: Final = (("cache-control", "public, max-age=3600"),)
 _MOST_FIELDS: Final = 100
-_SHARED: Final = frozenset({"common", "organizations", "consumers"})
 
 
 class IssuerTable:
@@ -83,11 +80,11 @@ class IssuerTable:
         """All documents name the same issuer; one that is for any tenant leaves a place for its id."""
         asked = call.names["tenant"]
         self._issuer.check_tenant(asked, "invalid_tenant")
-        shared = asked.lower() in _SHARED
+        shared = not self._issuer.is_tenant(asked, shared=False)
         tenant = asked.lower() if shared else self._issuer.tenant_id
         base = self._issuer.base_url
         oauth = f"{base}/{tenant}/oauth2{version}"
-        return _json(
+        return json_reply(
             {
                 "token_endpoint": f"{oauth}/token",
                 "token_endpoint_auth_methods_supported": [
@@ -117,7 +114,7 @@ class IssuerTable:
     async def _keys(self, call: Call) -> Reply:
         self._issuer.check_tenant(call.names["tenant"], "invalid_tenant")
         issuer = f"{self._issuer.base_url}/{{tenantid}}/v2.0"
-        return _json({"keys": self._issuer.ring.published(issuer)}, _KEPT)
+        return json_reply({"keys": self._issuer.ring.published(issuer)}, _KEPT)
 
     async def _instance(self, call: Call) -> Reply:
         """Is an authority one that can be trusted: this one is, and Entra's own names, which may lead here."""
@@ -129,7 +126,7 @@ class IssuerTable:
         self._issuer.check_tenant(parts[0], "invalid_tenant")
         version = "/v2.0" if "v2.0" in parts else ""
         authority = base if own else f"https://{host}"
-        return _json(
+        return json_reply(
             {
                 "tenant_discovery_endpoint": f"{authority}/{parts[0]}{version}/.well-known/openid-configuration",
                 "api-version": "1.1",
@@ -139,7 +136,7 @@ class IssuerTable:
 
     async def _realm(self, call: Call) -> Reply:
         """Every user signs in here, and nowhere else."""
-        return _json(
+        return json_reply(
             {
                 "ver": "1.0",
                 "account_type": "Managed",
@@ -157,7 +154,7 @@ class IssuerTable:
             "ext_expires_in": granted.lifetime_s,
             "access_token": granted.token,
         }
-        return _json(answer | _of_user(granted), _SECRET)
+        return json_reply(answer | _of_user(granted), _SECRET)
 
     async def _token_v1(self, call: Call) -> Reply:
         granted = await self._granted(call, 1)
@@ -170,15 +167,14 @@ class IssuerTable:
             "resource": granted.resource,
             "access_token": granted.token,
         }
-        return _json(answer | _of_user(granted), _SECRET)
+        return json_reply(answer | _of_user(granted), _SECRET)
 
     async def _granted(self, call: Call, version: Version) -> Granted:
         address = call.caller.client_ip or "control"
-        self._check_pace(address)
+        self._failures.check(address, time.time())
         fields = await _form(call)
-        self._check_pace(address)
-        correlation = call.header("client-request-id") or call.query.first("client-request-id")
-        request = TokenRequest(call.names["tenant"], version, fields, _basic(call), address, correlation[:64])
+        self._failures.check(address, time.time())
+        request = TokenRequest(call.names["tenant"], version, fields, _basic(call), address, call.correlation)
         # A request counts as a failure until it turns out to be none: of guesses that come all at once, those beyond
         # the limit are not even looked at.
         self._failures.add(address, time.time())
@@ -193,17 +189,6 @@ class IssuerTable:
                 self._failures.take_back(address, time.time())
         _log.info("token for application %s, resource %s", granted.client_id, _printable(granted.resource))
         return granted
-
-    def _check_pace(self, address: str) -> None:
-        """
-        Raises:
-            TokenRefused: this address failed too often.
-        """
-        wait_s = self._failures.wait_s(address, time.time())
-        if wait_s > 0:
-            raise TokenRefused(
-                90055, "Too many requests of this address proved nothing.", retry_after_s=max(1, round(wait_s))
-            )
 
 
 async def _not_interactive(call: Call) -> Reply:  # noqa: ARG001  handlers look alike
@@ -271,7 +256,3 @@ def _of_user(granted: Granted) -> dict[str, Any]:
 
 def _printable(text: str) -> str:
     return text[:256] if text.isprintable() else "?"
-
-
-def _json(document: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    return Reply(msgspec.json.encode(document), _JSON, headers)

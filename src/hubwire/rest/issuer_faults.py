@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from hubwire.auth.refusals import TokenRefused
+from hubwire.auth.refusals import NUMBERS, TokenRefused
 from hubwire.model.errors import Forbidden, NotFound, NotStored, Refused, Throttled, Unauthorized, Unavailable
 from hubwire.rest.faults import Fault, fault_of
 
@@ -19,9 +19,11 @@ __all__ = ["identity_fault", "issuer_fault"]
 
 _GUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _INVALID_INPUT: Final = 90013
+_THROTTLED: Final = 90055
+_UNAVAILABLE: Final = 90033
 
 
-def issuer_fault(error: Exception, correlation: str | None, base_url: str) -> Fault:
+def issuer_fault(error: Exception, correlation: str, base_url: str) -> Fault:
     """
     An OAuth error with Entra's members.
 
@@ -32,13 +34,13 @@ def issuer_fault(error: Exception, correlation: str | None, base_url: str) -> Fa
     fault = fault_of(error)
     if isinstance(error, TokenRefused):
         code, status, name, message = error.code, error.status, error.error, error.message
-        headers = fault.headers if error.retry_after_s is None else (("retry-after", str(error.retry_after_s)),)
     else:
-        code, status, headers = _INVALID_INPUT if fault.status < 500 else 90033, fault.status, fault.headers
-        name = "invalid_request" if code == _INVALID_INPUT else "temporarily_unavailable"
+        status = fault.status
+        code = _THROTTLED if status == 429 else _INVALID_INPUT if status < 500 else _UNAVAILABLE
+        name = NUMBERS[code][1]
         message = f"AADSTS{code}: {fault.message}"
     trace = str(uuid4())
-    known = correlation if correlation is not None and _GUID.fullmatch(correlation) else str(uuid4())
+    known = correlation if _GUID.fullmatch(correlation) else str(uuid4())
     moment = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document: dict[str, Any] = {
         "error": name,
@@ -49,7 +51,7 @@ def issuer_fault(error: Exception, correlation: str | None, base_url: str) -> Fa
         "correlation_id": known,
         "error_uri": f"{base_url}/error?code={code}",
     }
-    return Fault(status, name, message, "", (*headers, ("x-ms-request-id", trace)), document)
+    return Fault(status, name, message, "", (*fault.headers, ("x-ms-request-id", trace)), document)
 
 
 def identity_fault(error: Exception) -> Fault:

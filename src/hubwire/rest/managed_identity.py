@@ -13,16 +13,15 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any, Final, Literal
-
-import msgspec
+from typing import Final, Literal
 
 from hubwire.auth.failures import Failures
 from hubwire.auth.issuer import Granted, Issuer
 from hubwire.model.directory import Tenant
-from hubwire.model.errors import BadRequest, Forbidden, Throttled, Unauthorized
+from hubwire.model.errors import BadRequest, Forbidden, Unauthorized
+from hubwire.rest.bodies import json_reply
 from hubwire.rest.call import FORM_BYTES, Call, Caller
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.query import QueryString
@@ -33,6 +32,8 @@ _log: Final = logging.getLogger("hubwire.auth")
 
 Offered = Literal["off", "app-service", "imds"]
 """Which endpoints there are: none, the one that demands a secret header, or both."""
+
+_SECRET: Final = (("cache-control", "no-store"),)
 
 IDENTITY_PATH: Final = "/msi/token"
 _IMDS_PATH: Final = "/metadata/identity/oauth2/token"
@@ -94,7 +95,7 @@ class ManagedIdentityTable:
         variables: dict[str, str] = {}
         if self._offered != "off":
             variables = {"IDENTITY_ENDPOINT": f"{self._own_url}{IDENTITY_PATH}", "IDENTITY_HEADER": self._header}
-        return _json({"variables": variables})
+        return json_reply({"variables": variables}, _SECRET)
 
     async def _imds(self, call: Call) -> Reply:
         """Numbers are strings in the answers of both."""
@@ -102,7 +103,7 @@ class ManagedIdentityTable:
         if (call.header("metadata") or "").lower() != "true":
             raise BadRequest("Required metadata header not specified", "Metadata")
         granted = self._granted(call.query)
-        return _json(_answer(granted))
+        return _answer(granted)
 
     async def _app_service(self, call: Call) -> Reply:
         """
@@ -116,7 +117,7 @@ class ManagedIdentityTable:
         if not cloud_shell:
             self._check_header(given, call.caller)
         query = QueryString(await call.body(FORM_BYTES), "form") if call.method == "POST" else call.query
-        return _json(_answer(self._granted(query)))
+        return _answer(self._granted(query))
 
     def _granted(self, query: QueryString) -> Granted:
         resource = query.one("resource")
@@ -131,9 +132,7 @@ class ManagedIdentityTable:
 
     def _check_header(self, given: str | None, caller: Caller) -> None:
         address, now = caller.client_ip or "control", time.time()
-        wait_s = self._failures.wait_s(address, now)
-        if wait_s > 0:
-            raise Throttled("Too many requests of this address proved nothing.", max(1, round(wait_s)))
+        self._failures.check(address, now)
         if given is None:
             raise Unauthorized("The header X-IDENTITY-HEADER is missing.")  # no guess, so it is not counted as one
         if not hmac.compare_digest(given.encode(), self._header.encode()):
@@ -179,18 +178,17 @@ def _is_own(caller: Caller) -> bool:
     return host in ("localhost", _IMDS_ADDRESS) or _is_loopback(host) or (host != "" and host == caller.own_ip)
 
 
-def _answer(granted: Granted) -> dict[str, Any]:
-    return {
-        "access_token": granted.token,
-        "client_id": granted.client_id,
-        "expires_in": str(granted.lifetime_s),
-        "expires_on": str(granted.issued_at + granted.lifetime_s),
-        "ext_expires_in": str(granted.lifetime_s),
-        "not_before": str(granted.issued_at),
-        "resource": granted.resource,
-        "token_type": "Bearer",
-    }
-
-
-def _json(document: Mapping[str, Any]) -> Reply:
-    return Reply(msgspec.json.encode(document), "application/json; charset=utf-8", (("cache-control", "no-store"),))
+def _answer(granted: Granted) -> Reply:
+    return json_reply(
+        {
+            "access_token": granted.token,
+            "client_id": granted.client_id,
+            "expires_in": str(granted.lifetime_s),
+            "expires_on": str(granted.issued_at + granted.lifetime_s),
+            "ext_expires_in": str(granted.lifetime_s),
+            "not_before": str(granted.issued_at),
+            "resource": granted.resource,
+            "token_type": "Bearer",
+        },
+        _SECRET,
+    )

@@ -199,7 +199,7 @@ class RestApp:
         """What the error is for this caller, in the form of the surface that it met."""
         match exchange.surface:
             case "issuer":
-                return issuer_fault(error, exchange.call.header("client-request-id"), self._issuer_url)
+                return issuer_fault(error, exchange.call.correlation, self._issuer_url)
             case "identity":
                 return identity_fault(error)
             case _:
