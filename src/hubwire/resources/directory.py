@@ -430,9 +430,9 @@ class Directory:
         await self._keep_keys(now)
         ahead = [key for key in self._keys if key.active_from > now]
         # Later than the one before it, so that within one second there is no doubt which of them signs.
-        begin = max((key.active_from + 1 for key in self._keys if key.active_from <= now), default=now)
-        await self._replace_keys(ahead, [replace(key, active_from=max(now, begin)) for key in ahead[:1]])
-        await self._keep_keys(now)
+        begin = max(now, *(key.active_from + 1 for key in self._keys if key.active_from <= now))
+        await self._replace_keys(ahead, [replace(key, active_from=begin) for key in ahead[:1]])
+        await self._keep_keys(begin)
 
     async def _revoke_keys(self, now: int) -> None:
         new = [await self._made(now), await self._made(now + ACTIVE_DAYS * _DAY_S)]
