@@ -202,7 +202,7 @@ class CloudProxy:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=DEADLINE_S,
+            timeout=2 * DEADLINE_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr

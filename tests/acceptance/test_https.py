@@ -455,7 +455,7 @@ service = WebPubSubServiceClient.from_connection_string(text, hub)
 url = service.get_client_access_token(roles=roles)["url"]
 assert url.startswith("wss://"), url
 heard, got = [], threading.Event()
-client = WebPubSubClient(url)
+client = WebPubSubClient(url, ack_timeout=3, start_timeout=3)  # see sdk.py
 with client:
     client.subscribe(CallbackType.GROUP_MESSAGE, lambda message: (heard.append(message.data), got.set()))
     client.join_group("g")

@@ -135,7 +135,7 @@ import queue
 from azure.messaging.webpubsubclient import WebPubSubClient
 from azure.messaging.webpubsubclient.models import CallbackType, WebPubSubDataType
 heard = queue.Queue()
-client = WebPubSubClient(url)
+client = WebPubSubClient(url, ack_timeout=3, start_timeout=3)  # see sdk.py
 with client:
     client.subscribe(CallbackType.GROUP_MESSAGE, lambda message: heard.put(message.data))
     client.join_group("g")

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from acceptance.servers import DEADLINE_S, Server
 from acceptance.wire import JOIN, RELIABLE, SEND, client_target, client_token
+from faults.publishing import until
 from faults.rough_proxy import RoughProxy
 
 __all__ = ["ReliableClient"]
@@ -106,7 +107,6 @@ class ReliableClient:
         self._unanswered: dict[int, dict[str, Any]] = {}
         self._sent: Counter[int] = Counter()
         self._done: set[int] = set()
-        self._room = asyncio.Event()
         self._socket: _Socket | None = None
         self._stopped = False
 
@@ -124,9 +124,7 @@ class ReliableClient:
 
     async def publish(self, data: Any) -> None:
         """Send to the group, now or when there is a connection, and again until it is answered."""
-        while len(self._unanswered) >= _WINDOW:
-            self._room.clear()
-            await self._room.wait()
+        await until(lambda: len(self._unanswered) < _WINDOW, lambda: f"{self.name} gets no answers")
         self._ack_id += 1
         frame = {"type": "sendToGroup", "group": "g", "ackId": self._ack_id, "data": data, "dataType": "json"}
         self._unanswered[self._ack_id] = frame
@@ -260,7 +258,6 @@ class ReliableClient:
             assert self._sent[ack_id] > 1, f"{ack_id} was asked once only"
             self.duplicates += 1
         request = self._unanswered.pop(ack_id, None)
-        self._room.set()
         if request is not None and self._random.random() < 0.02:
             # An answer that a client overlooked.
             self._done.add(ack_id)

@@ -44,6 +44,7 @@ async def in_pace(name: str, publish: Publish, numbers: Iterator[int], clients: 
     return mine
 
 
+@pytest.mark.timeout(400)  # each wait has a deadline of its own, and says what is missing
 @pytest.mark.parametrize("seed", seeds("1"))
 async def test_nothing_is_lost_doubled_or_reordered_on_a_road_that_breaks(
     start_server: StartServer, hub: str, seed: int
