@@ -16,6 +16,7 @@ from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead, by_name
 from hubwire.model.hubs import AccessKeys, HubSettings, default_settings
 from hubwire.model.names import HubKey
+from hubwire.model.resources import ResourcePolicy
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import Bus
 from hubwire.model.targets import Target
@@ -154,6 +155,9 @@ class Keys:
     def access_keys(self, resource: str) -> AccessKeys:
         return KEYS
 
+    def policy(self, resource: str) -> ResourcePolicy:
+        return ResourcePolicy()
+
     def recovery_key(self) -> bytes:
         return b"recovery key for tests, 32 bytes or more"
 
@@ -163,14 +167,18 @@ class Directory:
     Settings of hubs.
 
     Attributes:
-        hubs: those that differ from the defaults.
+        hubs, policies: those that differ from the defaults.
     """
 
     def __init__(self) -> None:
         self.hubs: dict[HubKey, HubSettings] = {}
+        self.policies: dict[str, ResourcePolicy] = {}
 
     def settings(self, hub: HubKey) -> HubSettings:
         return self.hubs.get(hub, default_settings())
+
+    def policy(self, resource: str) -> ResourcePolicy:
+        return self.policies.get(resource, ResourcePolicy())
 
 
 class HeldBus:

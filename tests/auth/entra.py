@@ -52,6 +52,7 @@ __all__ = [
     "decoded",
     "header_of",
     "pem_of",
+    "resource_id",
     "rsa_key",
     "segment",
     "signed",
@@ -76,6 +77,11 @@ SECRET = "hws~a-secret-that-nobody-else-has"
 
 Variant = Literal["python", "python-async", "javascript"]
 VARIANTS: tuple[Variant, ...] = ("python", "python-async", "javascript")
+
+
+def resource_id(subscription: str, name: str) -> str:
+    """Where a resource stands in the tree of scopes."""
+    return f"/subscriptions/{subscription}/resourceGroups/hubwire/providers/Microsoft.SignalRService/webPubSub/{name}"
 
 
 class Clock:

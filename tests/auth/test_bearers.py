@@ -15,6 +15,7 @@ from auth.entra import (
     Clock,
     ForeignKeys,
     InMemory,
+    resource_id,
     rsa_key,
     segment,
     signed,
@@ -25,7 +26,7 @@ from hubwire.auth.callers import Principal
 from hubwire.auth.key_ring import KeyRing
 from hubwire.model.directory import Assignment
 from hubwire.model.errors import Forbidden, Unauthorized, Unavailable
-from hubwire.model.roles import OWNER, READER, resource_id
+from hubwire.model.roles import OWNER, READER
 
 AUDIENCE = "https://webpubsub.azure.com"
 SCOPE = resource_id(TENANT.subscription_id, "default")

@@ -10,6 +10,7 @@ from hubwire.auth.principals import Principals
 from hubwire.model.errors import BadRequest, NotFound, StartFailed, Unauthorized
 from hubwire.model.hubs import AccessKeys
 from hubwire.model.names import HubKey
+from hubwire.model.resources import ResourcePolicy
 
 KEYS = AccessKeys("primary-key-of-at-least-32-bytes-é", "secondary-key-of-at-least-32-bytes")
 OTHER_KEYS = AccessKeys("a" * 32, "b" * 32)
@@ -24,11 +25,15 @@ class Keys:
 
     def __init__(self) -> None:
         self.resources = {"default": KEYS, "other": OTHER_KEYS}
+        self.policies: dict[str, ResourcePolicy] = {}
 
     def access_keys(self, resource: str) -> AccessKeys:
         if resource not in self.resources:
             raise NotFound
         return self.resources[resource]
+
+    def policy(self, resource: str) -> ResourcePolicy:
+        return self.policies.get(resource, ResourcePolicy())
 
     def recovery_key(self) -> bytes:
         return b"r" * 32

@@ -1,6 +1,7 @@
 import pytest
+from msgspec.structs import replace
 
-from auth.entra import ISSUER_URL, NOW, OBJECT_ID, TENANT, Clock, ForeignKeys, InMemory, rsa_key, signed
+from auth.entra import ISSUER_URL, NOW, OBJECT_ID, TENANT, Clock, ForeignKeys, InMemory, resource_id, rsa_key, signed
 from hubwire.auth import jwt
 from hubwire.auth.bearers import Bearers
 from hubwire.auth.callers import Principal
@@ -10,7 +11,8 @@ from hubwire.auth.rest_callers import RestCallers
 from hubwire.model.directory import Assignment
 from hubwire.model.errors import Forbidden, NotFound, Throttled, Unauthorized, Unavailable
 from hubwire.model.hubs import AccessKeys
-from hubwire.model.roles import OWNER, resource_id
+from hubwire.model.resources import ResourcePolicy
+from hubwire.model.roles import OWNER
 
 KEYS = AccessKeys("primary-key-of-at-least-32-bytes.", "secondary-key-of-at-least-32-bytes")
 HOST = "localhost:8080"
@@ -19,12 +21,23 @@ KID = "foreign-key"
 
 
 class _Keys:
-    """One resource."""
+    """
+    One resource has keys, and others are there.
+
+    Attributes:
+        demands: of each, besides the scope.
+    """
+
+    def __init__(self) -> None:
+        self.demands = ResourcePolicy()
 
     def access_keys(self, resource: str) -> AccessKeys:
         if resource != "default":
             raise NotFound
         return KEYS
+
+    def policy(self, resource: str) -> ResourcePolicy:
+        return replace(self.demands, scope=resource_id(TENANT.subscription_id, resource))
 
     def recovery_key(self) -> bytes:
         return b"r" * 32
@@ -38,9 +51,10 @@ class World:
         self.directory = InMemory()
         foreign = ForeignKeys({(ISSUER_URL, KID): rsa_key("foreign").public_key()}, down=down)
         bearers = Bearers(self.directory, None, (ISSUER_URL,), foreign, (), 0, self.clock)
-        principals = Principals(_Keys(), (), 0, self.clock)
+        self.keys = _Keys()
+        principals = Principals(self.keys, (), 0, self.clock)
         failures = Failures(per_minute)
-        self._callers = RestCallers(principals, bearers, failures, TENANT.subscription_id, self.clock)
+        self._callers = RestCallers(principals, bearers, failures, self.keys, self.clock)
 
     def assign(self, resource: str = "default") -> None:
         scope = resource_id(TENANT.subscription_id, resource)

@@ -32,6 +32,11 @@ UPGRADE = (
 _PEM = serialization.Encoding.PEM
 
 
+def asking(certificate: Path, key: Path, ask: bool = True) -> ServerTls:
+    """TLS that asks everybody for a certificate, or nobody."""
+    return ServerTls(certificate, key, asks=lambda _: ask, asks_some=lambda: ask)
+
+
 def made(key: Any, *, days: tuple[int, int] = (-1, 30), usage: Any = ExtendedKeyUsageOID.CLIENT_AUTH) -> Credentials:
     """A certificate that is signed by nobody but itself."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device")])
@@ -148,7 +153,7 @@ async def test_any_certificate_is_taken_and_known(
     context.minimum_version = context.maximum_version = version
     service = Service()
     async with (
-        serve(nothing, service.upgrade, tls=ServerTls(*files, ask=True).context) as served,
+        serve(nothing, service.upgrade, tls=asking(*files).context) as served,
         opened(served.address, context, b"hello") as reader,
     ):
         assert await reader.readexactly(5) == b"hello"
@@ -181,7 +186,7 @@ async def test_client_that_speaks_first_is_heard_and_answered_whole(
     context.minimum_version = context.maximum_version = version
     said = bytes(range(256)) * (size // 256) + bytes(size % 256)
     async with (
-        serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=True).context) as served,
+        serve(nothing, Service().upgrade, tls=asking(*files).context) as served,
         opened(served.address, context, said) as reader,
         asyncio.timeout(20),
     ):
@@ -193,7 +198,7 @@ async def test_small_messages_one_after_the_other_are_each_answered(
     files: tuple[Path, Path], authority: Credentials
 ) -> None:
     context = client(authority, files[0].parent, None)
-    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=True).context) as served:
+    async with serve(nothing, Service().upgrade, tls=asking(*files).context) as served:
         reader, writer = await asyncio.open_connection(*served.address[:2], ssl=context, server_hostname="localhost")
         writer.write(UPGRADE + b"\r\n")
         await reader.readuntil(b"\r\n\r\n")
@@ -215,7 +220,7 @@ async def test_agreed_protocol_is_http_1_and_a_session_with_a_certificate_is_not
     context.minimum_version = context.maximum_version = version
     context.set_alpn_protocols(["h2", "http/1.1"])
     session, resumed = None, []
-    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=ask).context) as served:
+    async with serve(nothing, Service().upgrade, tls=asking(*files, ask).context) as served:
         for _ in range(2):
             protocol, session, reused = await asyncio.to_thread(talk, served.address, context, session)
             assert protocol == "http/1.1"
@@ -251,7 +256,7 @@ async def test_older_tls_is_refused_by_who_asks(
     context = client(authority, files[0].parent, None)
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
-    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=True).context) as served:
+    async with serve(nothing, Service().upgrade, tls=asking(*files).context) as served:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.to_thread(talk, served.address, context, None)
 
@@ -281,7 +286,7 @@ async def test_client_that_is_not_read_is_held_up_though_it_is_written_to(
     """What came stays in the kernel, else a client could fill our memory."""
     context = client(authority, files[0].parent, None)
     deaf = Deaf()
-    async with serve(nothing, deaf.upgrade, tls=ServerTls(*files, ask=ask).context) as served:
+    async with serve(nothing, deaf.upgrade, tls=asking(*files, ask).context) as served:
         reader, writer = await asyncio.open_connection(*served.address[:2], ssl=context, server_hostname="localhost")
         writer.write(UPGRADE + b"\r\n")
         await reader.readuntil(b"\r\n\r\n")
@@ -301,7 +306,7 @@ async def flood(writer: asyncio.StreamWriter) -> None:
 @both_loops
 async def test_goodbye_within_the_handshake_is_no_fault_of_ours(files: tuple[Path, Path]) -> None:
     """The log of each loop is looked at by `both_loops`."""
-    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=True).context) as served:
+    async with serve(nothing, Service().upgrade, tls=asking(*files).context) as served:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         hello = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(incoming, outgoing, server_hostname="localhost")
         with pytest.raises(ssl.SSLWantReadError):
@@ -318,7 +323,7 @@ async def test_goodbye_within_the_handshake_is_no_fault_of_ours(files: tuple[Pat
 async def test_connection_that_ends_within_the_handshake_leaves_nothing(
     files: tuple[Path, Path], authority: Credentials
 ) -> None:
-    async with serve(nothing, Service().upgrade, tls=ServerTls(*files, ask=True).context) as served:
+    async with serve(nothing, Service().upgrade, tls=asking(*files).context) as served:
         for said in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"):
             _, writer = await asyncio.open_connection(*served.address[:2])
             writer.write(said)

@@ -1,5 +1,6 @@
 """Callers who can only have an access key."""
 
+from doubles import Keys
 from hubwire.auth.bearers import Bearers
 from hubwire.auth.failures import Failures
 from hubwire.auth.principals import Principals
@@ -24,4 +25,4 @@ def access_keys_only(principals: Principals) -> RestCallers:
     """No issuer is trusted, and no address is slowed down."""
     nobody = _Nobody()
     bearers = Bearers(nobody, None, (), nobody, (), 0, lambda: 0.0)
-    return RestCallers(principals, bearers, Failures(0), "subscription")
+    return RestCallers(principals, bearers, Failures(0), Keys())

@@ -1,12 +1,13 @@
 """
-Callers of the data plane who bring a token of an issuer: the local one, or those of a real tenant that the operator
-trusts. Who they are is in the token; what they may do is what is assigned to them here.
+Callers who bring a token of an issuer: the local one, or those of a real tenant that the operator trusts. Who they are
+is in the token; what they may do is what is assigned to them here.
 
-Sources: Web PubSub's page on authorization with Entra; Entra's reference of access-token claims.
+Sources: Web PubSub's page on authorization with Entra; Entra's reference of access-token claims; the audiences that the
+clients of the resource manager ask for.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from hubwire.auth.callers import Principal
@@ -15,12 +16,45 @@ from hubwire.auth.key_ring import KeyRing
 from hubwire.auth.signatures import Unverified, unverified, verified
 from hubwire.model.directory import Assignment
 from hubwire.model.errors import Forbidden, Unauthorized
-from hubwire.model.roles import BUILT_IN, allows, covers, full_name, role_with_id
+from hubwire.model.roles import BUILT_IN, Role, allows, covers, full_name, manages, role_with_id
 
-__all__ = ["AUDIENCE", "Bearers", "LocalIssuer", "RoleDirectory"]
+__all__ = ["DATA_PLANE", "MANAGEMENT", "Bearer", "Bearers", "LocalIssuer", "RoleDirectory", "Service"]
 
-AUDIENCE: Final = "https://webpubsub.azure.com"
-"""Of tokens for the data plane, with or without a slash at its end."""
+
+class Service(NamedTuple):
+    """
+    What a token is for, and how its roles are read.
+
+    Attributes:
+        audiences: of tokens for it, without a slash at the end, which they may have.
+        allows: does a role allow an action.
+        named: an action as the definitions of roles spell it.
+        what: it is called so in errors.
+    """
+
+    audiences: tuple[str, ...]
+    allows: Callable[[Role, str], bool]
+    named: Callable[[str], str]
+    what: str
+
+
+DATA_PLANE: Final = Service(("https://webpubsub.azure.com",), allows, full_name, "data action")
+MANAGEMENT: Final = Service(
+    ("https://management.azure.com", "https://management.core.windows.net"), manages, str, "permission to perform"
+)
+
+
+class Bearer(NamedTuple):
+    """
+    Whoever brought a token, proved.
+
+    Attributes:
+        tenant: whose principal it is.
+        principal_id: object id.
+    """
+
+    tenant: str
+    principal_id: str
 
 
 class RoleDirectory(Protocol):
@@ -54,6 +88,7 @@ class Bearers:
         audiences: that tokens may be for, besides the service's own.
         leeway_s: how far an issuer's clock may be off.
         clock: seconds since 1970.
+        service: that is called.
     """
 
     def __init__(
@@ -65,12 +100,14 @@ class Bearers:
         audiences: Sequence[str],
         leeway_s: int,
         clock: Callable[[], float],
+        service: Service = DATA_PLANE,
     ) -> None:
+        self._service = service
         self._roles = roles
         self._local = local
         self._trusted = frozenset(trusted)
         self._foreign = foreign
-        self._audiences = frozenset(audience.rstrip("/") for audience in (AUDIENCE, *audiences))
+        self._audiences = frozenset(audience.rstrip("/") for audience in (*service.audiences, *audiences))
         self._leeway_s = leeway_s
         self._clock = clock
 
@@ -87,17 +124,54 @@ class Bearers:
             Forbidden: none of the caller's roles allows it; the text names one that does.
             Unavailable: the keys of its issuer cannot be had now.
         """
-        tenant, principal_id = await self._proved(unverified(token))
-        if action is not None and not self._may(tenant, principal_id, action, scope):
-            roles = " or ".join(f"'{role.name}'" for role in BUILT_IN if allows(role, action))
+        bearer = await self.bearer(token)
+        if action is not None:
+            self.check(bearer, action, scope)
+        return Principal("entra", bearer.principal_id)
+
+    async def bearer(self, token: str) -> Bearer:
+        """
+        Who sends a token.
+
+        Raises:
+            Unauthorized, Unavailable: as for `caller`.
+        """
+        return await self._proved(unverified(token))
+
+    def check(self, bearer: Bearer, action: str, scope: str) -> None:
+        """
+        May somebody do something.
+
+        Raises:
+            Forbidden: as for `caller`.
+        """
+        if not self.may(bearer, action, scope):
+            service = self._service
+            roles = " or ".join(f"'{role.name}'" for role in BUILT_IN if service.allows(role, action))
             raise Forbidden(
-                f"The principal {principal_id} does not have the data action {full_name(action)} at {scope}. "
-                f"It takes the role {roles}.",
+                f"The principal {bearer.principal_id} does not have the {service.what} {service.named(action)} at "
+                f"{scope}. It takes the role {roles}.",
                 "Authorization",
             )
-        return Principal("entra", principal_id)
 
-    async def _proved(self, token: Unverified) -> tuple[str, str]:
+    def may(self, bearer: Bearer, action: str, scope: str) -> bool:
+        """The same, as an answer."""
+        for item in self._roles.roles_of(bearer.tenant, bearer.principal_id):
+            role = role_with_id(item.role_id)
+            if role is not None and self._service.allows(role, action) and covers(item.scope, scope):
+                return True
+        return False
+
+    def sees(self, bearer: Bearer, scope: str) -> bool:
+        """Has somebody a role at a scope, above or below it."""
+        return any(
+            (role := role_with_id(item.role_id)) is not None
+            and self._service.allows(role, "*/read")
+            and (covers(item.scope, scope) or covers(scope, item.scope))
+            for item in self._roles.roles_of(bearer.tenant, bearer.principal_id)
+        )
+
+    async def _proved(self, token: Unverified) -> Bearer:
         """Tenant and object id of a token, once it is proved."""
         issuer, kid = token.text("iss"), token.header.get("kid")
         local = self._local if self._local is not None and issuer == self._local.url else None
@@ -111,12 +185,12 @@ class Bearers:
         if not isinstance(audience, str) or audience.rstrip("/") not in self._audiences:
             raise Unauthorized("token is for another audience")
         # An issuer signs ID tokens for an application with its id as the audience, too: those are for its sign-in.
-        if audience.rstrip("/") != AUDIENCE and not (token.text("appid") or token.text("azp")):
+        if audience.rstrip("/") not in self._service.audiences and not (token.text("appid") or token.text("azp")):
             raise Unauthorized("token is no access token")
         principal_id = token.text("oid").lower() or token.text("sub")
         if not principal_id:
             raise Unauthorized("token names no principal")
-        return self._tenant(token, local), principal_id
+        return Bearer(self._tenant(token, local), principal_id)
 
     def _tenant(self, token: Unverified, local: LocalIssuer | None) -> str:
         """
@@ -130,10 +204,3 @@ class Bearers:
             return tenant
         issuer = token.text("iss")
         return tenant if tenant and tenant in urlsplit(issuer).path.lower().split("/") else issuer
-
-    def _may(self, tenant: str, principal_id: str, action: str, scope: str) -> bool:
-        for item in self._roles.roles_of(tenant, principal_id):
-            role = role_with_id(item.role_id)
-            if role is not None and allows(role, action) and covers(item.scope, scope):
-                return True
-        return False

@@ -60,6 +60,8 @@ class Principals:
         self._leeway_s = leeway_s
         self._clock = clock
         self._public = frozenset(map(public_authority, public_endpoints))
+        self._published: dict[str, frozenset[str]] = {}
+        self._also: frozenset[str] = frozenset()
 
     def client(self, token: str, hub: HubKey, path: str, host: str) -> ClientClaims:
         """
@@ -77,7 +79,7 @@ class Principals:
             Unauthorized: bad signature, audience or time, or a claim of the wrong type.
             BadRequest: a good token that names an illegal group.
         """
-        claims = self._verify(token, hub.resource).claims
+        claims = self._verify(token, self._client_secrets(hub.resource)).claims
         wanted = _endpoint(path)
         legacy = wanted == (b"client", b"hubs", hub.hub.encode())
         if not any(
@@ -103,7 +105,9 @@ class Principals:
         scheme, _, token = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("no bearer token")
-        verified = self._verify(token.strip(), resource)
+        if not self._keys.policy(resource).local_auth:
+            raise Unauthorized("access keys are switched off")
+        verified = self._verify(token.strip(), _secrets(self._keys.access_keys(resource)))
         # Letter case counts here, unlike at the client endpoints: users and groups are case-sensitive.
         wanted = _segments(_wire_bytes(raw_path))
         if not any(
@@ -123,7 +127,7 @@ class Principals:
         minutes: int,
     ) -> str:
         """
-        A token with which a client may connect, signed with the primary key of `resource`.
+        A token with which a client may connect, signed with the key of `resource` that is there for this.
 
         Args:
             audience: URL of the client endpoint.
@@ -141,7 +145,8 @@ class Principals:
             claims["role"] = list(roles)
         if groups:
             claims[_GROUPS] = list(groups)
-        token = jwt.sign(claims, _secrets(self._keys.access_keys(resource))[0])
+        keys = self._keys.access_keys(resource)
+        token = jwt.sign(claims, (keys.salt or keys.primary).encode())
         if len(token) > jwt.MAX_TOKEN_BYTES:
             raise BadRequest(f"The token would be longer than {jwt.MAX_TOKEN_BYTES} bytes.")
         return token
@@ -159,11 +164,27 @@ class Principals:
             return False
         return bool(verified.claims.get("aud") == connection_id)
 
-    def _verify(self, token: str, resource: str) -> jwt.Verified:
-        return jwt.verify(token, _secrets(self._keys.access_keys(resource)), self._clock(), self._leeway_s)
+    def publish(self, name: str, endpoints: Sequence[str]) -> None:
+        """
+        Take these URLs, too, as ones under which this server is reached.
+
+        Args:
+            name: of what they are for; its URLs of before are forgotten.
+        """
+        self._published[name] = frozenset(map(public_authority, endpoints))
+        self._also = frozenset().union(*self._published.values())
+
+    def _client_secrets(self, resource: str) -> tuple[bytes, ...]:
+        """Keys that may have signed a client's token."""
+        keys = self._keys.access_keys(resource)
+        issued = (keys.salt.encode(),) if keys.salt else ()
+        return (*_secrets(keys), *issued) if self._keys.policy(resource).local_auth else issued
+
+    def _verify(self, token: str, secrets: tuple[bytes, ...]) -> jwt.Verified:
+        return jwt.verify(token, secrets, self._clock(), self._leeway_s)
 
     def _is_ours(self, authority: str, host: str) -> bool:
-        return authority in self._public or authority == _authority(host)
+        return authority in self._public or authority == _authority(host) or authority in self._also
 
 
 def _secrets(keys: AccessKeys) -> tuple[bytes, bytes]:

@@ -9,8 +9,8 @@ from hubwire.auth.callers import Principal
 from hubwire.auth.failures import Failures
 from hubwire.auth.principals import Principals
 from hubwire.auth.signatures import algorithm_of
-from hubwire.model.errors import Unauthorized
-from hubwire.model.roles import resource_id
+from hubwire.model.errors import Forbidden, Unauthorized, Unavailable
+from hubwire.model.ports import KeyDirectory
 
 __all__ = ["RestCallers"]
 
@@ -20,7 +20,7 @@ _HMAC: Final = "HS256"
 class RestCallers:
     """
     Args:
-        subscription_id: below which the resources lie.
+        resources: what each of them demands of callers.
         clock: seconds since 1970.
     """
 
@@ -29,13 +29,13 @@ class RestCallers:
         keys: Principals,
         bearers: Bearers,
         failures: Failures,
-        subscription_id: str,
+        resources: KeyDirectory,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
         self._bearers = bearers
         self._failures = failures
-        self._subscription_id = subscription_id
+        self._resources = resources
         self._clock = clock
 
     async def caller(
@@ -59,15 +59,23 @@ class RestCallers:
         Raises:
             Unauthorized: nobody whom we know, or a token for another path.
             Throttled: the same, from an address that failed too often. Whoever proves themselves is never slowed down.
-            Forbidden: somebody who may not do this.
-            Unavailable: what is needed to tell does not answer.
+            Forbidden: somebody who may not do this, or whom the network rules keep out.
+            NotFound: there is no such resource any more.
+            Unavailable: what is needed to tell does not answer, or the resource is stopped.
         """
+        policy = self._resources.policy(resource)
+        if client_ip is not None and (refusal := policy.network.refusal("RESTAPI", client_ip)) is not None:
+            raise Forbidden(refusal, "Network")
+        if policy.stopped:
+            raise Unavailable("The resource is stopped.", "Resource")
         scheme, _, token = (authorization or "").strip().partition(" ")
         token = token.strip()
         try:
             if scheme.lower() != "bearer" or algorithm_of(token) in (_HMAC, ""):
                 return self._keys.rest(authorization, resource, host, raw_path)
-            return await self._bearers.caller(token, action, resource_id(self._subscription_id, resource))
+            if not policy.entra_auth:
+                raise Unauthorized("tokens of issuers are switched off")
+            return await self._bearers.caller(token, action, policy.scope)
         except Unauthorized:
             if authorization is not None and client_ip is not None:
                 now = self._clock()

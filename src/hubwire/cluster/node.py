@@ -393,9 +393,15 @@ class Node:
         await self._end_all(picked, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER)
         return Answer(count=len(picked))
 
-    async def end(self, code: int, text: str, category: CloseCategory) -> None:
-        """End every connection of this node, those that wait for their recovery included."""
-        await self._end_all(self.connections(), code, text, category)
+    async def end(self, code: int, text: str, category: CloseCategory, resource: str | None = None) -> None:
+        """
+        End every connection of this node, those that wait for their recovery included.
+
+        Args:
+            resource: only those of this one.
+        """
+        picked = [c for c in self.connections() if resource is None or c.hub.resource == resource]
+        await self._end_all(picked, code, text, category)
 
     async def _end_all(self, picked: Sequence[Connection], code: int, text: str, category: CloseCategory) -> None:
         def close(connection: Connection) -> None:

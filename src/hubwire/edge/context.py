@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.turnstile import Turnstile
 from hubwire.model.http import RequestHead
+from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.standstill import STOOD_STILL_S
 
 __all__ = ["Application", "FrontContext", "Gate", "Upgrade"]
@@ -64,7 +65,8 @@ class FrontContext:
     Args:
         app: answers what is no upgrade. Its `scope["state"]` has `app_state` and, for each request: `host` (authority
             that the client asked for, lower-case), `scheme`, `client_ip` (these three by a trusted proxy's word, if
-            there is one), `target` (path and query as sent; an empty query is seen only there) and `control`.
+            there is one), `target` (path and query as sent; an empty query is seen only there), `control` and
+            `resource` (name).
         upgrade: see `Upgrade`.
         max_head_bytes: of a request head, its empty line included; more is answered 431.
         head_timeout_s: from the first byte of a head to its end, and for the first byte of a new connection.
@@ -74,6 +76,7 @@ class FrontContext:
         upgraded: how many sockets the WebSocket side holds at the moment.
         trusted: proxies that are believed.
         certificate_header: in which they name the certificate that a client showed them.
+        resource_of: name of the resource that a host belongs to.
         on_refused: hears of each answer that a front gives itself: status, reason (generic text) and address of the
             client (empty for peers of a Unix socket).
 
@@ -97,6 +100,7 @@ class FrontContext:
         upgraded: Callable[[], int] = lambda: 0,
         trusted: TrustedProxies | None = None,
         certificate_header: str | None = None,
+        resource_of: Callable[[str], str] = lambda _host: DEFAULT_RESOURCE,
         on_refused: Callable[[int, str, str], None] = lambda _status, _reason, _client_ip: None,
     ) -> None:
         self._app = app
@@ -109,6 +113,7 @@ class FrontContext:
         self.upgraded = upgraded
         self.trusted = trusted if trusted is not None else TrustedProxies(())
         self.certificate_header = certificate_header.lower() if certificate_header else None
+        self.resource_of = resource_of
         self._on_refused = on_refused
         self.config = Config(
             app=self._run,

@@ -60,6 +60,7 @@ class Front:
 
     Args:
         control: does the listener belong to the control socket.
+        resource: that the listener belongs to; None where the host says it.
 
     Attributes:
         deadline: see `Gate`.
@@ -84,6 +85,7 @@ class Front:
         "_patient",
         "_peer",
         "_proxied",
+        "_resource",
         "_scheme",
         "_searched",
         "_state",
@@ -93,9 +95,10 @@ class Front:
         "deadline",
     )
 
-    def __init__(self, context: FrontContext, control: bool = False) -> None:
+    def __init__(self, context: FrontContext, control: bool = False, resource: str | None = None) -> None:
         self._context = context
         self._control = control
+        self._resource = resource
         self._state = _State.GONE
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self._inner: RestProtocol | None = None
@@ -296,12 +299,21 @@ class Front:
         scheme, host = str(self._scheme), head.host
         if self._proxied:
             self._client_ip, scheme, host = context.trusted.resolve(self._peer, head.headers, scheme, host)
+        resource = context.resource_of(host) if self._resource is None else self._resource
         if context.closing:
             self._refuse(503, "the server is shutting down")
         elif head.websocket:
             certificate = self._certificate(head)
             request = RequestHead(
-                head.method, head.target, head.headers, head.fields, scheme, host, self._client_ip, certificate
+                head.method,
+                head.target,
+                head.headers,
+                head.fields,
+                scheme,
+                host,
+                self._client_ip,
+                certificate,
+                resource,
             )
             self._hand_over(request, rest)
         elif is_client_path(head.target):
@@ -315,6 +327,7 @@ class Front:
                 "client_ip": self._client_ip,
                 "target": head.target,
                 "control": self._control,
+                "resource": resource,
             }
             self._forward(head, state, wire if head.verbatim else serialise(head), rest)
 

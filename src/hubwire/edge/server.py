@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
@@ -158,6 +158,19 @@ def authorities(sockets: Sequence[socket.socket]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+class _Bound(NamedTuple):
+    """
+    Attributes:
+        socket: bound, and open as long as we listen there at all.
+        tls: None where connections begin without a handshake.
+        resource: that it belongs to; None where the host says it.
+    """
+
+    socket: socket.socket
+    tls: ssl.SSLContext | None
+    resource: str | None
+
+
 class Listeners:
     """
     All sockets of a server, and its graceful end.
@@ -171,8 +184,8 @@ class Listeners:
         self._front = front
         self._clients = clients
         self._servers: list[asyncio.Server] = []
-        self._bound: list[tuple[socket.socket, ssl.SSLContext | None]] = []
-        self._accepting: list[tuple[asyncio.Server, socket.socket]] = []
+        self._bound: list[_Bound] = []
+        self._accepting: list[tuple[asyncio.Server, socket.socket, _Bound]] = []
         self._paused: list[asyncio.Server] = []
         self._pause: asyncio.Task[None] | None = None
         self._told_at = -math.inf
@@ -186,25 +199,66 @@ class Listeners:
         Args:
             secure: those whose connections begin with a handshake of `tls`.
         """
-        self._bound = [*((bound, None) for bound in sockets), *((bound, tls) for bound in secure)]
-        await self._accept()
+        self._bound += self._all(sockets, secure, tls, None)
+        await self._accept(self._bound)
         self._front.crowded_at = _room()
         self._front.on_crowded = self._crowded
 
-    def _protocol(self, *, control: bool = False, secure: bool = False) -> asyncio.Protocol:
-        front = Front(self._front, control)
+    async def add(
+        self,
+        resource: str,
+        sockets: Sequence[socket.socket],
+        secure: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        """The same on more sockets, which belong to one resource."""
+        more = self._all(sockets, secure, tls, resource)
+        self._bound += more
+        if self._pause is None:  # else it begins with the others, when there is room again
+            await self._accept(more)
+
+    def remove(self, resource: str) -> None:
+        """Accept nobody any more on the sockets of a resource, and close these."""
+        kept = []
+        for entry in self._accepting:
+            server, _, bound = entry
+            if bound.resource == resource:
+                server.close()
+            else:
+                kept.append(entry)
+        self._accepting = kept
+        for bound in self._bound:
+            if bound.resource == resource:
+                bound.socket.close()
+        self._bound = [bound for bound in self._bound if bound.resource != resource]
+
+    @staticmethod
+    def _all(
+        sockets: Sequence[socket.socket],
+        secure: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
+        resource: str | None,
+    ) -> list[_Bound]:
+        plain = [_Bound(bound, None, resource) for bound in sockets]
+        return plain + [_Bound(bound, tls, resource) for bound in secure]
+
+    def _protocol(
+        self, *, control: bool = False, secure: bool = False, resource: str | None = None
+    ) -> asyncio.Protocol:
+        front = Front(self._front, control, resource)
         if secure:
             self._front.expect(front, self._front.head_timeout_s)
         # A front has the methods of asyncio's protocols without their class, so that it can be a compiled one.
         return cast("asyncio.Protocol", front)
 
-    async def _accept(self) -> None:
+    async def _accept(self, entries: Sequence[_Bound]) -> None:
         loop = asyncio.get_running_loop()
-        for bound, tls in self._bound:
+        for entry in entries:
+            bound, tls, resource = entry
             # A copy: closed, it accepts nobody any more, and who comes waits in the queue of the socket.
             copy = bound.dup()
             server = await loop.create_server(
-                partial(self._protocol, secure=tls is not None),
+                partial(self._protocol, secure=tls is not None, resource=resource),
                 sock=copy,
                 backlog=_ACCEPTED_PER_TURN,
                 ssl=tls,
@@ -215,7 +269,7 @@ class Listeners:
             )
             # asyncio's own loop accepts in one turn as many as the backlog holds. The system's may be longer than that.
             bound.listen(_BACKLOG)
-            self._accepting.append((server, copy))
+            self._accepting.append((server, copy, entry))
 
     def _crowded(self) -> None:
         """
@@ -226,7 +280,7 @@ class Listeners:
         """
         if self._pause is None:
             loop = asyncio.get_running_loop()
-            for server, copy in self._accepting:
+            for server, copy, _ in self._accepting:
                 # asyncio loses whom it has accepted and not told of yet if the server is closed now; not so uvloop,
                 # which lets nobody take its readers away.
                 if loop.remove_reader(copy):
@@ -257,9 +311,9 @@ class Listeners:
 
     async def _accepts(self) -> bool:
         try:
-            await self._accept()
+            await self._accept(self._bound)
         except OSError:  # whoever took the descriptors, they were not clients
-            for server, _ in self._accepting:
+            for server, _, _ in self._accepting:
                 server.close()
             self._accepting.clear()
             return False
@@ -301,10 +355,10 @@ class Listeners:
             self._pause.cancel()
         self._front.on_crowded = lambda: None
         self._close_paused()
-        for server, _ in self._accepting:
+        for server, _, _ in self._accepting:
             server.close()
-        for bound, _ in self._bound:
-            bound.close()
+        for bound in self._bound:
+            bound.socket.close()
         for server in self._servers:
             server.close()
         clients = asyncio.ensure_future(self._clients.end(until))

@@ -41,8 +41,10 @@ class ServerTls:
     Args:
         certificate: PEM file, the server's certificate first, then those up to its authority.
         key: PEM file of its private key, not encrypted.
-        ask: ask clients for a certificate. None, and one that nobody vouches for or whose time is over, is as good as
-            any; what it is worth is for the application to say.
+        asks: says whether clients of a host, by the name that they send, are asked for a certificate; empty for those
+            who send none. None, and one that nobody vouches for or whose time is over, is as good as any; what it is
+            worth is for the application to say.
+        asks_some: may it say yes to anybody, now.
 
     Attributes:
         context: for the listeners.
@@ -51,10 +53,18 @@ class ServerTls:
         StartFailed: naming the file that cannot be used.
     """
 
-    def __init__(self, certificate: Path, key: Path, *, ask: bool = False) -> None:
+    def __init__(
+        self,
+        certificate: Path,
+        key: Path,
+        *,
+        asks: Callable[[str], bool] = lambda _name: False,
+        asks_some: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._certificate = certificate
         self._key = key
-        self.context = _AskingContext(ssl.PROTOCOL_TLS_SERVER) if ask else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context = _Context(ssl.PROTOCOL_TLS_SERVER)
+        self.context.asks, self.context.asks_some = asks, asks_some
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(list(_PROTOCOLS))
         self.load()
@@ -96,9 +106,14 @@ def _no_password() -> str:
     raise ValueError("the private key is encrypted")
 
 
-class _AskingContext(ssl.SSLContext):
-    """A context whose handshakes are pyOpenSSL's. Loops take it for what its class says."""
+class _Context(ssl.SSLContext):
+    """
+    A context that has Python's own TLS do the handshakes, or pyOpenSSL where clients may be asked for a certificate.
+    Loops take it for what its class says.
+    """
 
+    asks: Callable[[str], bool]
+    asks_some: Callable[[], bool]
     _asking: SSL.Context
 
     def load_cert_chain(self, certfile: Any, keyfile: Any = None, password: Any = None) -> None:
@@ -107,11 +122,11 @@ class _AskingContext(ssl.SSLContext):
         asking.set_min_proto_version(SSL.TLS1_2_VERSION)
         asking.use_certificate_chain_file(str(certfile))
         asking.use_privatekey_file(str(keyfile))
-        asking.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         asking.set_verify_depth(0)  # nobody's signature is of interest, and a long chain would keep everybody waiting
         asking.set_cipher_list(_CIPHERS)
         asking.set_mode(_RELEASE_BUFFERS)
         asking.set_alpn_select_callback(_select)
+        asking.set_tlsext_servername_callback(self._named)
         # A resumed session would come without its certificate.
         asking.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         asking.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
@@ -122,11 +137,28 @@ class _AskingContext(ssl.SSLContext):
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
         server_side: bool = False,
-        server_hostname: str | bytes | None = None,  # noqa: ARG002  a client's
-        session: ssl.SSLSession | None = None,  # noqa: ARG002  a client's
-    ) -> "_Asking":
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> "_Asking | ssl.SSLObject":
         assert server_side, "this asks clients"
-        return _Asking(SSL.Connection(self._asking, None), incoming, outgoing)
+        if not self.asks_some():
+            return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        connection = SSL.Connection(self._asking, None)
+        self._ask(connection, "")
+        return _Asking(connection, incoming, outgoing)
+
+    def _named(self, connection: SSL.Connection) -> None:
+        """The client has said which host it wants."""
+        name = connection.get_servername()
+        if name is not None:
+            self._ask(connection, name.decode("latin-1"))
+
+    def _ask(self, connection: SSL.Connection, name: str) -> None:
+        connection.set_verify(SSL.VERIFY_PEER if self.asks(name) else SSL.VERIFY_NONE, _take_any)
+
+
+def _take_any(*_: object) -> bool:
+    return True
 
 
 def _select(_connection: SSL.Connection, offered: list[bytes]) -> Any:

@@ -18,11 +18,12 @@ from hubwire.gateway.handshake import read
 from hubwire.gateway.opening import Opening
 from hubwire.gateway.requests import Requests
 from hubwire.hub.connection import Connection
-from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized
+from hubwire.model.errors import BadRequest, NotFound, ProtocolViolation, Unauthorized
 from hubwire.model.http import RequestHead
 from hubwire.model.messages import ClientRequest, Connected
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import HubDirectory, Sink
+from hubwire.model.resources import ResourcePolicy
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
@@ -36,6 +37,7 @@ _FAREWELL: Final = "The server is shutting down."
 _CATEGORIES: Final = {
     400: CloseCategory.BAD_REQUEST,
     401: CloseCategory.UNAUTHORIZED,
+    403: CloseCategory.UNAUTHORIZED,
     429: CloseCategory.THROTTLED,
     503: CloseCategory.SERVICE_RELOAD,
 }
@@ -62,6 +64,8 @@ class Gateway:
         self._requests = Requests(node, telemetry)
         self._stopping = False
         self._opening = 0
+        self._counts: dict[str, int] = {}
+        node.on_end.append(self._ended)
         node.on_end.append(records.ended)
 
     # The opening.
@@ -77,18 +81,36 @@ class Gateway:
             if self._stopping:
                 raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
             attempt = read(head)
+            policy = self._policy(attempt)
             if attempt.recovery is not None:
                 return self._recover(attempt, attempt.recovery)
-            return self._open(attempt)
+            return self._open(attempt, policy)
         except HandshakeRefused as refusal:
             self._telemetry.count_refused(refusal.status)
             self._telemetry.closed[_CATEGORIES.get(refusal.status, CloseCategory.BAD_REQUEST)] += 1
             records.refused(head, refusal.status, refusal.cause)
             raise
 
-    def _open(self, attempt: Attempt) -> Opening:
+    def _policy(self, attempt: Attempt) -> ResourcePolicy:
+        """What the resource demands of everybody, whoever it is."""
+        try:
+            policy = self._directory.policy(attempt.hub.resource)
+        except NotFound as refusal:
+            raise HandshakeRefused(404, "There is no such resource.", cause=refusal.message) from refusal
+        refused = policy.network.refusal("ClientConnection", attempt.head.client_ip)
+        if refused is not None:
+            raise HandshakeRefused(403, refused)
+        if policy.stopped:
+            raise HandshakeRefused(503, "The resource is stopped.", {"Retry-After": "1"})
+        return policy
+
+    def _open(self, attempt: Attempt, policy: ResourcePolicy) -> Opening:
         claims = self._identify(attempt)
         session = self._session(attempt)
+        resource = attempt.hub.resource
+        if self._counts.get(resource, 0) >= policy.quota:
+            text = "The connection quota of this resource is used up."
+            raise HandshakeRefused(429, text, {"Retry-After": "1"}, "ConnectionCountLimitReached")
         # Those that are answered 101 but not in yet count too: many may knock within one turn.
         if self._telemetry.connections + self._opening >= self._telemetry.connection_quota:
             text = "The connection quota of this server is used up."
@@ -102,6 +124,7 @@ class Gateway:
             client_ip=attempt.head.client_ip,
         )
         self._opening += 1
+        self._count(connection, 1)
         return Opening(connection, session.subprotocol, attempt.websocket_key, claims.groups)
 
     def _identify(self, attempt: Attempt) -> ClientClaims:
@@ -159,22 +182,39 @@ class Gateway:
             self._resume(connection, sink)
             return None
         waiting = None
+        let_in = False
         try:
             waiting = self._node.attach(connection, opening.groups, sink, self._connected(connection))
+            let_in = True
         finally:
             if waiting is None:
-                self._opening -= 1
+                self._settle_opening(connection, let_in)
         if waiting is not None:
             return self._started_after(waiting, connection)
         records.started(connection)
         return None
 
     async def _started_after(self, waiting: Awaitable[None], connection: Connection) -> None:
+        let_in = False
         try:
             await waiting
+            let_in = True
         finally:
-            self._opening -= 1
+            self._settle_opening(connection, let_in)
         records.started(connection)
+
+    def _settle_opening(self, connection: Connection, let_in: bool) -> None:
+        self._opening -= 1
+        if not let_in:
+            self._count(connection, -1)
+
+    def _count(self, connection: Connection, change: int) -> None:
+        """Connections of each resource, those that are answered 101 but not in yet included."""
+        resource = connection.hub.resource
+        self._counts[resource] = self._counts.get(resource, 0) + change
+
+    def _ended(self, connection: Connection, _category: CloseCategory, _code: int, _text: str) -> None:
+        self._count(connection, -1)
 
     def _resume(self, connection: Connection, sink: Sink) -> None:
         if not self._node.resume(connection, sink, self._connected(connection)):
@@ -263,6 +303,15 @@ class Gateway:
     def stop(self) -> None:
         """Refuse new clients from now on."""
         self._stopping = True
+
+    async def end_resource(self, resource: str, text: str) -> None:
+        """
+        End all connections of a resource, those that wait for their recovery included.
+
+        Args:
+            text: for the clients.
+        """
+        await self._node.end(_GOING_AWAY, text, CloseCategory.SERVICE_RELOAD, resource)
 
     async def end(self) -> None:
         """The server goes away: end everybody, those without a socket included."""

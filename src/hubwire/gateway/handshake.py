@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, unquote
 
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
 from hubwire.model.http import RequestHead
-from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.names import HubKey, is_hub_name
 
 __all__ = ["is_client_path", "read"]
@@ -46,7 +45,7 @@ def read(head: RequestHead) -> Attempt:
     if query.get("awps_connection_id") or query.get("awps_reconnection_token"):
         recovery = Recovery(query.get("awps_connection_id", ""), query.get("awps_reconnection_token", ""))
     return Attempt(
-        hub=HubKey(DEFAULT_RESOURCE, hub.lower()),
+        hub=HubKey(head.resource, hub.lower()),
         path=f"/client/hubs/{hub}",
         token=_token(query.get("access_token"), head.header("authorization")),
         offered=_offered(head),

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from hubwire.model.hubs import DEFAULT_RESOURCE
+
 __all__ = ["Fields", "RequestHead", "by_name"]
 
 Fields = Mapping[str, Sequence[str]]
@@ -30,6 +32,7 @@ class RequestHead(Struct, frozen=True):
         client_ip: address of the client (a trusted proxy's word counts).
         client_certificate: DER of the certificate that the client showed and holds the key of (a trusted proxy's word
             counts); None if it showed none or was not asked. Whether anybody vouches for it is not looked at.
+        resource: name of the resource that the listener, or the host, belongs to.
     """
 
     method: str
@@ -40,6 +43,7 @@ class RequestHead(Struct, frozen=True):
     host: str
     client_ip: str
     client_certificate: bytes | None = None
+    resource: str = DEFAULT_RESOURCE
 
     def header(self, name: str) -> str | None:
         """The first value of a header, `name` in lower case; None when it is absent."""

@@ -11,18 +11,24 @@ __all__ = ["DEFAULT_RESOURCE", "AccessKeys", "HubSettings", "KeyKind", "connecti
 DEFAULT_RESOURCE: Final = "default"
 """Name of the one resource that is there from the first start and answers for every host."""
 
-KeyKind = Literal["primary", "secondary"]
+KeyKind = Literal["primary", "secondary", "salt"]
+"""Which key is to be replaced. The salt is what the service calls the key under which it issues tokens itself."""
 
 
 class AccessKeys(Struct, frozen=True):
     """
-    The two keys of a resource; either proves a caller, the primary one signs what the server issues.
+    The two keys of a resource, either of which proves a caller, and the one that signs what the server issues.
 
     Each is text of at least 32 bytes without `;`; its UTF-8 bytes are the HMAC key (never base64-decoded).
+
+    Attributes:
+        salt: nobody is told; so tokens that the server issued stay good where access keys are not, and can be taken
+            back for themselves. Empty where none was made yet: then the primary key signs.
     """
 
     primary: str
     secondary: str
+    salt: str = ""
 
     def __repr__(self) -> str:
         return "AccessKeys(…)"
@@ -40,8 +46,7 @@ class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):
     Attributes:
         anonymous_connect_policy: may clients connect without a token.
         web_socket_keep_alive_interval_in_seconds: 1 to 120 whole seconds between pings to a silent client.
-        event_handlers, event_listeners: kept in their wire shape; nothing can put any here before event
-            handlers are there.
+        event_handlers, event_listeners: checked, and kept in their wire shape.
 
     Source: Microsoft.SignalRService/webPubSub/hubs, stable api-version 2024-03-01.
     """

@@ -10,6 +10,7 @@ from msgspec import Struct
 from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.hubs import AccessKeys, HubSettings
 from hubwire.model.names import HubKey
+from hubwire.model.resources import ResourcePolicy
 from hubwire.model.targets import Target
 
 __all__ = [
@@ -153,12 +154,28 @@ class HubDirectory(Protocol):
     def settings(self, hub: HubKey) -> HubSettings:
         """What holds for this hub now; the defaults if nobody configured it."""
 
+    def policy(self, resource: str) -> ResourcePolicy:
+        """
+        What holds for a resource now.
+
+        Raises:
+            NotFound: no such resource.
+        """
+
 
 class KeyDirectory(Protocol):
     """Access keys as the hot path reads them: from memory, without waiting."""
 
     def access_keys(self, resource: str) -> AccessKeys:
-        """The two keys of a resource that exists."""
+        """
+        The keys of a resource.
+
+        Raises:
+            NotFound: no such resource.
+        """
+
+    def policy(self, resource: str) -> ResourcePolicy:
+        """The same for what else it demands of callers."""
 
     def recovery_key(self) -> bytes:
         """Secret under which this server signs reconnection tokens. Independent of the access keys."""
