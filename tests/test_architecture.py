@@ -114,6 +114,8 @@ HOUSE = Rule(
         "aiosqlite": ("adapters/store_sql.py",),
         "aiohttp": ("cli/", "adapters/"),
         "starlette": ("rest/operation.py",),
+        "tree_sitter": ("resources/",),
+        "tree_sitter_bicep": ("resources/",),
         "prometheus_client": ("rest/metrics.py",),
         "uvicorn": ("edge/",),
         "httptools": ("edge/",),

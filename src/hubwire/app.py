@@ -8,31 +8,30 @@ import gc
 import json
 import logging
 import os
+import re
 import resource
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from hubwire import __version__
 from hubwire.adapters.bus_memory import MemoryExchange
-from hubwire.adapters.certificate_files import CertificateFiles
 from hubwire.adapters.data_folder import DataFolder, replace_file
 from hubwire.adapters.heap import Heap, heap
 from hubwire.adapters.issuer_keys import IssuerKeys
 from hubwire.adapters.store_sql import open_store
-from hubwire.auth.bearers import Bearers
+from hubwire.auth.bearers import MANAGEMENT, Bearers
 from hubwire.auth.failures import Failures
 from hubwire.auth.issuer import Issuer
 from hubwire.auth.key_ring import new_token_key
+from hubwire.auth.managers import Managers
 from hubwire.auth.principals import Principals, public_authority
 from hubwire.auth.rest_callers import RestCallers
 from hubwire.cluster.node import Node
@@ -42,28 +41,37 @@ from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.records import refused
 from hubwire.edge.server import Listeners, address_of, authorities, bind, connectable
-from hubwire.edge.tls import ServerTls
 from hubwire.edge.websocket import upgrade
 from hubwire.gateway.gateway import Gateway
+from hubwire.hosting import Hosts, OwnPorts, Places
 from hubwire.logs import configure, flush_records
 from hubwire.model.directory import TokenKey, is_issuer_url
-from hubwire.model.errors import NotStored, StartFailed
+from hubwire.model.errors import NotStored, Refused, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, connection_string
 from hubwire.model.ports import Store
-from hubwire.model.roles import resource_id
 from hubwire.model.telemetry import Telemetry
+from hubwire.periodic import Every
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.resources.catalog import Catalog
+from hubwire.resources.deployables import Deployables
+from hubwire.resources.deployments import Deployments, Order
 from hubwire.resources.directory import Directory
+from hubwire.resources.documents import StoredResource
+from hubwire.resources.resource_documents import Place
+from hubwire.resources.template_faults import TemplateFault
 from hubwire.rest.app import build_app
+from hubwire.rest.deployments import DeploymentTable
 from hubwire.rest.directory import DirectoryTable
 from hubwire.rest.issuer import IssuerTable
 from hubwire.rest.managed_identity import ManagedIdentityTable
 from hubwire.rest.operation import Operation
 from hubwire.rest.ports import Server
+from hubwire.rest.subscriptions import SubscriptionTable
+from hubwire.rest.web_pubsub import WebPubSubTable
 from hubwire.settings import BadSetting, Settings
+from hubwire.shown_certificates import ShownCertificates
 
-__all__ = ["Announcement", "offline", "offline_directory", "run"]
+__all__ = ["Announcement", "StartTemplate", "offline", "offline_deployments", "offline_directory", "run"]
 
 _log = logging.getLogger("hubwire.server")
 
@@ -72,10 +80,6 @@ _T = TypeVar("_T")
 
 _HTTPS_PORT: Final = 8443
 _HTTP: Final = {"ws": "http", "wss": "https"}
-_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-_CERTIFICATES_S: Final = 60.0
-"""Between two looks at the certificate."""
-
 _TOKEN_KEYS_S: Final = 3600.0
 """Between two looks at the keys of the token issuer."""
 
@@ -108,12 +112,32 @@ class Announcement(Struct, frozen=True):
         return f"Announcement({self.endpoint!r}, …)"
 
 
-def run(settings: Settings, announce: Callable[[Announcement], None]) -> int:
+class StartTemplate(Struct, frozen=True):
+    """
+    A template that is deployed before the main ports open.
+
+    Attributes:
+        file: that it is from, for errors.
+        template: as it was read.
+        parameters: each as `{"value": …}`.
+        group: resource group in the server's own subscription.
+        locate: line and column of a place in the template.
+    """
+
+    file: str
+    template: Any
+    parameters: dict[str, Any]
+    group: str
+    locate: Callable[[tuple[str | int, ...]], tuple[int, int] | None] = lambda _: None
+
+
+def run(settings: Settings, announce: Callable[[Announcement], None], template: StartTemplate | None = None) -> int:
     """
     Serve until SIGTERM or SIGINT.
 
     Args:
         announce: called once, when the server listens.
+        template: to deploy first; the server does not start if that fails.
 
     Returns:
         exit code: 0 after a graceful end.
@@ -128,7 +152,7 @@ def run(settings: Settings, announce: Callable[[Announcement], None]) -> int:
     configure(settings.log_format, settings.log_level, settings.log_off, f"/{DEFAULT_RESOURCE}")
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            return runner.run(_serve(settings, trusted, announce))
+            return runner.run(_serve(settings, trusted, announce, template))
     finally:
         flush_records()
 
@@ -142,6 +166,30 @@ def offline(settings: Settings, action: Callable[[Catalog], Awaitable[_T]]) -> _
     """
 
     return asyncio.run(_with_store(settings, Catalog.load, action))
+
+
+def offline_deployments(settings: Settings, action: Callable[[Catalog, Deployments], Awaitable[_T]]) -> _T:
+    """The same with the resource tree and what deploys templates to it."""
+
+    async def act(store: Store) -> _T:
+        directory = await _load_directory(store)
+        catalog = await _load_catalog(store, directory)
+
+        def nowhere(resource: StoredResource) -> Place:
+            return Place(
+                f"http://localhost:{settings.port}",
+                "localhost",
+                resource.ports[1] or resource.ports[0],
+                resource.ports[1] or resource.ports[0],
+            )
+
+        return await action(catalog, await _load_deployments(settings, store, catalog, directory, nowhere))
+
+    return asyncio.run(_with_store(settings, _itself, act))
+
+
+async def _itself(store: Store) -> Store:
+    return store
 
 
 def offline_directory(settings: Settings, action: Callable[[Directory], Awaitable[_T]]) -> _T:
@@ -161,6 +209,35 @@ async def _with_store(
             await store.close()
     finally:
         folder.close()
+
+
+async def _load_catalog(store: Store, directory: Directory) -> Catalog:
+    catalog = await Catalog.load(store, subscription_id=directory.tenant.subscription_id)
+
+    def identity(resource_id: str) -> tuple[str, str] | None:
+        found = directory.identity(resource_id)
+        return None if found is None else (found.object_id, found.app_id)
+
+    catalog.identities = identity
+    directory.is_identity = lambda object_id: any(
+        resource.identity.principal_id == object_id for resource in catalog.resources()
+    )
+    return catalog
+
+
+async def _load_deployments(
+    settings: Settings,
+    store: Store,
+    catalog: Catalog,
+    directory: Directory,
+    place: Callable[[StoredResource], Place],
+) -> Deployments:
+    tenant_id = directory.tenant.tenant_id
+    deployables = Deployables(catalog, directory, place, tenant_id)
+    ignore = settings.foreign_resources == "ignore"
+    deployments = Deployments(store, catalog, deployables, tenant_id, time.time, ignore_foreign=ignore)
+    await deployments.load()
+    return deployments
 
 
 async def _load_directory(store: Store) -> Directory:
@@ -218,7 +295,12 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
     return uvloop.new_event_loop
 
 
-async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable[[Announcement], None]) -> int:
+async def _serve(
+    settings: Settings,
+    trusted: TrustedProxies,
+    announce: Callable[[Announcement], None],
+    template: StartTemplate | None,
+) -> int:
     stop = _stop_on_signals()
     warnings = _raise_descriptor_limit(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -226,8 +308,8 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
         stack.callback(folder.close)
         store = await open_store(folder.database_url)
         stack.push_async_callback(store.close)
-        catalog = await Catalog.load(store)
         directory = await _load_directory(store)
+        catalog = await _load_catalog(store, directory)
         # Bound before anything is built: what we tell others about ourselves has the port in it.
         sockets, missing = bind(settings.host, settings.port)
         for bound in sockets:
@@ -238,7 +320,7 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
             secure, _ = bind(settings.host, _https_port(settings), "--https-port, or leave HTTPS out with --no-https")
             for bound in secure:
                 stack.callback(bound.close)
-            certificates = _Certificates(settings, folder)
+            certificates = ShownCertificates(settings, folder)
             stack.callback(certificates.close)
         own, own_secure = f"http://{connectable(sockets)}", f"https://{connectable(secure)}" if secure else None
         public = settings.public_endpoints
@@ -259,17 +341,25 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
             *(f"https://{authority}" for authority in (authorities(secure) if secure else ())),
         )
         principals = Principals(catalog, endpoints, settings.token_leeway_s)
-        entra = _Entra(settings, trusted, directory, principals, server, own, endpoints)
+        entra = _Entra(settings, trusted, directory, catalog, principals, server, own, endpoints)
         stack.push_async_callback(entra.close)
         await entra.keep_keys()
-        service = _Service(settings, trusted, catalog, principals, server, entra)
-        await stack.enter_async_context(service.listening(sockets, secure, certificates, folder))
+        places = Places(server)
+        deployments = await _load_deployments(settings, store, catalog, directory, places)
+        service = _Service(settings, trusted, catalog, principals, server, entra, deployments, places)
+
+        async def before() -> None:
+            if template is not None:
+                warned.extend(await _deploy_first(template, catalog, deployments, server))
+
+        warned = list(warnings + tuple(missing))
+        await stack.enter_async_context(service.listening(sockets, secure, certificates, folder, before))
         key = catalog.access_keys(DEFAULT_RESOURCE).primary
         announcement = Announcement(
             server.endpoint,
             connection_string(server.endpoint, key),
             str(folder.path),
-            warnings + tuple(missing),
+            tuple(warned),
             server.https_endpoint,
         )
         if settings.ready_file is not None:
@@ -282,7 +372,7 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
         gc.collect()
         gc.freeze()
         if (own_heap := heap()) is not None:
-            stack.callback(_Every(_HEAP_S, partial(_give_back, own_heap)).cancel)
+            stack.callback(Every(_HEAP_S, partial(_give_back, own_heap)).cancel)
         _log.info("serving %s, listening on %s", server.endpoint, ", ".join(map(address_of, [*sockets, *secure])))
         await stop.wait()
         _log.info("stopping")
@@ -290,30 +380,45 @@ async def _serve(settings: Settings, trusted: TrustedProxies, announce: Callable
     return 0
 
 
-class _Every:
-    """Calls something again and again, first when the time is over once."""
-
-    def __init__(self, seconds: float, action: Callable[[], object]) -> None:
-        self._seconds = seconds
-        self._action = action
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(seconds, self.now)
-
-    def now(self) -> None:
-        """Call it now, and wait from here on for the next time."""
-        self._timer.cancel()
-        self._timer = self._loop.call_later(self._seconds, self.now)
-        self._action()
-
-    def cancel(self) -> None:
-        self._timer.cancel()
-
-
 def _give_back(own_heap: Heap) -> None:
     started = time.perf_counter()
     if free := own_heap.give_back():
         spent_ms = (time.perf_counter() - started) * 1000
         _log.debug("of %d MiB free memory, whole pages are with the system; it took %.1f ms", free >> 20, spent_ms)
+
+
+async def _deploy_first(first: StartTemplate, catalog: Catalog, deployments: Deployments, server: Server) -> list[str]:
+    """
+    Deploy a template in the operator's name.
+
+    Returns:
+        what of it does not act, a line each.
+
+    Raises:
+        StartFailed: it cannot be deployed, or not as a whole.
+    """
+    name = re.sub(r"[^\w.()-]", "-", Path(first.file).stem)[:64] or "start"
+    order = Order(
+        subscription=catalog.subscription_id,
+        group=first.group,
+        name=name,
+        template=first.template,
+        parameters=first.parameters,
+        endpoint=server.https_endpoint or server.endpoint,
+        locate=first.locate,
+    )
+    try:
+        done = await deployments.deploy(order, lambda _action, _scope: None)
+    except TemplateFault as error:
+        place = f"({error.line},{error.column})" if error.line is not None else ""
+        raise StartFailed(f"cannot deploy {first.file}{place}: {error.message}") from error
+    except Refused as error:
+        raise StartFailed(f"cannot deploy {first.file}: {error.message}") from error
+    if done.error is not None:
+        reasons = "; ".join(f"{detail['target']}: {detail['message']}" for detail in done.error["details"])
+        raise StartFailed(f"the deployment of {first.file} has failed: {reasons}")
+    _log.info("deployed %s: %d resources", first.file, len(done.operations))
+    return [f"{done.name}: {text}" for done in done.operations for text in done.warnings]
 
 
 class _Service:
@@ -327,9 +432,15 @@ class _Service:
         principals: Principals,
         server: Server,
         entra: "_Entra",
+        deployments: Deployments,
+        places: Places,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
+        self._catalog = catalog
+        self._principals = principals
+        self._hosts = Hosts(catalog, settings.public_endpoints)
+        self._places = places
         self._telemetry = Telemetry(settings.max_connections)
         node = Node(
             MemoryExchange().bus(),
@@ -362,9 +473,10 @@ class _Service:
             self._telemetry,
             server,
             ready=lambda: self._serving,
-            more=entra.operations(),
+            more=(*entra.operations(), *self._management(server, entra, deployments)),
             principal=entra.principal,
             issuer_url=entra.issuer.base_url,
+            managers=entra.managers,
             public_endpoints=settings.public_endpoints,
             cors_origins=settings.cors_origins,
             max_message_bytes=settings.max_message_bytes,
@@ -380,31 +492,93 @@ class _Service:
             upgraded=lambda: len(self._clients.sockets),
             trusted=trusted,
             certificate_header=settings.client_certificate_header,
+            resource_of=self._hosts.resource_of,
             on_refused=partial(refused, self._telemetry),
         )
+
+    def _management(self, server: Server, entra: "_Entra", deployments: Deployments) -> tuple[Operation, ...]:
+        """All rows of the resource manager."""
+
+        async def restart(resource: str) -> None:
+            await self._gateway.end_resource(resource, "The resource is restarting.")
+
+        web_pubsub = WebPubSubTable(self._catalog, self._places, entra.tenant_id, restart).operations()
+        subscriptions = SubscriptionTable(
+            self._catalog,
+            self._places,
+            entra.tenant_id,
+            entra.issuer.base_url,
+            server.https_endpoint or server.endpoint,
+            entra.managers,
+            sorted({row.action for row in web_pubsub if row.action is not None}),
+        )
+        public = self._settings.public_endpoints[0] if self._settings.public_endpoints else None
+        deploying = DeploymentTable(self._catalog, deployments, entra.managers, public, server.endpoint)
+        return (*web_pubsub, *subscriptions.operations(), *deploying.operations())
 
     @contextlib.asynccontextmanager
     async def listening(
         self,
         sockets: Sequence[socket.socket],
         secure: Sequence[socket.socket],
-        certificates: "_Certificates | None",
+        certificates: ShownCertificates | None,
         folder: DataFolder,
+        before: Callable[[], Awaitable[None]],
     ) -> AsyncIterator[None]:
-        """Serve inside of this context; say goodbye to everybody at its end."""
+        """
+        Serve inside of this context; say goodbye to everybody at its end.
+
+        Args:
+            before: done when resources have their ports, and the main ones are not open yet.
+        """
         listeners = Listeners(self._front, self._clients)
         await listeners.listen_control(folder.bindable_control_socket())
-        await listeners.listen(sockets, secure, None if certificates is None else certificates.tls.context)
+        await self._listen_for_resources(listeners, sockets, secure, certificates)
+        await before()
+        tls = None if certificates is None else certificates.add("", self._hosts.asks, self._hosts.asks_some)
+        await listeners.listen(sockets, secure, tls)
         self._serving = True
         try:
             yield
         finally:
             self._serving = False
             self._gateway.stop()
+            self._catalog.on_change.remove(self._changed)
             cut = await listeners.stop(self._settings.shutdown_grace_s)
             await self._gateway.end()
             if cut:
                 _log.warning("%d connections did not end in time and were cut off", cut)
+
+    async def _listen_for_resources(
+        self,
+        listeners: Listeners,
+        sockets: Sequence[socket.socket],
+        secure: Sequence[socket.socket],
+        certificates: ShownCertificates | None,
+    ) -> None:
+        """Open the ports that resources have of their own, now and whenever one is made."""
+        settings = self._settings
+        main = None
+        if settings.port:
+            main = (settings.port, secure[0].getsockname()[1] if secure else settings.port)
+        public = settings.public_endpoints[0] if settings.public_endpoints else None
+        hosts = tuple(dict.fromkeys(bound.getsockname()[0] for bound in sockets))
+        ports = OwnPorts(hosts, main, public, listeners, certificates, self._principals, self._hosts)
+        self._places.own = ports
+        self._catalog.ports = ports
+        self._catalog.on_change.append(self._changed)
+        for name, old, new in await self._catalog.open_ports():
+            _log.warning("resource %s had the ports %s and has %s now", name, old, new)
+
+    async def _changed(self, old: StoredResource | None, new: StoredResource | None) -> None:
+        """A resource is another one now. Whoever it no longer serves is told so."""
+        if old is None:
+            return
+        key = old.name.lower()
+        if new is None:
+            await self._gateway.end_resource(key, "The resource is deleted.")
+        elif self._catalog.policy(key).stopped:
+            await self._gateway.end_resource(key, "The resource is stopped.")
 
 
 class _Entra:
@@ -421,6 +595,7 @@ class _Entra:
         settings: Settings,
         trusted: TrustedProxies,
         directory: Directory,
+        catalog: Catalog,
         principals: Principals,
         server: Server,
         own: str,
@@ -429,6 +604,7 @@ class _Entra:
         self._settings = settings
         self._trusted = trusted
         self._directory = directory
+        self._catalog = catalog
         self._own = own
         self._foreign = IssuerKeys()
         # Apart from one another: whoever cannot call REST any more shall still get the token that lets them.
@@ -447,13 +623,31 @@ class _Entra:
             settings.token_leeway_s,
             time.time,
         )
-        self.callers = RestCallers(principals, bearers, at_rest, directory.tenant.subscription_id)
-        self._timer = _Every(_TOKEN_KEYS_S, self._look)
+        self.callers = RestCallers(principals, bearers, at_rest, catalog)
+        self.managers = Managers(
+            Bearers(
+                directory,
+                self.issuer if settings.local_issuer else None,
+                settings.trusted_issuers,
+                self._foreign,
+                endpoints,
+                settings.token_leeway_s,
+                time.time,
+                MANAGEMENT,
+            ),
+            at_rest,
+        )
+        self._timer = Every(_TOKEN_KEYS_S, self._look)
+
+    @property
+    def tenant_id(self) -> str:
+        """The one tenant."""
+        return self._directory.tenant.tenant_id
 
     def operations(self) -> tuple[Operation, ...]:
         """All rows that have to do with tokens of issuers."""
         directory, settings = self._directory, self._settings
-        scope = resource_id(directory.tenant.subscription_id, DEFAULT_RESOURCE)
+        scope = self._catalog.policy(DEFAULT_RESOURCE).scope
         rows = DirectoryTable(directory, self.issuer, scope).operations()
         identity = ManagedIdentityTable(
             self.issuer,
@@ -495,86 +689,10 @@ class _Entra:
         self._keeping = asyncio.get_running_loop().create_task(self.keep_keys())
 
 
-class _Certificates:
-    """
-    What the HTTPS listeners show: certificates of the local authority, or the operator's own. Looked at each minute,
-    and at SIGHUP where no terminal is attached, and replaced without touching a connection.
-
-    Attributes:
-        authority: path of the certificate that clients must trust; None with the operator's own.
-
-    Raises:
-        StartFailed: a file cannot be used.
-    """
-
-    def __init__(self, settings: Settings, folder: DataFolder) -> None:
-        self._names = _certificate_names(settings)
-        self._loop = asyncio.get_running_loop()
-        if settings.certificate is not None and settings.private_key is not None:
-            self._files = None
-            self.authority = None
-            self._shown = (Path(settings.certificate), Path(settings.private_key))
-        else:
-            self._files = CertificateFiles(folder.path)
-            self._files.provide(self._names, time.time())
-            self.authority = str(self._files.authority)
-            self._shown = (self._files.certificate, self._files.key)
-        self._seen = self._state()
-        self.tls = ServerTls(*self._shown, ask=settings.client_certificates)
-        self._looking = _Every(_CERTIFICATES_S, self._look)
-        # A terminal that is closed says so by the same signal, and then the server is to end as it does without us.
-        self._asked = not os.isatty(0)
-        if self._asked:
-            self._loop.add_signal_handler(signal.SIGHUP, self._looking.now)
-
-    def close(self) -> None:
-        self._looking.cancel()
-        if self._asked:
-            self._loop.remove_signal_handler(signal.SIGHUP)
-
-    def _look(self) -> None:
-        try:
-            if self._files is not None:
-                self._files.provide(self._names, time.time())
-            state = self._state()
-            if state != self._seen:
-                self.tls.load()
-                self._seen = state
-                _log.info("HTTPS has a new certificate, %s", self._shown[0])
-        except (StartFailed, OSError) as error:
-            _log.error("HTTPS goes on with its old certificate: %s", error)
-
-    def _state(self) -> list[tuple[int, int]]:
-        """Changes when one of the files does."""
-        try:
-            return [(found.st_mtime_ns, found.st_ino) for found in map(os.stat, self._shown)]
-        except OSError as error:
-            raise StartFailed(f"cannot read {error.filename}: {error.strerror or error}") from error
-
-
-def _certificate_names(settings: Settings) -> tuple[str, ...]:
-    """Under which clients reach the server, each once."""
-    listening = [host.strip("[]") for host in settings.host]
-    public = [urlsplit(endpoint).hostname or "" for endpoint in settings.public_endpoints]
-    return tuple(dict.fromkeys(filter(None, map(_certifiable, (*_LOCAL_NAMES, *listening, *public)))))
-
-
 def _as_http(endpoint: str) -> str:
     """A public endpoint as SDKs want it in a connection string, where it is given with a scheme of WebSocket."""
     scheme, separator, rest = endpoint.rstrip("/").partition("://")
     return f"{_HTTP.get(scheme.lower(), scheme.lower())}{separator}{rest}"
-
-
-def _certifiable(host: str) -> str:
-    """A name or address as a certificate has it; empty for what none can have."""
-    try:
-        return "" if ip_address(host).is_unspecified else host
-    except ValueError:
-        pass
-    try:
-        return host.encode("idna").decode()
-    except UnicodeError:
-        return ""
 
 
 def _https_port(settings: Settings) -> int:

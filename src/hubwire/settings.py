@@ -55,6 +55,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         trusted_issuers: further issuers whose tokens are taken, as their `iss` has it.
         trusted_audiences: that tokens may be for besides the service's own.
         failed_authentications_per_minute: of one address, before it is slowed down; 0 is no limit.
+        foreign_resources: what becomes of resources in a template whose type is not known here.
         max_connections: client connections at once; one more is answered 429.
         max_sockets: sockets at once on a listener, of any kind.
         max_head_bytes, head_timeout_s: of one request head, first line included.
@@ -92,6 +93,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_issuers: tuple[str, ...] = ()
     trusted_audiences: tuple[str, ...] = ()
     failed_authentications_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 120
+    foreign_resources: Literal["refuse", "ignore"] = "refuse"
     max_connections: Annotated[int, Meta(ge=1)] = 100_000
     max_sockets: Annotated[int, Meta(ge=1)] = 120_000
     max_head_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 64 * 1024

@@ -1,78 +1,169 @@
 """
-The resources that are there, with their keys and their hubs: read once, kept in memory, written through to the store.
+The resources that are there, with their groups, keys and hubs: read once, kept in memory, written through to the store.
 
 At first there is one resource, made at the first start. A hub has a document only if somebody configured it; any other
-hub has the defaults. One process at a time owns a store, so what is in memory is what is stored.
+hub has the defaults. One process at a time owns a store, so what is in memory is what is stored. Each change is one
+commit, so that whatever ends the process leaves each resource as it was or as it was to be.
 """
 
 import base64
 import copy
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final, Protocol
+from uuid import UUID
 
-from hubwire.model.errors import BadRequest, NotFound, NotStored, PreconditionFailed, StartFailed
+import msgspec
+from msgspec.structs import replace
+
+from hubwire.model.errors import BadRequest, Conflict, NotFound, NotStored, PreconditionFailed, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, HubSettings, KeyKind, default_settings
 from hubwire.model.names import HubKey, is_hub_name
-from hubwire.model.ports import Store
+from hubwire.model.network import network_rules
+from hubwire.model.ports import Change, Store
+from hubwire.model.resources import ResourcePolicy
+from hubwire.resources import resource_properties
 from hubwire.resources.documents import (
+    GROUP,
+    HOME_GROUP,
     HUB,
     MIN_KEY_BYTES,
     RECOVERY,
     RESOURCE,
     SIGNING_KEY,
+    Identity,
+    StoredGroup,
     StoredHub,
     StoredResource,
+    group_change,
+    group_deletion,
     hub_change,
     hub_deletion,
+    read_group,
     read_hub,
     read_resource,
     read_signing_key,
     resource_change,
+    resource_deletion,
     signing_key_change,
     stored,
 )
 from hubwire.resources.hub_properties import completed, merged, settings_of
+from hubwire.resources.resource_documents import resource_id
 from hubwire.resources.serial import Serial
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "Ports"]
+
+_MOST_RESOURCES: Final = 100
+_ANYWHERE: Final = "local"
+"""Location of what nobody gave one."""
+_MOST_REPLICAS: Final = 10
+
+Changed = Callable[[StoredResource | None, StoredResource | None], Awaitable[None]]
+"""Told of a resource before and after a change; None where it is not there."""
+
+Identities = Callable[[str], tuple[str, str] | None]
+"""Object id and client id of a user-assigned identity by its resource id; None if there is none."""
+
+
+class Ports(Protocol):
+    """Listeners of resources that have ports of their own."""
+
+    async def open(self, name: str, ports: tuple[int, int], /) -> tuple[int, int]:
+        """
+        Listen for a resource.
+
+        Args:
+            ports: those that it had, for HTTP and HTTPS; 0 where it has none yet.
+
+        Returns:
+            those that it has from now on; 0 for HTTPS where that is not served.
+
+        Raises:
+            Unavailable: no port can be had.
+        """
+
+    async def close(self, name: str, /) -> None:
+        """Listen for it no more."""
+
+
+class _NoPorts:
+    async def open(self, _name: str, ports: tuple[int, int], /) -> tuple[int, int]:
+        return ports
+
+    async def close(self, _name: str, /) -> None:
+        pass
 
 
 class Catalog:
     """
     Answers from memory at once; a change returns when it is stored, and holds from then on. Made by `load`.
 
-    A hub is given out as `{"name", "properties"}`, the properties complete. Names of hubs and resources compare
-    without case; a hub keeps the spelling in which it was first given.
+    A hub is given out as `{"name", "properties"}`, the properties complete. Names of hubs, resources and groups compare
+    without case; each keeps the spelling in which it was first given.
+
+    Attributes:
+        subscription_id: that all belongs to that is there from the first start.
+        ports: of resources that are made from now on; none, while no server runs.
+        identities: see there.
+        on_change: told of each change of a resource, after it is stored; a change is over when all were told.
     """
 
-    def __init__(self, store: Store, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, store: Store, random_bytes: Callable[[int], bytes], subscription_id: str, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._random_bytes = random_bytes
+        self._clock = clock
+        self.subscription_id = subscription_id
+        self.ports: Ports = _NoPorts()
+        self.identities: Identities = lambda _: None
+        self.on_change: list[Changed] = []
+        self._groups: dict[tuple[str, str], StoredGroup] = {}
         self._resources: dict[str, StoredResource] = {}
+        self._policies: dict[str, ResourcePolicy] = {}
         self._hubs: dict[HubKey, StoredHub] = {}
         self._settings: dict[HubKey, HubSettings] = {}
         self._recovery_key = b""
         self._serial = Serial()
 
     @classmethod
-    async def load(cls, store: Store, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> "Catalog":
+    async def load(
+        cls,
+        store: Store,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        *,
+        subscription_id: str = "00000000-0000-0000-0000-000000000000",
+        clock: Callable[[], float] = time.time,
+    ) -> "Catalog":
         """
         Read what is stored. At the first start make the default resource and all keys, and store them first.
 
         Args:
             random_bytes: as many as asked for, unpredictable.
+            clock: seconds since 1970.
 
         Raises:
             StartFailed: what is stored is damaged, or the first start cannot store anything.
         """
-        catalog = cls(store, random_bytes)
+        catalog = cls(store, random_bytes, subscription_id, clock)
         await catalog._make_first()
         await catalog._read()
         return catalog
 
     def settings(self, hub: HubKey) -> HubSettings:
         return self._settings.get(hub) or default_settings()
+
+    def policy(self, resource: str) -> ResourcePolicy:
+        """
+        Raises:
+            NotFound: no such resource.
+        """
+        found = self._policies.get(resource) or self._policies.get(resource.lower())
+        if found is None:
+            raise _no_resource(resource)
+        return found
 
     def access_keys(self, resource: str) -> AccessKeys:
         """
@@ -126,23 +217,336 @@ class Catalog:
         hub = self._hubs.get(_key(resource, name))
         return None if hub is None else _shown(hub)
 
+    def hub(self, name: str, resource: str) -> StoredHub | None:
+        """The same at once."""
+        return self._hubs.get(_key(resource, name))
+
+    def check_hub(self, name: str, properties: Mapping[str, Any]) -> None:
+        """Raises BadRequest: no hub can be so."""
+        _checked_hub_name(name)
+        completed(properties)
+
     async def list_hubs(self, resource: str = DEFAULT_RESOURCE) -> list[dict[str, Any]]:
         """The hubs that somebody configured, in the order of their lower-case names."""
         return [_shown(self._hubs[key]) for key in sorted(self._hubs) if key.resource == resource.lower()]
 
+    # Resource groups.
+
+    def groups(self, subscription: str) -> list[StoredGroup]:
+        """Those of a subscription, by name."""
+        return [group for key, group in sorted(self._groups.items()) if key[0] == subscription.lower()]
+
+    def subscriptions(self) -> list[str]:
+        """All that have a resource group, the server's own one first."""
+        return list(dict.fromkeys((self.subscription_id.lower(), *(key[0] for key in sorted(self._groups)))))
+
+    def group(self, subscription: str, name: str) -> StoredGroup | None:
+        """One group, or None."""
+        return self._groups.get((subscription.lower(), name.lower()))
+
+    async def put_group(self, group: StoredGroup) -> bool:
+        """Create or replace a resource group. Returns whether it is new."""
+        return await self._serial.run(self._put_group(group))
+
+    async def delete_group(self, subscription: str, name: str) -> bool:
+        """
+        Delete a resource group with all that is in it. False if there is none.
+
+        Raises:
+            Conflict: the resource that answers for every host is in it.
+        """
+        return await self._serial.run(self._delete_group(subscription, name))
+
+    # Resources.
+
+    def resources(self, subscription: str | None = None, group: str | None = None) -> list[StoredResource]:
+        """Those of a subscription or of one of its groups, by name."""
+        return [
+            resource
+            for _, resource in sorted(self._resources.items())
+            if (subscription is None or resource.subscription.lower() == subscription.lower())
+            and (group is None or resource.group.lower() == group.lower())
+        ]
+
+    def named(self, name: str) -> StoredResource | None:
+        """The resource of a name, which is unique in this server; None if there is none."""
+        return self._resources.get(name.lower())
+
+    def resource(self, subscription: str, group: str, name: str) -> StoredResource:
+        """
+        Raises:
+            NotFound: there is none of this name in this group.
+        """
+        found = self.named(name)
+        if found is None or (found.subscription.lower(), found.group.lower()) != (subscription.lower(), group.lower()):
+            raise _no_resource(name)
+        return found
+
+    async def put_resource(
+        self, subscription: str, group: str, name: str, body: Mapping[str, Any]
+    ) -> tuple[StoredResource, bool]:
+        """
+        Create a resource or replace what it says; what is not given takes its default.
+
+        Args:
+            body: `location`, `tags`, `sku`, `kind`, `identity` and `properties`.
+
+        Returns:
+            the resource, and whether it is new.
+
+        Raises:
+            BadRequest: an illegal name or property; `target` says which.
+            Conflict: a resource in another group has this name, or it is to move to another location.
+            Unavailable: there is no port for it.
+        """
+        return await self._serial.run(self._put_resource(subscription, group, name, body))
+
+    async def patch_resource(self, subscription: str, group: str, name: str, body: Mapping[str, Any]) -> StoredResource:
+        """
+        Change what is given and leave the rest. A property that is given is replaced as a whole.
+
+        Raises:
+            BadRequest: as for `put_resource`.
+            NotFound: there is no such resource.
+        """
+        return await self._serial.run(self._patch_resource(subscription, group, name, body))
+
+    async def delete_resource(self, subscription: str, group: str, name: str) -> bool:
+        """
+        Delete a resource with its hubs. False if there is none.
+
+        Raises:
+            Conflict: it is the one that answers for every host.
+        """
+        return await self._serial.run(self._delete_resource(subscription, group, name))
+
+    async def put_replica(
+        self, subscription: str, group: str, name: str, replica: str, body: Mapping[str, Any]
+    ) -> bool:
+        """Keep the body of a replica. Returns whether it is new. Raises NotFound, BadRequest."""
+        return await self._serial.run(self._put_replica(subscription, group, name, replica, body))
+
+    async def delete_replica(self, subscription: str, group: str, name: str, replica: str) -> bool:
+        """Forget a replica. False if there is none. Raises NotFound."""
+        return await self._serial.run(self._delete_replica(subscription, group, name, replica))
+
+    async def open_ports(self) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
+        """
+        Listen for each resource that has ports of its own, at the start of a server.
+
+        Returns:
+            name, old and new ports of those whose old ones could not be had.
+        """
+        return await self._serial.run(self._open_ports())
+
+    def check_resource(
+        self,
+        subscription: str,
+        group: str,
+        name: str,
+        body: Mapping[str, Any],
+        coming: Collection[str] = (),
+    ) -> StoredResource:
+        """
+        What `put_resource` would make, without making it.
+
+        Args:
+            coming: resource ids of identities that will be there by then, in lower case.
+
+        Raises:
+            BadRequest, Conflict: as there.
+        """
+        old = self.named(name)
+        made, _ = self._made(subscription, group, name, body, old, coming)
+        return made
+
+    # Changes, each when it is its turn.
+
+    async def _put_group(self, group: StoredGroup) -> bool:
+        if not resource_properties.is_group_name(group.name):
+            rule = "1 to 90 letters, digits and characters of _-.(), and does not end with a full stop"
+            raise BadRequest(f"The name of a resource group has {rule}.", target="resourceGroup")
+        old = self.group(group.subscription, group.name)
+        new = replace(group, name=old.name if old else group.name)
+        await self._store.commit([group_change(new)])
+        self._remember_group(new)
+        return old is None
+
+    async def _delete_group(self, subscription: str, name: str) -> bool:
+        group = self.group(subscription, name)
+        if group is None:
+            return False
+        inside = self.resources(subscription, name)
+        for resource in inside:
+            _check_deletable(resource)
+        for resource in inside:
+            await self._drop(resource)
+        await self._store.commit([group_deletion(group)])
+        del self._groups[group.subscription.lower(), group.name.lower()]
+        return True
+
+    def _made(
+        self,
+        subscription: str,
+        group: str,
+        name: str,
+        body: Mapping[str, Any],
+        old: StoredResource | None,
+        coming: Collection[str] = (),
+    ) -> tuple[StoredResource, list[Change]]:
+        """A resource as a PUT wants it, without keys and ports if it is new; and what else has to be stored."""
+        if not resource_properties.is_resource_name(name):
+            rule = "3 to 63 letters, digits and hyphens, begins with a letter and does not end with a hyphen"
+            raise BadRequest(f"The name of a resource has {rule}.", target="name")
+        if old is not None and (old.subscription.lower(), old.group.lower()) != (subscription.lower(), group.lower()):
+            raise Conflict(f"The name {name} is taken by a resource in another resource group.", target="name")
+        if old is None and len(self._resources) >= _MOST_RESOURCES:
+            raise Conflict(f"A server has {_MOST_RESOURCES} resources at most.", target="name")
+        location = body.get("location")
+        if location is None:
+            raise BadRequest("The location of the resource is required.", target="location")
+        if not resource_properties.is_location(location):
+            raise BadRequest("The location must be the name of a region.", target="location")
+        if old is not None and not _same_place(old.location, location):
+            raise Conflict(f"The resource is in {old.location} and cannot be moved to {location}.", target="location")
+        known = self.group(subscription, group)
+        changes: list[Change] = []
+        if known is None:
+            if not resource_properties.is_group_name(group):
+                raise BadRequest("This is no name of a resource group.", target="resourceGroup")
+            known = StoredGroup(group, subscription, location)
+            changes.append(group_change(known))
+        now = int(self._clock())
+        made = StoredResource(
+            name=old.name if old else name,
+            keys=old.keys if old else AccessKeys("", ""),
+            subscription=old.subscription if old else subscription,
+            group=old.group if old else known.name,
+            location=old.location if old is not None and old.location != _ANYWHERE else str(location),
+            kind=resource_properties.kind_of(body.get("kind")),
+            tags=resource_properties.tags_of(body.get("tags")),
+            sku=resource_properties.sku_of(body.get("sku")),
+            identity=self._identity(body.get("identity"), old.identity if old else Identity(), coming),
+            properties=resource_properties.completed(body.get("properties")),
+            ports=old.ports if old else (0, 0),
+            replicas=old.replicas if old else {},
+            created_at=old.created_at if old else now,
+            changed_at=now,
+        )
+        return _without_ignored(made), changes
+
+    async def _put_resource(
+        self, subscription: str, group: str, name: str, body: Mapping[str, Any]
+    ) -> tuple[StoredResource, bool]:
+        old = self.named(name)
+        made, changes = self._made(subscription, group, name, body, old)
+        if old is None:
+            made = replace(made, keys=AccessKeys(*(_new_key(self._random_bytes) for _ in range(3))))
+            made = replace(made, ports=await self.ports.open(made.name.lower(), (0, 0)))
+        try:
+            await self._keep_resource(old, made, changes)
+        except BaseException:
+            if old is None:
+                await self.ports.close(made.name.lower())
+            raise
+        return made, old is None
+
+    async def _patch_resource(
+        self, subscription: str, group: str, name: str, body: Mapping[str, Any]
+    ) -> StoredResource:
+        old = self.resource(subscription, group, name)
+        new = replace(old, changed_at=int(self._clock()))
+        if body.get("location") is not None and not _same_place(old.location, body["location"]):
+            raise Conflict(f"The resource is in {old.location} and cannot be moved.", target="location")
+        if "tags" in body:
+            new = replace(new, tags=resource_properties.tags_of(body["tags"]))
+        if body.get("sku") is not None:
+            new = replace(new, sku=resource_properties.sku_of(body["sku"]))
+        if body.get("kind") is not None:
+            new = replace(new, kind=resource_properties.kind_of(body["kind"]))
+        if "identity" in body:
+            new = replace(new, identity=self._identity(body["identity"], old.identity))
+        if body.get("properties") is not None:
+            new = replace(new, properties=resource_properties.merged(old.properties, body["properties"]))
+        new = _without_ignored(new)
+        await self._keep_resource(old, new)
+        return new
+
+    async def _delete_resource(self, subscription: str, group: str, name: str) -> bool:
+        try:
+            resource = self.resource(subscription, group, name)
+        except NotFound:
+            return False
+        _check_deletable(resource)
+        await self._drop(resource)
+        return True
+
+    async def _drop(self, resource: StoredResource) -> None:
+        key = resource.name.lower()
+        hubs = [hub for hub in self._hubs if hub.resource == key]
+        await self._store.commit([resource_deletion(key), *map(hub_deletion, hubs)])
+        for hub in hubs:
+            del self._hubs[hub], self._settings[hub]
+        del self._resources[key], self._policies[key]
+        await self.ports.close(key)
+        await self._tell(resource, None)
+
+    async def _put_replica(
+        self, subscription: str, group: str, name: str, replica: str, body: Mapping[str, Any]
+    ) -> bool:
+        old = self.resource(subscription, group, name)
+        if not resource_properties.is_resource_name(replica):
+            raise BadRequest("This is no name of a replica.", target="name")
+        is_new = replica not in old.replicas
+        if is_new and len(old.replicas) >= _MOST_REPLICAS:
+            raise Conflict(f"A resource has {_MOST_REPLICAS} replicas at most.", target="name")
+        await self._keep_resource(old, replace(old, replicas={**old.replicas, replica: dict(body)}))
+        return is_new
+
+    async def _delete_replica(self, subscription: str, group: str, name: str, replica: str) -> bool:
+        old = self.resource(subscription, group, name)
+        left = {key: body for key, body in old.replicas.items() if key != replica}
+        if len(left) == len(old.replicas):
+            return False
+        await self._keep_resource(old, replace(old, replicas=left))
+        return True
+
+    async def _open_ports(self) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
+        moved = []
+        for key, resource in list(self._resources.items()):
+            if key == DEFAULT_RESOURCE:
+                continue
+            ports = await self.ports.open(key, resource.ports)
+            if ports != resource.ports:
+                if any(resource.ports):
+                    moved.append((resource.name, resource.ports, ports))
+                await self._keep_resource(resource, replace(resource, ports=ports))
+        return moved
+
     async def _rotate_key(self, resource: str, kind: KeyKind) -> AccessKeys:
         old = self._resource(resource)
-        key = _new_key(self._random_bytes)
-        keys = AccessKeys(key, old.keys.secondary) if kind == "primary" else AccessKeys(old.keys.primary, key)
-        new = StoredResource(old.name, keys)
-        await self._store.commit([resource_change(new)])
-        self._resources[resource.lower()] = new
+        keys = replace(old.keys, **{kind: _new_key(self._random_bytes)})
+        await self._keep_resource(old, replace(old, keys=keys))
         return keys
 
+    def _identity(self, body: object, old: Identity, coming: Collection[str] = ()) -> Identity:
+        kind, assigned = resource_properties.identity_of(body)
+        if (kind, assigned) == (old.kind, old.assigned):
+            return old
+        if kind == "None":
+            return Identity()
+        if assigned is None:
+            return Identity(kind, None, self._guid(), self._guid())
+        known = self.identities(assigned)
+        if known is None and assigned.lower() in coming:
+            return Identity(kind, assigned)
+        if known is None:
+            message = f"There is no user-assigned identity {assigned}; `hubwire app create --managed` makes one."
+            raise BadRequest(message, target="identity.userAssignedIdentities")
+        return Identity(kind, assigned, *known)
+
     async def _put_hub(self, name: str, properties: Mapping[str, Any], resource: str) -> dict[str, Any]:
-        if not is_hub_name(name):
-            rule = "a letter, then up to 127 letters, digits and characters of _`,.[]"
-            raise BadRequest(f"The name of a hub is {rule}.", target="hub")
+        _checked_hub_name(name)
         self._resource(resource)
         key = _key(resource, name)
         old = self._hubs.get(key)
@@ -175,14 +579,48 @@ class Catalog:
     def _resource(self, name: str) -> StoredResource:
         found = self._resources.get(name.lower())
         if found is None:
-            raise NotFound("There is no such resource.", target="resource")
+            raise _no_resource(name)
         return found
+
+    async def _keep_resource(
+        self, old: StoredResource | None, new: StoredResource, changes: list[Change] | None = None
+    ) -> None:
+        await self._store.commit([*(changes or ()), resource_change(new)])
+        for change in changes or ():
+            self._remember_group(msgspec.convert(change.body, StoredGroup))
+        self._remember_resource(new)
+        await self._tell(old, new)
+
+    async def _tell(self, old: StoredResource | None, new: StoredResource | None) -> None:
+        for told in self.on_change:
+            await told(old, new)
+
+    def _remember_group(self, group: StoredGroup) -> None:
+        self._groups[group.subscription.lower(), group.name.lower()] = group
+
+    def _remember_resource(self, resource: StoredResource) -> None:
+        key, properties = resource.name.lower(), resource.properties
+        self._resources[key] = resource
+        self._policies[key] = ResourcePolicy(
+            scope=resource_id(resource.subscription, resource.group, resource.name),
+            local_auth=not properties["disableLocalAuth"],
+            entra_auth=not properties["disableAadAuth"],
+            network=network_rules(properties["networkACLs"], properties["publicNetworkAccess"]),
+            stopped=properties["resourceStopped"] == "true",
+            quota=resource_properties.quota_of(resource.sku),
+            client_certificates=properties["tls"]["clientCertEnabled"],
+        )
+
+    def _guid(self) -> str:
+        return str(UUID(bytes=self._random_bytes(16), version=4))
 
     async def _make_first(self) -> None:
         if await self._store.get(RESOURCE, DEFAULT_RESOURCE) is not None:
             return
-        keys = AccessKeys(_new_key(self._random_bytes), _new_key(self._random_bytes))
-        resource = resource_change(StoredResource(DEFAULT_RESOURCE, keys), "absent")
+        keys = AccessKeys(*(_new_key(self._random_bytes) for _ in range(3)))
+        now = int(self._clock())
+        first = StoredResource(DEFAULT_RESOURCE, keys, created_at=now, changed_at=now)
+        resource = resource_change(first, "absent")
         recovery = signing_key_change(RECOVERY, self._random_bytes(MIN_KEY_BYTES), "absent")
         try:
             await self._store.commit([resource, recovery])
@@ -193,7 +631,13 @@ class Catalog:
             raise StartFailed(f"cannot store the first keys: {error.reason}") from error
 
     async def _read(self) -> None:
-        self._resources = {document.key: read_resource(document) for document in await stored(self._store, RESOURCE)}
+        for document in await stored(self._store, GROUP):
+            self._remember_group(read_group(document))
+        for document in await stored(self._store, RESOURCE):
+            resource = read_resource(document)
+            self._remember_resource(replace(resource, subscription=resource.subscription or self.subscription_id))
+        home = (self.subscription_id.lower(), HOME_GROUP)
+        self._groups.setdefault(home, StoredGroup(HOME_GROUP, self.subscription_id))
         for document in await stored(self._store, HUB):
             self._remember(*read_hub(document))
         recovery = await self._store.get(SIGNING_KEY, RECOVERY)
@@ -205,6 +649,38 @@ class Catalog:
 def _key(resource: str, hub: str) -> HubKey:
     # Some letters outside of ASCII have a lower case inside of it; with one of these, a name is nobody's.
     return HubKey(resource.lower(), hub.lower() if hub.isascii() else hub)
+
+
+def _checked_hub_name(name: str) -> None:
+    if not is_hub_name(name):
+        rule = "a letter, then up to 127 letters, digits and characters of _`,.[]"
+        raise BadRequest(f"The name of a hub is {rule}.", target="hub")
+
+
+def _no_resource(name: str) -> NotFound:
+    return NotFound(
+        f"There is no resource of type Microsoft.SignalRService/webPubSub with the name {name}.", "resource"
+    )
+
+
+def _without_ignored(resource: StoredResource) -> StoredResource:
+    """The free tier asks no client for a certificate, whatever is wished."""
+    if resource.sku["name"] != "Free_F1" or not resource.properties["tls"]["clientCertEnabled"]:
+        return resource
+    tls = {**resource.properties["tls"], "clientCertEnabled": False}
+    return replace(resource, properties={**resource.properties, "tls": tls})
+
+
+def _same_place(one: str, other: object) -> bool:
+    """Names of regions compare without case and spaces; where no region was given, every one is right."""
+    given = str(other).replace(" ", "").lower()
+    return one == _ANYWHERE or one.replace(" ", "").lower() == given
+
+
+def _check_deletable(resource: StoredResource) -> None:
+    if resource.name.lower() == DEFAULT_RESOURCE:
+        message = "The resource that answers for every host cannot be deleted; stop it by resourceStopped."
+        raise Conflict(message, target="resource")
 
 
 def _shown(hub: StoredHub) -> dict[str, Any]:

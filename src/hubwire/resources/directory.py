@@ -32,7 +32,7 @@ from hubwire.model.directory import (
 )
 from hubwire.model.errors import BadRequest, Conflict, NotFound, NotStored, PreconditionFailed, StartFailed
 from hubwire.model.ports import Change, Store
-from hubwire.model.roles import OWNER
+from hubwire.model.roles import OWNER, RESOURCE_OWNER
 from hubwire.resources.documents import stored, value_change, value_of
 from hubwire.resources.serial import Serial
 
@@ -72,6 +72,7 @@ class Directory:
 
     Attributes:
         tenant: the one local tenant.
+        is_identity: knows the object ids of principals that are kept elsewhere: the identities of resources.
     """
 
     def __init__(self, store: Store, new_key: NewKey, random_bytes: Callable[[int], bytes]) -> None:
@@ -86,6 +87,7 @@ class Directory:
         self._serial = Serial()
         # Each takes 16 MiB and a twentieth of a second, and there may be many at once.
         self._hashing = asyncio.Semaphore(2)
+        self.is_identity: Callable[[str], bool] = lambda _: False
         self.tenant: Tenant
 
     @classmethod
@@ -184,12 +186,17 @@ class Directory:
         id_uris: Sequence[str] = (),
         token_version: Literal[1, 2] | None = None,
         managed: bool = False,
+        resource_id: str | None = None,
     ) -> Application:
         """
+        Args:
+            managed: a managed identity, of the resource id that is given or of one that is made from its name.
+
         Raises:
             Conflict: another application has one of the App ID URIs, or the managed identity's name.
         """
-        return await self._serial.run(self._create(name, int(now), tuple(id_uris), token_version, managed))
+        made = self._create(name, int(now), tuple(id_uris), token_version, managed, resource_id)
+        return await self._serial.run(made)
 
     async def delete(self, app_id: str) -> None:
         """An application, with all roles that it has."""
@@ -310,6 +317,7 @@ class Directory:
         id_uris: tuple[str, ...],
         token_version: Literal[1, 2] | None,
         managed: bool,
+        resource_id: str | None,
     ) -> Application:
         for uri in id_uris:
             if self.resource(uri) is not None:
@@ -317,7 +325,10 @@ class Directory:
         app_id = self._guid()
         name = name.strip() or f"app-{app_id[:8]}"
         kind: AppKind = "userAssigned" if managed else "application"
-        resource_id = _identity_id(self.tenant.subscription_id, name) if managed else ""
+        if not managed:
+            resource_id = ""
+        elif resource_id is None:
+            resource_id = _identity_id(self.tenant.subscription_id, name)
         if managed and self.identity(resource_id) is not None:
             raise Conflict("There is a managed identity of this name.", "name")
         app = Application(app_id, self._guid(), name, now, kind, id_uris, token_version, resource_id)
@@ -476,7 +487,8 @@ class Directory:
         )
 
     def _is_principal(self, object_id: str) -> bool:
-        return object_id in self._users or any(app.object_id == object_id for app in self._apps.values())
+        here = object_id in self._users or any(app.object_id == object_id for app in self._apps.values())
+        return here or self.is_identity(object_id)
 
     def _roles_to_forget(self, object_id: str) -> list[str]:
         """Assignments that go with a principal of this tenant."""
@@ -514,9 +526,11 @@ class Directory:
             development.app_id,
             secret,
         )
-        scope = f"/subscriptions/{subscription}"
+        # Every subscription may be named, so these two may everything in all of them.
         owners = [
-            Assignment(self._guid(), tenant.tenant_id, app.object_id, OWNER.id, scope) for app in (development, machine)
+            Assignment(self._guid(), tenant.tenant_id, app.object_id, role.id, "/")
+            for app in (development, machine)
+            for role in (OWNER, RESOURCE_OWNER)
         ]
         keys = [await self._made(now), await self._made(now + ACTIVE_DAYS * _DAY_S)]
         try:

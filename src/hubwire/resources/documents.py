@@ -1,5 +1,5 @@
 """
-What is stored of resources, hubs, signing keys and the directory: documents to values and back.
+What is stored of resource groups, resources, hubs, signing keys and the directory: documents to values and back.
 """
 
 import base64
@@ -13,21 +13,31 @@ from hubwire.model.hubs import AccessKeys
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Change, Document, Store
 from hubwire.resources.hub_properties import completed
+from hubwire.resources.resource_properties import completed as completed_resource
+from hubwire.resources.resource_properties import sku_of
 
 __all__ = [
+    "GROUP",
+    "HOME_GROUP",
     "HUB",
     "MIN_KEY_BYTES",
     "RECOVERY",
     "RESOURCE",
     "SIGNING_KEY",
+    "Identity",
+    "StoredGroup",
     "StoredHub",
     "StoredResource",
+    "group_change",
+    "group_deletion",
     "hub_change",
     "hub_deletion",
+    "read_group",
     "read_hub",
     "read_resource",
     "read_signing_key",
     "resource_change",
+    "resource_deletion",
     "signing_key_change",
     "stored",
     "value_change",
@@ -40,6 +50,12 @@ RESOURCE: Final = "resource"
 HUB: Final = "hub"
 """Kind of document, its key is "resource/hub", both in lower case. Neither name can have a slash."""
 
+GROUP: Final = "resourceGroup"
+"""Kind of document, its key is "subscription/group", both in lower case."""
+
+HOME_GROUP: Final = "hubwire"
+"""Resource group of what is there from the first start."""
+
 SIGNING_KEY: Final = "signingKey"
 """Kind of document, its key is what the signatures are for."""
 
@@ -50,14 +66,61 @@ MIN_KEY_BYTES: Final = 32
 """Of every HMAC key. RFC 7518, 3.2."""
 
 
+class Identity(Struct, frozen=True):
+    """
+    A resource's managed identity.
+
+    Attributes:
+        kind: None, SystemAssigned or UserAssigned.
+        assigned: resource id of the user-assigned one.
+        principal_id, client_id: GUIDs; empty where it has no identity.
+    """
+
+    kind: str = "None"
+    assigned: str | None = None
+    principal_id: str = ""
+    client_id: str = ""
+
+
 class StoredResource(Struct, frozen=True):
+    """
+    Attributes:
+        name: in the spelling that it was given.
+        subscription: empty for the one that all that is there from the first start belongs to.
+        group: resource group, in the spelling that it was given.
+        sku, properties: complete.
+        ports: of its own, for HTTP and HTTPS; 0 while it has none.
+        replicas: their bodies by name; they are kept, and do nothing.
+        created_at, changed_at: seconds since 1970.
+    """
+
+    name: str
+    keys: AccessKeys
+    subscription: str = ""
+    group: str = HOME_GROUP
+    location: str = "local"
+    kind: str = "WebPubSub"
+    tags: dict[str, str] = {}
+    sku: dict[str, Any] = {}
+    identity: Identity = Identity()
+    properties: dict[str, Any] = {}
+    ports: tuple[int, int] = (0, 0)
+    replicas: dict[str, dict[str, Any]] = {}
+    created_at: int = 0
+    changed_at: int = 0
+
+
+class StoredGroup(Struct, frozen=True):
     """
     Attributes:
         name: in the spelling that it was given.
     """
 
     name: str
-    keys: AccessKeys
+    subscription: str
+    location: str = "local"
+    tags: dict[str, str] = {}
+    managed_by: str | None = None
 
 
 class StoredHub(Struct, frozen=True):
@@ -98,6 +161,29 @@ def resource_change(resource: StoredResource, expect: str = "any") -> Change:
     return Change(RESOURCE, resource.name.lower(), msgspec.to_builtins(resource), expect)
 
 
+def resource_deletion(name: str) -> Change:
+    """Store that a resource is gone."""
+    return Change(RESOURCE, name.lower(), None)
+
+
+def group_change(group: StoredGroup) -> Change:
+    """Store a resource group."""
+    return Change(GROUP, f"{group.subscription}/{group.name}".lower(), msgspec.to_builtins(group))
+
+
+def group_deletion(group: StoredGroup) -> Change:
+    """Store that a resource group is gone."""
+    return Change(GROUP, f"{group.subscription}/{group.name}".lower(), None)
+
+
+def read_group(document: Document) -> StoredGroup:
+    """
+    Raises:
+        StartFailed: damaged.
+    """
+    return value_of(StoredGroup, document)
+
+
 def hub_change(key: HubKey, hub: StoredHub) -> Change:
     """Store a hub."""
     return Change(HUB, _hub_name(key), msgspec.to_builtins(hub))
@@ -122,7 +208,12 @@ def read_resource(document: Document) -> StoredResource:
     for key in (resource.keys.primary, resource.keys.secondary):
         if len(key.encode()) < MIN_KEY_BYTES or ";" in key:
             raise _damaged(document)
-    return resource
+    try:
+        sku = sku_of(resource.sku or {"name": "Premium_P2", "capacity": 1000})
+        properties = completed_resource(resource.properties)
+    except BadRequest as error:
+        raise StartFailed(f"the stored {document.kind} {document.key} cannot be used: {error.message}") from error
+    return msgspec.structs.replace(resource, sku=sku, properties=properties)
 
 
 def read_hub(document: Document) -> tuple[HubKey, StoredHub]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.control import Control
 from hubwire.rest.dataplane import DataPlane
 from hubwire.rest.metrics import Probes
 from hubwire.rest.operation import Operation, RestApp
-from hubwire.rest.ports import Callers, Catalog, Node, Principals, Server
+from hubwire.rest.ports import Callers, Catalog, Managers, Node, Principals, Server
 
 __all__ = ["build_app"]
 
@@ -25,11 +24,11 @@ def build_app(
     more: Sequence[Operation] = (),
     principal: Callable[[], Mapping[str, str]] = dict,
     issuer_url: str = "",
+    managers: Managers | None = None,
     public_endpoints: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
     max_message_bytes: int = 1 << 20,
     idle_timeout_s: float = 75.0,
-    resource: str = DEFAULT_RESOURCE,
 ) -> RestApp:
     """
     Everything that can be called over HTTP, as one ASGI application.
@@ -40,8 +39,8 @@ def build_app(
         more: further rows, such as those of a token issuer.
         principal: what a program needs to sign in with the token issuer.
         issuer_url: base URL of the token issuer.
+        managers: who may call the resource manager.
         public_endpoints, cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
-        resource: whose keys prove the callers, and whose hubs they reach.
     """
     plane = DataPlane(
         node,
@@ -49,9 +48,8 @@ def build_app(
         telemetry,
         public_endpoint=public_endpoints[0] if public_endpoints else None,
         own_endpoint=server.endpoint,
-        resource=resource,
     )
-    control = Control(principals, catalog, telemetry, server, principal, resource)
+    control = Control(principals, catalog, telemetry, server, principal)
     probes = Probes(telemetry, ready)
     return RestApp(
         (*plane.operations(), *control.operations(), *probes.operations(), *more),
@@ -61,5 +59,5 @@ def build_app(
         max_message_bytes=max_message_bytes,
         idle_timeout_s=idle_timeout_s,
         issuer_url=issuer_url,
-        resource=resource,
+        managers=managers,
     )

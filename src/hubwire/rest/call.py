@@ -7,6 +7,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.rest.faults import BodyLate, BodyTooLarge
 from hubwire.rest.query import QueryString
@@ -78,6 +79,7 @@ class Caller(NamedTuple):
         client_ip: None if nobody knows it, as on the control socket.
         control: came over the control socket, so it is the local operator.
         own_ip: address of ours that the connection came to; None if nobody knows it.
+        resource: name of the resource that the listener, or the host, belongs to.
     """
 
     host: str
@@ -85,6 +87,7 @@ class Caller(NamedTuple):
     client_ip: str | None
     control: bool
     own_ip: str | None = None
+    resource: str = DEFAULT_RESOURCE
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller:
@@ -93,7 +96,7 @@ def caller_of(scope: Mapping[str, Any]) -> Caller:
 
     Args:
         scope: of ASGI. What the edge found out (a trusted proxy's word counts there) stands in its `state` as `host`,
-            `scheme`, `client_ip` and `control`; where one is missing, the request's own word holds.
+            `scheme`, `client_ip`, `control` and `resource`; where one is missing, the request's own word holds.
     """
     state: Mapping[str, Any] = scope.get("state") or {}
     host = state.get("host")
@@ -106,7 +109,8 @@ def caller_of(scope: Mapping[str, Any]) -> Caller:
     client_ip = state.get("client_ip") or (client[0] if client else None)
     scheme = state.get("scheme") or scope.get("scheme", "http")
     own_ip = scope["server"][0] if scope.get("server") else None
-    return Caller(host or "", scheme, client_ip, state.get("control") is True, own_ip)
+    resource = state.get("resource") or DEFAULT_RESOURCE
+    return Caller(host or "", scheme, client_ip, state.get("control") is True, own_ip, resource)
 
 
 class Call:
@@ -122,6 +126,8 @@ class Call:
         names: the named places of the path, decoded; empty until the path is found.
         query: empty until the caller is known.
         api_version: the one asked for, or the latest.
+        scope: path of a request to the resource manager, decoded: at which a role has to hold.
+        bearer: who sends it, for handlers that have to look at further rights; None for the operator.
         read_bytes: of the body, so far.
     """
 
@@ -132,6 +138,7 @@ class Call:
         "_parts",
         "_unread",
         "api_version",
+        "bearer",
         "caller",
         "headers",
         "method",
@@ -140,6 +147,7 @@ class Call:
         "raw_path",
         "raw_query",
         "read_bytes",
+        "scope",
     )
 
     def __init__(
@@ -162,6 +170,8 @@ class Call:
         self.query = QueryString(b"")
         self.api_version = API_VERSIONS[-1]
         self.read_bytes = 0
+        self.scope = ""
+        self.bearer: Any = None
         self._first = dict(reversed(headers))
         self._parts = parts
         self._limit_bytes = limit_bytes

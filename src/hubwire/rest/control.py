@@ -24,7 +24,7 @@ __all__ = ["Control"]
 
 _KEYS: Final = "/control/keys"
 _HUB: Final = "/control/hubs/{hub}"
-_KEY_KINDS: Final[Mapping[str, KeyKind]] = {"primary": "primary", "secondary": "secondary"}
+_KEY_KINDS: Final[Mapping[str, KeyKind]] = {"primary": "primary", "secondary": "secondary", "salt": "salt"}
 
 
 class _UrlRequest(Struct, rename="camel", forbid_unknown_fields=True):
@@ -133,7 +133,7 @@ class Control:
         request = await read_json(call, _RotateRequest)
         kind = _KEY_KINDS.get(request.key_type.lower())
         if kind is None:
-            raise BadRequest("The key type must be primary or secondary.", "keyType")
+            raise BadRequest("The key type must be primary, secondary or salt.", "keyType")
         return self._keys(await self._catalog.rotate_key(self._resource, kind))
 
     def _keys(self, keys: AccessKeys) -> Reply:

@@ -117,7 +117,6 @@ class DataPlane:
     Args:
         public_endpoint: canonical URL of the server, if one is configured: base of links and audiences.
         own_endpoint: the same for the local operator when none is.
-        resource: whose hubs these are.
     """
 
     def __init__(
@@ -128,14 +127,12 @@ class DataPlane:
         *,
         public_endpoint: str | None,
         own_endpoint: str,
-        resource: str = DEFAULT_RESOURCE,
     ) -> None:
         self._node = node
         self._principals = principals
         self._telemetry = telemetry
         self._public_endpoint = public_endpoint
         self._own_endpoint = own_endpoint
-        self._resource = resource
 
     def operations(self) -> tuple[Operation, ...]:
         """The table."""
@@ -172,8 +169,9 @@ class DataPlane:
 
     # What the places of a path name.
 
-    def _hub(self, call: Call) -> HubKey:
-        return HubKey(self._resource, checked_hub(call.names["hub"]).lower())
+    @staticmethod
+    def _hub(call: Call) -> HubKey:
+        return HubKey(call.caller.resource, checked_hub(call.names["hub"]).lower())
 
     def _all(self, call: Call) -> Target:
         return to_hub(self._hub(call))
@@ -314,7 +312,7 @@ class DataPlane:
         user_id = query.one("userId") or None
         client_type = known_client_type(query.one("clientType", "clientProtocol"))
         token = self._principals.issue_client_token(
-            self._resource,
+            call.caller.resource,
             client_url(self._base_url(call), client_type, call.names["hub"]),
             checked_user(user_id) if user_id is not None else None,
             query.all("role", "roles"),
@@ -324,7 +322,9 @@ class DataPlane:
         return Reply(msgspec.json.encode({"token": token}), _JSON)
 
     def _base_url(self, call: Call) -> str:
-        return base_url(call.caller, self._public_endpoint, self._own_endpoint)
+        # The public endpoint leads to the resource that answers for every host, and to no other one.
+        public = self._public_endpoint if call.caller.resource == DEFAULT_RESOURCE else None
+        return base_url(call.caller, public, self._own_endpoint)
 
 
 def _row(method: str, path: str, name: str, handler: Handler, statuses: tuple[int, ...]) -> Operation:

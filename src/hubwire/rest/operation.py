@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
+from uuid import uuid4
 
 from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
@@ -17,19 +18,19 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hubwire.model.errors import BadRequest, NotFound, Refused
-from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
 from hubwire.rest.cors import Cors
 from hubwire.rest.faults import Fault, MethodNotAllowed, fault_of
 from hubwire.rest.issuer_faults import identity_fault, issuer_fault
-from hubwire.rest.ports import Callers
+from hubwire.rest.management_faults import management_fault
+from hubwire.rest.ports import Callers, Managers
 from hubwire.rest.query import QueryString
-from hubwire.rest.routing import Match, Routes
+from hubwire.rest.routing import Match, Routes, segments
 
 __all__ = ["Handler", "Operation", "Reply", "RestApp", "Surface"]
 
-Surface: TypeAlias = Literal["data", "operator", "probe", "issuer", "identity"]
+Surface: TypeAlias = Literal["data", "operator", "probe", "issuer", "identity", "management"]
 """
 Who may call, and by which rules.
 
@@ -38,6 +39,8 @@ Who may call, and by which rules.
     probe     anybody, all the time: its records are for debugging
     issuer    anybody may ask, and its handlers see to who gets a token; errors have Entra's form
     identity  processes of this machine, which its handlers see to; errors have the form of Azure's machines
+    management  whoever holds a token for the resource manager and has a role there, or the local operator; paths
+              compare without letter case, and errors have the form of Azure Resource Manager
 """
 
 _log: Final = logging.getLogger("hubwire.http")
@@ -75,7 +78,8 @@ class Operation(Struct, frozen=True):
         statuses: the first is success, the others are the failures that belong to this operation. Those of its surface
             (401, 404 for a path, 405, 500 and so on) go without saying.
         anonymous: needs no token although its surface does.
-        action: data action that it takes; a caller with a token of an issuer needs a role that allows it.
+        action: data action that it takes, or action of the resource manager; a caller with a token of an issuer needs a
+            role that allows it.
     """
 
     method: str
@@ -111,7 +115,7 @@ class RestApp:
     Args:
         cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
         issuer_url: base URL of the token issuer.
-        resource: whose keys prove the callers.
+        managers: who may call the resource manager; None where it is not served.
     """
 
     def __init__(
@@ -124,18 +128,22 @@ class RestApp:
         max_message_bytes: int,
         idle_timeout_s: float,
         issuer_url: str,
-        resource: str = DEFAULT_RESOURCE,
+        managers: Managers | None = None,
     ) -> None:
         self.operations = tuple(operations)
-        self._every = Routes((row.method, row.path, row) for row in self.operations)
-        self._public = Routes((row.method, row.path, row) for row in self.operations if row.surface != "operator")
+        rows = [row for row in self.operations if row.surface != "management"]
+        self._every = Routes((row.method, row.path, row) for row in rows)
+        self._public = Routes((row.method, row.path, row) for row in rows if row.surface != "operator")
+        managed = [row for row in self.operations if row.surface == "management"]
+        self._managed = Routes(((row.method, row.path, row) for row in managed), fold=True)
+        self._managed_roots = frozenset(row.path.split("/")[1].lower() for row in managed)
+        self._managers = managers
         self._callers = callers
         self._issuer_url = issuer_url
         self._telemetry = telemetry
         self._cors = Cors(cors_origins)
         self._limit_bytes = max_message_bytes
         self._idle_s = idle_timeout_s
-        self._resource = resource
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "upgrades and lifespan are not for this application"
@@ -176,7 +184,7 @@ class RestApp:
     async def _answer(self, exchange: _Exchange) -> Reply:
         """Find the row, know the caller, read the query, run the handler."""
         call = exchange.call
-        match = self._match(call)
+        match = self._match(exchange)
         exchange.surface = next(iter(match.rows.values())).surface
         operation = match.rows.get(call.method)
         if operation is None:
@@ -186,8 +194,10 @@ class RestApp:
         if operation.surface == "data" and not operation.anonymous and not call.caller.control:
             path, caller = call.raw_path.decode("latin-1"), call.caller
             await self._callers.caller(
-                call.header("authorization"), self._resource, caller.host, path, operation.action, caller.client_ip
+                call.header("authorization"), caller.resource, caller.host, path, operation.action, caller.client_ip
             )
+        if operation.surface == "management":
+            await self._admit_manager(call, operation)
         if operation.surface in ("issuer", "identity") and len(call.raw_query) > _STRANGERS_QUERY_BYTES:
             raise BadRequest("The query is too long.", "query")
         call.query = QueryString(call.raw_query)
@@ -195,9 +205,25 @@ class RestApp:
             call.api_version = _api_version(call.query)
         return await operation.handler(call)
 
+    async def _admit_manager(self, call: Call, operation: Operation) -> None:
+        """Whoever calls the resource manager has a role at what the path names, and the operator all of them."""
+        parts = segments(call.raw_path)
+        if any("/" in part for part in parts):
+            raise BadRequest("A name in the path has a slash.", "Path")
+        call.scope = "/" + "/".join(parts)
+        if operation.anonymous or call.caller.control:
+            return
+        assert self._managers is not None, "who has such rows knows who may call them"
+        bearer = await self._managers.caller(call.header("authorization"), call.caller.client_ip)
+        if operation.action is not None:
+            self._managers.check(bearer, operation.action, call.scope)
+        call.bearer = bearer
+
     def _fault(self, error: Exception, exchange: _Exchange) -> Fault:
         """What the error is for this caller, in the form of the surface that it met."""
         match exchange.surface:
+            case "management":
+                return management_fault(error, self._issuer_url)
             case "issuer":
                 return issuer_fault(error, exchange.call.correlation, self._issuer_url)
             case "identity":
@@ -205,9 +231,13 @@ class RestApp:
             case _:
                 return fault_of(error)
 
-    def _match(self, call: Call) -> Match[Operation]:
+    def _match(self, exchange: _Exchange) -> Match[Operation]:
+        call = exchange.call
         routes = self._every if call.caller.control else self._public
         match = routes.match(call.raw_path)
+        if match is None and (parts := segments(call.raw_path)) and parts[0].lower() in self._managed_roots:
+            exchange.surface = "management"
+            match = self._managed.match(call.raw_path)
         if match is None:
             raise NotFound("There is no operation at this path.", "Path")
         return match
@@ -230,6 +260,11 @@ class RestApp:
         if exchange.surface == "data":
             yield "api-supported-versions", _SUPPORTED
             yield from self._cors.answer(call.header("origin"))
+        if exchange.surface == "management":
+            own = str(uuid4())
+            yield "x-ms-request-id", own
+            yield "x-ms-correlation-request-id", own
+            yield "cache-control", "no-cache"
         if (request_id := call.request_id) is not None:
             yield "x-ms-client-request-id", request_id
         if call.leaves_much_unread:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.hubs import AccessKeys, KeyKind
 
-__all__ = ["Callers", "Catalog", "Node", "Principals", "Server"]
+__all__ = ["Callers", "Catalog", "Managers", "Node", "Principals", "Server"]
 
 
 class Node(Protocol):
@@ -51,6 +51,26 @@ class Callers(Protocol):
             Forbidden: a known caller who may not do this.
             Unavailable: it cannot be told now.
         """
+
+
+class Managers(Protocol):
+    """Who is calling the resource manager."""
+
+    async def caller(self, authorization: str | None, client_ip: str | None, /) -> Any:
+        """
+        Whoever brought a token, for `check` and `sees`.
+
+        Raises:
+            Unauthorized: no credential, or one that proves nothing here.
+            Throttled: the same, from an address that failed too often.
+            Unavailable: it cannot be told now.
+        """
+
+    def check(self, bearer: Any, action: str, scope: str, /) -> None:
+        """Raises Forbidden: they may not do this there."""
+
+    def sees(self, bearer: Any, scope: str, /) -> bool:
+        """Have they any role at a scope, above or below it."""
 
 
 class Principals(Protocol):

@@ -64,14 +64,16 @@ class Routes(Generic[Row]):
 
     Args:
         table: method, template such as "/api/hubs/{hub}/:send", and the row that they lead to.
+        fold: letter case of what is literal in a template does not count.
     """
 
-    def __init__(self, table: Iterable[tuple[str, str, Row]]) -> None:
+    def __init__(self, table: Iterable[tuple[str, str, Row]], *, fold: bool = False) -> None:
+        self._fold = fold
         self._root: _Place[Row] = _Place()
         for method, template, row in table:
             place = self._root
             for part in template.split("/")[1:]:
-                place = place.below(part)
+                place = place.below(part.lower() if fold and not part.startswith("{") else part)
             assert method not in place.rows, "an operation is listed twice"
             place.rows[method] = row
 
@@ -85,7 +87,7 @@ class Routes(Generic[Row]):
         place = self._root
         names: dict[str, str] = {}
         for segment in segments(raw_path):
-            below = place.literal.get(segment)
+            below = place.literal.get(segment.lower() if self._fold else segment)
             if below is None:
                 if place.named is None:
                     return None

@@ -1,0 +1,52 @@
+"""
+What of a resource's settings does not act here, in words for whoever sets it. Pure.
+
+Everything that is not known to act is kept and shown; this says so instead of letting somebody wait for an effect.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hubwire.resources.documents import StoredHub, StoredResource
+
+__all__ = ["ignored", "ignored_of_hub"]
+
+_NO_EFFECT: Final = {
+    "liveTraceConfiguration": "liveTraceConfiguration is kept and does nothing here",
+    "resourceLogConfiguration": "resourceLogConfiguration is kept and does nothing here; see the settings of the log",
+    "applicationFirewall": "applicationFirewall is kept and does nothing here",
+    "socketIO": "socketIO is kept and does nothing here",
+}
+
+
+def ignored(resource: StoredResource, body: Mapping[str, Any]) -> list[str]:
+    """
+    Warnings about a resource.
+
+    Args:
+        body: that was given for it.
+    """
+    found = [text for name, text in _NO_EFFECT.items() if resource.properties.get(name)]
+    if resource.properties["regionEndpointEnabled"] == "Disabled":
+        found.append("regionEndpointEnabled is kept and does nothing here")
+    if resource.kind == "SocketIO":
+        found.append("Socket.IO clients are not served here")
+    if resource.sku["name"] == "Free_F1" and _wants_certificates(body):
+        found.append("tls.clientCertEnabled is ignored on Free_F1")
+    return found
+
+
+def ignored_of_hub(hub: StoredHub) -> list[str]:
+    """Warnings about a hub."""
+    found = []
+    if hub.properties.get("eventHandlers"):
+        found.append("eventHandlers are kept and are not called by this version")
+    if hub.properties.get("eventListeners"):
+        found.append("eventListeners are kept and get no events from this version")
+    return found
+
+
+def _wants_certificates(body: Mapping[str, Any]) -> bool:
+    properties = {name.lower(): value for name, value in (body.get("properties") or {}).items()}
+    tls = properties.get("tls")
+    return isinstance(tls, dict) and any(name.lower() == "clientcertenabled" and value for name, value in tls.items())

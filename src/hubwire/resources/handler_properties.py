@@ -1,0 +1,137 @@
+"""
+Event handlers and event listeners of a hub, checked as they are saved. Pure.
+
+Whether an address answers is no matter of saving: that is looked at before something is delivered.
+
+Source: Microsoft.SignalRService/webPubSub/hubs, 2024-03-01 and the previews after it; the service's page on event
+handlers (URL templates, patterns).
+"""
+
+import re
+from typing import Any, Final
+
+from hubwire.model.errors import BadRequest
+from hubwire.model.names import is_event_name
+from hubwire.resources.shapes import Check, as_list, as_object, choice, choices, free, text
+
+__all__ = ["event_handlers", "event_listeners"]
+
+_MOST_LISTENERS: Final = 10
+_MOST_HANDLERS: Final = 100
+
+_PLACE: Final = re.compile(r"\{(@Microsoft\.KeyVault\(SecretUri=[^(){}\s]+\)|[^{}]*)\}", re.IGNORECASE)
+_KNOWN_PLACES: Final = ("hub", "event")
+_URL: Final = re.compile(r"(https?|tunnel)://([^/?#]*)([^#]*)", re.IGNORECASE)
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def event_handlers(name: str, value: object) -> list[Any]:
+    """
+    `eventHandlers` of a hub, in their order.
+
+    Raises:
+        BadRequest: `target` names the property.
+    """
+    return as_list(name, value, _handler, _MOST_HANDLERS)
+
+
+def event_listeners(name: str, value: object) -> list[Any]:
+    """`eventListeners` of a hub. Raises BadRequest."""
+    return as_list(name, value, _listener, _MOST_LISTENERS)
+
+
+def _handler(name: str, value: object) -> dict[str, Any]:
+    handler = as_object(name, value, _HANDLER)
+    if "urlTemplate" not in handler:
+        raise BadRequest(f"{name}.urlTemplate is required.", target=f"{name}.urlTemplate")
+    return handler
+
+
+def _listener(name: str, value: object) -> dict[str, Any]:
+    listener = as_object(name, value, _LISTENER)
+    for needed in ("filter", "endpoint"):
+        if needed not in listener:
+            raise BadRequest(f"{name}.{needed} is required.", target=f"{name}.{needed}")
+    return listener
+
+
+def _url_template(name: str, value: object) -> str:
+    template = text(name, value)
+    places = [found[1] for found in _PLACE.finditer(template)]
+    rest = _PLACE.sub("", template)
+    if "{" in rest or "}" in rest:
+        raise BadRequest(f"{name} has a brace that belongs to no placeholder; write %7B and %7D.", target=name)
+    for place in places:
+        if place.lower() not in _KNOWN_PLACES and not place.startswith("@"):
+            raise BadRequest(f"{name} may have the placeholders {{hub}}, {{event}} and Key Vault references.", name)
+    if _PLACE.fullmatch(template) and places[0].startswith("@"):
+        return template  # a secret that is a whole URL
+    url = _URL.fullmatch(template)
+    if url is None:
+        raise BadRequest(f"{name} must be a URL with http, https or tunnel.", target=name)
+    if "{" in url[2]:
+        raise BadRequest(f"{name} may have no placeholder in its host.", target=name)
+    if url[1].lower() == "tunnel":
+        if url[2]:
+            raise BadRequest(f"{name} of a tunnel has no host: tunnel:///path.", target=name)
+    elif _AUTHORITY.fullmatch(url[2]) is None:
+        raise BadRequest(f"{name} must name a host.", target=name)
+    return template
+
+
+def _user_event_pattern(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} must be *, a name of an event, or several with commas between them.", target=name)
+    parts = [part.strip() for part in value.split(",")]
+    if value.strip() and not all(part == "*" or is_event_name(part) for part in parts):
+        raise BadRequest(f"{name} must be *, a name of an event, or several with commas between them.", target=name)
+    return value
+
+
+def _managed_identity(name: str, value: object) -> dict[str, Any]:
+    return as_object(name, value, {"resource": text})
+
+
+def _auth(name: str, value: object) -> dict[str, Any]:
+    return as_object(name, value, {"type": choice("None", "ManagedIdentity"), "managedIdentity": _managed_identity})
+
+
+def _filter(name: str, value: object) -> dict[str, Any]:
+    events = choices("connected", "disconnected")
+    checks = {"type": choice("EventName"), "systemEvents": events, "userEventPattern": _user_event_pattern}
+    return _typed(name, as_object(name, value, checks))
+
+
+def _endpoint(name: str, value: object) -> dict[str, Any]:
+    endpoint = _typed(
+        name,
+        as_object(name, value, {"type": choice("EventHub"), "fullyQualifiedNamespace": text, "eventHubName": text}),
+    )
+    for needed in ("fullyQualifiedNamespace", "eventHubName"):
+        if needed not in endpoint:
+            raise BadRequest(f"{name}.{needed} is required.", target=f"{name}.{needed}")
+    return endpoint
+
+
+def _typed(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    if "type" not in value:
+        raise BadRequest(f"{name}.type is required.", target=f"{name}.type")
+    return value
+
+
+def _presence(name: str, value: object) -> dict[str, Any]:
+    return as_object(
+        name,
+        value,
+        {"eventNames": choices("joined", "left"), "groupFilters": lambda at, items: as_list(at, items, text)},
+    )
+
+
+_HANDLER: Final[dict[str, Check]] = {
+    "urlTemplate": _url_template,
+    "userEventPattern": _user_event_pattern,
+    "systemEvents": choices("connect", "connected", "disconnected"),
+    "auth": _auth,
+    "groupPresenceEvents": _presence,
+}
+_LISTENER: Final[dict[str, Check]] = {"filter": _filter, "endpoint": _endpoint, "name": free}

@@ -1,0 +1,105 @@
+"""What the tables of the resource manager share: api-versions, names in paths, bodies and lists."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from hubwire.resources.resource_properties import is_group_name
+from hubwire.rest.bodies import json_reply
+from hubwire.rest.call import Call
+from hubwire.rest.faults import JSON
+from hubwire.rest.management_faults import ManagementFault
+from hubwire.rest.operation import Reply
+
+__all__ = ["document_reply", "group_of", "list_reply", "read_document", "subscription_of", "version_of"]
+
+_VERSION: Final = re.compile(r"(20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]))(-preview|-privatepreview)?")
+_GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_OLDEST: Final = "2021-04-01"
+"""Api-version of Microsoft.SignalRService/webPubSub; the properties of all later ones are taken."""
+
+
+def version_of(call: Call, kind: str | None = None) -> str:
+    """
+    The api-version of a request.
+
+    Args:
+        kind: resource type whose versions begin at a known date; None for what any date is good for.
+
+    Raises:
+        ManagementFault: it is missing, malformed, or of a time before the resource type.
+    """
+    version = call.query.one("api-version")
+    if version is None:
+        message = "The api-version query parameter (?api-version=) is required for all requests."
+        raise ManagementFault(400, "MissingApiVersionParameter", message)
+    found = _VERSION.fullmatch(version.lower())
+    if found is None:
+        message = "The api-version is no date such as 2024-03-01 or 2025-01-01-preview."
+        raise ManagementFault(400, "InvalidApiVersionParameter", message)
+    if kind is not None and found[1] < _OLDEST:
+        message = f"There is no api-version {version} of the resource type {kind}; the first one is {_OLDEST}-preview."
+        raise ManagementFault(400, "NoRegisteredProviderFound", message)
+    return version
+
+
+def subscription_of(call: Call) -> str:
+    """
+    Raises:
+        ManagementFault: the path names no subscription.
+    """
+    subscription = call.names["subscription"]
+    if _GUID.fullmatch(subscription) is None:
+        message = "The subscription in the path is no GUID."
+        raise ManagementFault(400, "InvalidSubscriptionId", message)
+    return subscription
+
+
+def group_of(call: Call) -> str:
+    """
+    Raises:
+        ManagementFault: the path names no resource group.
+    """
+    group = call.names["group"]
+    if not is_group_name(group):
+        message = "A resource group has 1 to 90 letters, digits and characters of _-.(), and ends with no full stop."
+        raise ManagementFault(400, "InvalidResourceGroup", message)
+    return group
+
+
+async def read_document(call: Call) -> dict[str, Any]:
+    """
+    The JSON object that is the body of a request.
+
+    Raises:
+        ManagementFault: it is none.
+    """
+    try:
+        document = msgspec.json.decode(await call.body())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Its text names a place, and never a value.
+        message = f"The request content was invalid and could not be read: {error}."
+        raise ManagementFault(400, "InvalidRequestContent", message) from None
+    if not isinstance(document, dict):
+        raise ManagementFault(400, "InvalidRequestContent", "The request content must be a JSON object.")
+    return {_first_lower(name): value for name, value in document.items()}
+
+
+def document_reply(
+    document: Mapping[str, Any], status: int | None = None, headers: tuple[tuple[str, str], ...] = ()
+) -> Reply:
+    """An answer that holds one document."""
+    return Reply(msgspec.json.encode(document), JSON, headers, status)
+
+
+def list_reply(documents: Sequence[Mapping[str, Any]]) -> Reply:
+    """An answer that holds all there are, on one page."""
+    return json_reply({"value": documents})
+
+
+def _first_lower(name: str) -> str:
+    """Names of an envelope compare without case, and are lower-case words."""
+    lower = name.lower()
+    return lower if lower in ("location", "tags", "sku", "kind", "identity", "properties") else name

@@ -1,0 +1,418 @@
+"""
+The resource manager's table for Microsoft.Resources without deployments: subscriptions, tenants, resource groups, lists
+of resources, providers, and what a client asks first of all.
+
+Every subscription id is taken, and a resource group is there from when it is first named in a PUT.
+
+Sources: the REST definitions of Microsoft.Resources 2022-12-01 to 2025-04-01; what `az` sends at `cloud register`,
+`login`, `group` and `resource`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from hubwire.model.errors import BadRequest, NotFound
+from hubwire.resources.catalog import Catalog
+from hubwire.resources.documents import StoredGroup, StoredResource
+from hubwire.resources.resource_documents import Place, group_document, resource_document
+from hubwire.resources.resource_properties import is_location, tags_of
+from hubwire.rest.call import Call
+from hubwire.rest.management_calls import (
+    document_reply,
+    group_of,
+    list_reply,
+    read_document,
+    subscription_of,
+    version_of,
+)
+from hubwire.rest.management_faults import ManagementFault
+from hubwire.rest.operation import Handler, Operation, Reply
+from hubwire.rest.ports import Managers
+
+__all__ = ["SubscriptionTable"]
+
+_SUBSCRIPTION: Final = "/subscriptions/{subscription}"
+_GROUPS: Final = _SUBSCRIPTION + "/resourceGroups"
+_GROUP: Final = _GROUPS + "/{group}"
+_READ: Final = "Microsoft.Resources/subscriptions/read"
+_GROUP_ACTION: Final = "Microsoft.Resources/subscriptions/resourceGroups/"
+
+_WEB_PUBSUB_VERSIONS: Final = (
+    "2025-01-01-preview",
+    "2024-10-01-preview",
+    "2024-08-01-preview",
+    "2024-04-01-preview",
+    "2024-03-01",
+    "2024-01-01-preview",
+    "2023-08-01-preview",
+    "2023-06-01-preview",
+    "2023-03-01-preview",
+    "2023-02-01",
+    "2022-10-01",
+    "2021-10-01",
+)
+_PROVIDERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "Microsoft.SignalRService": {
+        "WebPubSub": _WEB_PUBSUB_VERSIONS,
+        "WebPubSub/hubs": _WEB_PUBSUB_VERSIONS,
+        "WebPubSub/replicas": _WEB_PUBSUB_VERSIONS,
+        "locations": _WEB_PUBSUB_VERSIONS,
+        "locations/usages": _WEB_PUBSUB_VERSIONS,
+        "operations": _WEB_PUBSUB_VERSIONS,
+    },
+    "Microsoft.Resources": {
+        "deployments": ("2025-04-01", "2024-11-01", "2022-09-01", "2021-04-01", "2020-10-01"),
+        "resourceGroups": ("2025-04-01", "2024-11-01", "2022-09-01", "2021-04-01", "2020-10-01"),
+        "subscriptions": ("2022-12-01", "2022-09-01", "2021-01-01", "2020-01-01"),
+        "tenants": ("2022-12-01", "2020-01-01"),
+    },
+}
+_TERM: Final = re.compile(
+    r"(resourceType|resourceGroup|name|tagName|tagValue|location) eq '((?:[^']|'')*)'", re.IGNORECASE
+)
+
+
+class SubscriptionTable:
+    """
+    The handlers.
+
+    Args:
+        place: where a resource is reached.
+        tenant_id: the one tenant.
+        issuer_url, own_url: base URLs of the token issuer and of the resource manager.
+        managers: who sees what.
+        actions: names of all actions of Microsoft.SignalRService.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        place: Callable[[StoredResource], Place],
+        tenant_id: str,
+        issuer_url: str,
+        own_url: str,
+        managers: Managers,
+        actions: Sequence[str],
+    ) -> None:
+        self._catalog = catalog
+        self._place = place
+        self._tenant_id = tenant_id
+        self._issuer_url = issuer_url
+        self._own_url = own_url
+        self._managers = managers
+        self._actions = actions
+
+    def operations(self) -> tuple[Operation, ...]:
+        """The table."""
+        group = _GROUP_ACTION
+        return (
+            _row("GET", "/metadata/endpoints", "Metadata_Endpoints", self._metadata, (200,), None, anonymous=True),
+            _row("GET", "/tenants", "Tenants_List", self._tenants, (200,)),
+            _row("GET", "/subscriptions", "Subscriptions_List", self._subscriptions, (200,)),
+            _row("GET", _SUBSCRIPTION, "Subscriptions_Get", self._subscription, (200,)),
+            _row("GET", _SUBSCRIPTION + "/locations", "Subscriptions_ListLocations", self._locations, (200,), _READ),
+            _row("GET", _GROUPS, "ResourceGroups_List", self._groups, (200,), group + "read"),
+            _row("GET", _GROUP, "ResourceGroups_Get", self._get_group, (200, 404), group + "read"),
+            _row("HEAD", _GROUP, "ResourceGroups_CheckExistence", self._has_group, (204, 404), group + "read"),
+            _row(
+                "PUT", _GROUP, "ResourceGroups_CreateOrUpdate", self._put_group, (200, 201, 400, 409), group + "write"
+            ),
+            _row("PATCH", _GROUP, "ResourceGroups_Update", self._patch_group, (200, 400, 404), group + "write"),
+            _row("DELETE", _GROUP, "ResourceGroups_Delete", self._delete_group, (200, 404, 409), group + "delete"),
+            _row(
+                "GET",
+                _GROUP + "/resources",
+                "Resources_ListByGroup",
+                self._in_group,
+                (200, 404),
+                f"{group}resources/read",
+            ),
+            _row(
+                "GET",
+                _SUBSCRIPTION + "/resources",
+                "Resources_List",
+                self._resources,
+                (200, 400),
+                "Microsoft.Resources/subscriptions/resources/read",
+            ),
+            _row("GET", _SUBSCRIPTION + "/providers", "Providers_List", self._providers, (200,)),
+            _row("GET", _SUBSCRIPTION + "/providers/{namespace}", "Providers_Get", self._provider, (200, 404)),
+            _row(
+                "POST",
+                _SUBSCRIPTION + "/providers/{namespace}/register",
+                "Providers_Register",
+                self._provider,
+                (200, 404),
+            ),
+            _row(
+                "GET",
+                "/providers/Microsoft.SignalRService/operations",
+                "Operations_List",
+                self._list_operations,
+                (200,),
+            ),
+        )
+
+    async def _metadata(self, call: Call) -> Reply:  # noqa: ARG002  handlers look alike
+        """What `az cloud register` reads. Nobody has a token at that time."""
+        own, login = f"{self._own_url}/", self._issuer_url
+        document = {
+            "name": "hubwire",
+            "portal": own,
+            "authentication": {
+                "loginEndpoint": login,
+                "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
+                "tenant": "common",
+                "identityProvider": "AAD",
+            },
+            "graph": own,
+            "graphAudience": own,
+            "microsoftGraphResourceId": own,
+            "activeDirectoryDataLake": "",
+            "suffixes": {"keyVaultDns": "vault.localhost"},
+            "resourceManager": own,
+            "gallery": own,
+        }
+        # Before 2022 this was a list of clouds' details in another form; newer clients take one document or a list.
+        return document_reply(document)
+
+    async def _tenants(self, call: Call) -> Reply:
+        version_of(call)
+        tenant = {
+            "id": f"/tenants/{self._tenant_id}",
+            "tenantId": self._tenant_id,
+            "displayName": "Hubwire",
+            "defaultDomain": "hubwire.localhost",
+            "domains": ["hubwire.localhost"],
+            "tenantCategory": "Home",
+            "tenantType": "AAD",
+            "countryCode": "",
+        }
+        return list_reply([tenant])
+
+    async def _subscriptions(self, call: Call) -> Reply:
+        version_of(call)
+        seen = [
+            subscription
+            for subscription in self._catalog.subscriptions()
+            if call.bearer is None or self._managers.sees(call.bearer, f"/subscriptions/{subscription}")
+        ]
+        return list_reply([self._subscription_document(subscription) for subscription in seen])
+
+    async def _subscription(self, call: Call) -> Reply:
+        version_of(call)
+        return document_reply(self._subscription_document(subscription_of(call).lower()))
+
+    def _subscription_document(self, subscription: str) -> dict[str, Any]:
+        return {
+            "id": f"/subscriptions/{subscription}",
+            "authorizationSource": "RoleBased",
+            "managedByTenants": [],
+            "subscriptionId": subscription,
+            "tenantId": self._tenant_id,
+            "displayName": "Hubwire",
+            "state": "Enabled",
+            "subscriptionPolicies": {
+                "locationPlacementId": "Public_2014-09-01",
+                "quotaId": "Local_2014-09-01",
+                "spendingLimit": "Off",
+            },
+        }
+
+    async def _locations(self, call: Call) -> Reply:
+        version_of(call)
+        subscription = subscription_of(call)
+        place = {
+            "id": f"/subscriptions/{subscription}/locations/local",
+            "name": "local",
+            "type": "Region",
+            "displayName": "Local",
+            "regionalDisplayName": "Local",
+            "metadata": {"regionType": "Physical", "regionCategory": "Recommended"},
+        }
+        return list_reply([place])
+
+    # Resource groups.
+
+    def _group(self, call: Call) -> StoredGroup:
+        version_of(call)
+        name = group_of(call)
+        group = self._catalog.group(subscription_of(call), name)
+        if group is None:
+            raise NotFound(f"Resource group '{name}' could not be found.", "group")
+        return group
+
+    async def _groups(self, call: Call) -> Reply:
+        version_of(call)
+        return list_reply([group_document(group) for group in self._catalog.groups(subscription_of(call))])
+
+    async def _get_group(self, call: Call) -> Reply:
+        return document_reply(group_document(self._group(call)))
+
+    async def _has_group(self, call: Call) -> Reply:
+        self._group(call)
+        return Reply()
+
+    async def _put_group(self, call: Call) -> Reply:
+        version_of(call)
+        subscription, name = subscription_of(call), group_of(call)
+        body = await read_document(call)
+        location = body.get("location")
+        if not is_location(location):
+            raise BadRequest("The location of the resource group is required.", "location")
+        old = self._catalog.group(subscription, name)
+        if old is not None and old.location != "local" and _place(old.location) != _place(location):
+            message = f"The resource group is in {old.location} and cannot be moved to {location}."
+            raise ManagementFault(409, "InvalidResourceGroupLocation", message, "location")
+        managed_by = body.get("managedBy")
+        group = StoredGroup(
+            name,
+            old.subscription if old else subscription,
+            _place(location),
+            tags_of(body.get("tags")),
+            managed_by if isinstance(managed_by, str) else None,
+        )
+        is_new = await self._catalog.put_group(group)
+        return self._shown(group, 201 if is_new else 200)
+
+    async def _patch_group(self, call: Call) -> Reply:
+        old = self._group(call)
+        body = await read_document(call)
+        tags = tags_of(body["tags"]) if "tags" in body else old.tags
+        managed_by = body.get("managedBy", old.managed_by)
+        group = StoredGroup(old.name, old.subscription, old.location, tags, managed_by)
+        await self._catalog.put_group(group)
+        return self._shown(group, 200)
+
+    def _shown(self, group: StoredGroup, status: int) -> Reply:
+        return document_reply(group_document(self._catalog.group(group.subscription, group.name) or group), status)
+
+    async def _delete_group(self, call: Call) -> Reply:
+        group = self._group(call)
+        await self._catalog.delete_group(group.subscription, group.name)
+        return Reply()
+
+    # Lists over all types.
+
+    async def _in_group(self, call: Call) -> Reply:
+        group = self._group(call)
+        return self._listed(call, self._catalog.resources(group.subscription, group.name))
+
+    async def _resources(self, call: Call) -> Reply:
+        version_of(call)
+        return self._listed(call, self._catalog.resources(subscription_of(call)))
+
+    def _listed(self, call: Call, resources: Sequence[StoredResource]) -> Reply:
+        wanted = _terms(call.query.one("$filter"))
+        shown = []
+        for resource in resources:
+            document = resource_document(resource, self._place(resource), self._tenant_id)
+            del document["properties"]
+            if _fits(resource, document, wanted):
+                shown.append(document)
+        return list_reply(shown)
+
+    # Providers.
+
+    async def _providers(self, call: Call) -> Reply:
+        version_of(call)
+        subscription = subscription_of(call)
+        return list_reply([_provider(subscription, namespace) for namespace in _PROVIDERS])
+
+    async def _provider(self, call: Call) -> Reply:
+        version_of(call)
+        wanted = call.names["namespace"].lower()
+        namespace = next((known for known in _PROVIDERS if known.lower() == wanted), None)
+        if namespace is None:
+            message = f"The resource provider {call.names['namespace']} is not available in this server."
+            raise ManagementFault(404, "InvalidResourceNamespace", message)
+        return document_reply(_provider(subscription_of(call), namespace))
+
+    async def _list_operations(self, call: Call) -> Reply:
+        version_of(call)
+        return list_reply(
+            [
+                {
+                    "name": action,
+                    "isDataAction": False,
+                    "display": {
+                        "provider": "Microsoft.SignalRService",
+                        "resource": action.split("/")[1],
+                        "operation": action.rpartition("/")[2],
+                        "description": action,
+                    },
+                    "origin": "user,system",
+                }
+                for action in self._actions
+            ]
+        )
+
+
+def _provider(subscription: str, namespace: str) -> dict[str, Any]:
+    return {
+        "id": f"/subscriptions/{subscription}/providers/{namespace}",
+        "namespace": namespace,
+        "registrationState": "Registered",
+        "registrationPolicy": "RegistrationRequired",
+        "resourceTypes": [
+            {"resourceType": kind, "locations": ["local"], "apiVersions": list(versions), "capabilities": "None"}
+            for kind, versions in _PROVIDERS[namespace].items()
+        ],
+    }
+
+
+def _terms(text: str | None) -> list[tuple[str, str]]:
+    """
+    What a filter demands.
+
+    Raises:
+        ManagementFault: it is more than equalities with `and` between them.
+    """
+    if not text:
+        return []
+    terms = []
+    for part in re.split(r"\s+and\s+", text.strip(), flags=re.IGNORECASE):
+        found = _TERM.fullmatch(part.strip())
+        if found is None:
+            message = "The $filter may have resourceType, resourceGroup, name, location, tagName and tagValue with eq."
+            raise ManagementFault(400, "InvalidFilterInQueryString", message)
+        terms.append((found[1].lower(), found[2].replace("''", "'")))
+    return terms
+
+
+def _fits(resource: StoredResource, document: Mapping[str, Any], wanted: Sequence[tuple[str, str]]) -> bool:
+    known = {
+        "resourcetype": document["type"],
+        "resourcegroup": resource.group,
+        "name": resource.name,
+        "location": _place(resource.location),
+    }
+    for name, value in wanted:
+        if name == "tagname":
+            if value not in resource.tags:
+                return False
+        elif name == "tagvalue":
+            if value not in resource.tags.values():
+                return False
+        elif known[name].lower() != value.lower():
+            return False
+    return True
+
+
+def _place(location: object) -> str:
+    """A region as it is shown: `East US` is `eastus`."""
+    return str(location).replace(" ", "").lower()
+
+
+def _row(
+    method: str,
+    path: str,
+    name: str,
+    handler: Handler,
+    statuses: tuple[int, ...],
+    action: str | None = None,
+    *,
+    anonymous: bool = False,
+) -> Operation:
+    return Operation(method, path, name, handler, statuses, surface="management", action=action, anonymous=anonymous)
