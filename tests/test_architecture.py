@@ -64,6 +64,9 @@ HOUSE = Rule(
             (
                 "settings",
                 "logs",
+                "periodic",
+                "hosting",
+                "shown_certificates",
                 "edge",
                 "rest",
                 "gateway",
@@ -74,6 +77,20 @@ HOUSE = Rule(
                 "resources",
                 "adapters",
                 "model",
+            ),
+        ),
+        "hosting": Room(
+            7, ("shown_certificates", "edge.server", "rest.ports", "auth.principals", "resources", "model")
+        ),
+        "shown_certificates": Room(
+            7,
+            (
+                "settings",
+                "periodic",
+                "edge.tls",
+                "adapters.certificate_files",
+                "adapters.data_folder",
+                "model.errors",
             ),
         ),
         "cli": Room(7, ("settings", "model")),
@@ -87,6 +104,7 @@ HOUSE = Rule(
         "adapters": Room(2, ("model",)),
         "auth": Room(1, ("model",)),
         "logs": Room(2, ("settings",)),
+        "periodic": Room(1, ()),
         "settings": Room(1, ()),
         "model": Room(1, ()),
     },
@@ -155,10 +173,10 @@ HOUSE = Rule(
         "http.client": _LISTENS_OR_CALLS_OUT,
         "http.server": _LISTENS_OR_CALLS_OUT,
         "smtplib": _LISTENS_OR_CALLS_OUT,
-        "socket": (*_LISTENS_OR_CALLS_OUT, "app.py"),
+        "socket": (*_LISTENS_OR_CALLS_OUT, "app.py", "hosting.py"),
         "socketserver": _LISTENS_OR_CALLS_OUT,
         "sqlite3": _LISTENS_OR_CALLS_OUT,
-        "ssl": (*_LISTENS_OR_CALLS_OUT, "app.py"),
+        "ssl": (*_LISTENS_OR_CALLS_OUT, "shown_certificates.py"),
         "urllib.request": _LISTENS_OR_CALLS_OUT,
     },
 )

@@ -1,15 +1,17 @@
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from hubwire.adapters.store_sql import open_store
+from hubwire.auth import jwt
 from hubwire.auth.principals import Principals
 from hubwire.model.errors import BadRequest, NotFound, NotStored, PreconditionFailed, StartFailed, Unauthorized
-from hubwire.model.hubs import AccessKeys, HubSettings
+from hubwire.model.hubs import AccessKeys, HubSettings, KeyKind
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Change, Document, Store
 from hubwire.resources.catalog import Catalog
@@ -68,11 +70,11 @@ class Between:
 # First and later starts
 
 
-async def test_first_start_makes_the_default_resource_with_two_good_keys(catalog: Catalog) -> None:
+async def test_first_start_makes_the_default_resource_with_three_good_keys(catalog: Catalog) -> None:
     keys = catalog.access_keys("default")
 
-    assert keys.primary != keys.secondary
-    for key in (keys.primary, keys.secondary):
+    assert len({keys.primary, keys.secondary, keys.salt}) == 3
+    for key in (keys.primary, keys.secondary, keys.salt):
         assert len(key.encode()) >= 32
         assert key.isascii()
         assert ";" not in key
@@ -86,9 +88,9 @@ async def test_every_key_comes_from_the_random_source(store: Store) -> None:
     keys = catalog.access_keys("default")
     rotated = await catalog.rotate_key("default", "primary")
 
-    assert (keys.primary[:4], keys.secondary[:4]) == ("AQEB", "AgIC")
-    assert catalog.recovery_key() == b"\x03" * 32
-    assert rotated.primary[:4] == "BAQE"
+    assert (keys.primary[:4], keys.secondary[:4], keys.salt[:4]) == ("AQEB", "AgIC", "AwMD")
+    assert catalog.recovery_key() == b"\x04" * 32
+    assert rotated.primary[:4] == "BQUF"
 
 
 async def test_two_servers_never_have_the_same_keys(tmp_path: Path) -> None:
@@ -97,10 +99,10 @@ async def test_two_servers_never_have_the_same_keys(tmp_path: Path) -> None:
         store = await open_store(f"sqlite:///{tmp_path}/{number}.db")
         catalog = await Catalog.load(store)
         keys = catalog.access_keys("default")
-        seen |= {keys.primary, keys.secondary, catalog.recovery_key()}
+        seen |= {keys.primary, keys.secondary, keys.salt, catalog.recovery_key()}
         await store.close()
 
-    assert len(seen) == 6
+    assert len(seen) == 8
 
 
 async def test_everything_survives_a_restart(tmp_path: Path) -> None:
@@ -189,14 +191,30 @@ async def test_rotation_replaces_one_key_at_once(catalog: Catalog) -> None:
     assert (second.primary, second.secondary != before.secondary) == (first.primary, True)
 
 
-async def test_token_of_a_replaced_key_is_refused_at_once(catalog: Catalog) -> None:
+@pytest.mark.parametrize(("kind", "other"), [("primary", "secondary"), ("secondary", "primary")])
+async def test_token_of_a_replaced_key_is_refused_at_once(catalog: Catalog, kind: KeyKind, other: KeyKind) -> None:
+    principals = Principals(catalog, (), 0)
+    key = getattr(catalog.access_keys("default"), kind)
+    claims = {"aud": "http://h/client/hubs/chat", "sub": "alice", "exp": time.time() + 60}
+    token = jwt.sign(claims, key.encode())
+
+    await catalog.rotate_key("default", other)
+    await catalog.rotate_key("default", "salt")
+    assert principals.client(token, CHAT, "/client/hubs/chat", "h").user_id == "alice"
+    await catalog.rotate_key("default", kind)
+
+    with pytest.raises(Unauthorized):
+        principals.client(token, CHAT, "/client/hubs/chat", "h")
+
+
+async def test_token_that_the_server_issued_is_taken_back_by_the_salt_alone(catalog: Catalog) -> None:
     principals = Principals(catalog, (), 0)
     token = principals.issue_client_token("default", "http://h/client/hubs/chat", "alice", [], [], 60)
-    assert principals.client(token, CHAT, "/client/hubs/chat", "h").user_id == "alice"
 
+    await catalog.rotate_key("default", "primary")
     await catalog.rotate_key("default", "secondary")
     assert principals.client(token, CHAT, "/client/hubs/chat", "h").user_id == "alice"
-    await catalog.rotate_key("default", "primary")
+    await catalog.rotate_key("default", "salt")
 
     with pytest.raises(Unauthorized):
         principals.client(token, CHAT, "/client/hubs/chat", "h")
@@ -205,8 +223,8 @@ async def test_token_of_a_replaced_key_is_refused_at_once(catalog: Catalog) -> N
 async def test_rotation_leaves_reconnection_tokens_alone(catalog: Catalog) -> None:
     before = catalog.recovery_key()
 
-    await catalog.rotate_key("default", "primary")
-    await catalog.rotate_key("default", "secondary")
+    for kind in get_args(KeyKind):
+        await catalog.rotate_key("default", kind)
 
     assert catalog.recovery_key() == before
 

@@ -22,7 +22,7 @@ from hubwire.model.directory import (
 )
 from hubwire.model.errors import BadRequest, Conflict, NotFound, NotStored, StartFailed
 from hubwire.model.ports import Change, Document, Store
-from hubwire.model.roles import OWNER, READER
+from hubwire.model.roles import OWNER, READER, RESOURCE_OWNER
 from hubwire.resources.directory import ACTIVE_DAYS, Directory
 
 NOW = 1_800_000_000
@@ -127,9 +127,9 @@ async def test_first_principals_own_everything(directory: Directory) -> None:
     tenant = directory.tenant
 
     for app in directory.applications():
-        (role,) = directory.roles_of(tenant.tenant_id, app.object_id)
-        assert (role.role_id, role.scope) == (OWNER.id, f"/subscriptions/{tenant.subscription_id}")
-    assert len(directory.assignments()) == 2
+        roles = directory.roles_of(tenant.tenant_id, app.object_id)
+        assert {(role.role_id, role.scope) for role in roles} == {(OWNER.id, "/"), (RESOURCE_OWNER.id, "/")}
+    assert len(directory.assignments()) == 4
 
 
 async def test_first_principal_has_a_secret_that_is_told_at_each_start(store: Store, directory: Directory) -> None:
@@ -357,7 +357,7 @@ async def test_deleted_application_is_gone_with_its_roles(store: Store, director
         assert after.application(app.app_id) is None
         assert after.resource("api://app") is None
         assert after.roles_of(directory.tenant.tenant_id, app.object_id) == ()
-        assert len(after.assignments()) == 2
+        assert len(after.assignments()) == 4
     with pytest.raises(NotFound):
         await directory.delete(app.app_id)
     assert (await directory.create("app", NOW, id_uris=["api://app"])).id_uris == ("api://app",)

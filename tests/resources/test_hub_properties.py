@@ -68,20 +68,40 @@ def test_other_keep_alives_are_refused(value: object) -> None:
     assert "webSocketKeepAliveIntervalInSeconds must be an integer from 1 to 120" in error.message
 
 
+HANDLER = {"urlTemplate": "https://example.com/{event}", "userEventPattern": "*", "systemEvents": ["connect"]}
+LISTENER = {
+    "filter": {"type": "EventName", "systemEvents": ["connected"], "userEventPattern": "*"},
+    "endpoint": {"type": "EventHub", "fullyQualifiedNamespace": "a.servicebus.windows.net", "eventHubName": "b"},
+}
+
+
+@pytest.mark.parametrize(("name", "one"), [("eventHandlers", HANDLER), ("eventListeners", LISTENER)])
+def test_event_handlers_and_listeners_are_kept_in_their_order(name: str, one: dict[str, Any]) -> None:
+    several = [{**one, "x": number} for number in range(3)]
+    properties = completed({name: several})
+
+    assert properties == {**DEFAULTS, name: several}
+    settings = settings_of(properties)
+    assert [*settings.event_handlers, *settings.event_listeners] == several
+
+
 @pytest.mark.parametrize("name", ["eventHandlers", "eventListeners"])
-def test_event_handlers_are_refused_and_never_kept_without_effect(name: str) -> None:
-    assert completed({name: []}) == DEFAULTS
-    error = refused({name: [{"urlTemplate": "https://example.com"}]})
-    assert error.target == name
-    assert "event handlers are not available in this version" in error.message
-    others: tuple[object, ...] = ({}, "", "x", 0, False)
-    assert all(f"{name} must be an array" in refused({name: value}).message for value in others)
+@pytest.mark.parametrize("value", [{}, "", "x", 0, False])
+def test_event_handlers_that_are_no_array_are_refused(name: str, value: object) -> None:
+    assert refused({name: value}).message == f"{name} must be an array."
+
+
+@pytest.mark.parametrize(("name", "needed"), [("eventHandlers", "urlTemplate"), ("eventListeners", "filter")])
+def test_fault_of_a_handler_says_which_one_it_is(name: str, needed: str) -> None:
+    good = {"eventHandlers": HANDLER, "eventListeners": LISTENER}[name]
+
+    assert refused({name: [good, {}]}).target == f"{name}[1].{needed}"
 
 
 def test_names_of_properties_have_any_letter_case() -> None:
     """Else `AnonymousConnectPolicy` would be stored, shown, and mean nothing."""
     assert completed({"ANONYMOUSCONNECTPOLICY": "allow"}) == {**DEFAULTS, "anonymousConnectPolicy": "allow"}
-    assert refused({"EventHandlers": [{}]}).target == "eventHandlers"
+    assert refused({"EventHandlers": [{}]}).target == "eventHandlers[0].urlTemplate"
 
 
 def test_property_that_is_given_twice_is_refused() -> None:

@@ -79,19 +79,19 @@ class Routes(Generic[Row]):
 
     def match(self, raw_path: bytes) -> Match[Row] | None:
         """
-        The rows of a path whatever the method, or None. A literal wins over a name.
+        The rows of a path whatever the method, or None. A literal wins over a name, if it leads anywhere.
 
         Raises:
             BadRequest: the path cannot be decoded.
         """
-        place = self._root
-        names: dict[str, str] = {}
-        for segment in segments(raw_path):
-            below = place.literal.get(segment.lower() if self._fold else segment)
-            if below is None:
-                if place.named is None:
-                    return None
-                names[place.name] = segment
-                below = place.named
-            place = below
-        return Match(place.rows, names) if place.rows else None
+        return self._walk(self._root, segments(raw_path), {})
+
+    def _walk(self, place: _Place[Row], rest: tuple[str, ...], names: Mapping[str, str]) -> Match[Row] | None:
+        if not rest:
+            return Match(place.rows, names) if place.rows else None
+        segment, *_ = rest
+        below = place.literal.get(segment.lower() if self._fold else segment)
+        found = None if below is None else self._walk(below, rest[1:], names)
+        if found is None and place.named is not None:
+            found = self._walk(place.named, rest[1:], {**names, place.name: segment})
+        return found
