@@ -7,6 +7,7 @@ deployment did, and where it stopped and why, is stored with it.
 Source: Microsoft.Resources deployments, 2021-04-01 to 2025-04-01.
 """
 
+import asyncio
 import copy
 import hashlib
 import json
@@ -212,7 +213,7 @@ class Deployments:
 
     # What is to be.
 
-    def plan(self, order: Order, may: May) -> tuple[Plan, frozenset[str]]:
+    async def plan(self, order: Order, may: May) -> tuple[Plan, frozenset[str]]:
         """
         Everything that can be known of a deployment before it is begun.
 
@@ -226,7 +227,9 @@ class Deployments:
         """
         if _NAME.fullmatch(order.name) is None:
             raise BadRequest("A deployment has a name of 1 to 64 letters, digits and characters of _.()-", "name")
-        plan = prepare(order.template, order.parameters, self._environment(order), order.locate)
+        # Large ones take a while, and it knows nothing of what is here.
+        environment = self._environment(order)
+        plan = await asyncio.to_thread(prepare, order.template, order.parameters, environment, order.locate)
         runtime = _Runtime(self._deployables, may)
         coming = frozenset(planned.id.lower() for planned in plan.resources)
         faults: list[dict[str, Any]] = []
@@ -252,13 +255,13 @@ class Deployments:
             raise Invalid(faults)
         return plan, frozenset(left_out)
 
-    def what_if(self, order: Order, may: May) -> list[dict[str, Any]]:
+    async def what_if(self, order: Order, may: May) -> list[dict[str, Any]]:
         """
         What a deployment would change, in the form of the what-if operation.
 
         Raises: as `plan`.
         """
-        plan, left_out = self.plan(order, may)
+        plan, left_out = await self.plan(order, may)
         runtime = _Runtime(self._deployables, may)
         coming = frozenset(planned.id.lower() for planned in plan.resources)
         changes: list[dict[str, Any]] = []
@@ -322,7 +325,7 @@ class Deployments:
         return True
 
     async def _deploy(self, order: Order, may: May) -> StoredDeployment:
-        plan, left_out = self.plan(order, may)
+        plan, left_out = await self.plan(order, may)
         group = self._catalog.group(order.subscription, order.group)
         if group is None:
             group = StoredGroup(order.group, order.subscription)

@@ -193,7 +193,7 @@ class DeploymentTable:
     async def _validate(self, call: Call) -> Reply:
         order = await self._order(call)
         try:
-            plan, left_out = self._deployments.plan(order, self._may(call))
+            plan, left_out = await self._deployments.plan(order, self._may(call))
         except (TemplateFault, Invalid) as error:
             raise _fault(error) from error
         resources = [
@@ -218,7 +218,7 @@ class DeploymentTable:
     async def _what_if(self, call: Call) -> Reply:
         order = await self._order(call)
         try:
-            changes = self._deployments.what_if(order, self._may(call))
+            changes = await self._deployments.what_if(order, self._may(call))
         except (TemplateFault, Invalid) as error:
             raise _fault(error) from error
         return document_reply({"status": "Succeeded", "properties": {"correlationId": "", "changes": changes}})
