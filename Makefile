@@ -19,6 +19,7 @@ PACKAGES := $(VENV)/.hubwire-packages
 RUNTIME := $(VENV)/.hubwire-runtime-$(or $(HUBWIRE_NATIVE),auto)
 DEV := $(VENV)/.hubwire-dev
 NODE := $(JS)/node_modules/.hubwire-npm
+AZ := .build/az/.hubwire-az
 
 .PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak format wheel lock clean
 
@@ -41,7 +42,7 @@ help:
 serve: $(RUNTIME)
 	@exec $(BIN)/hubwire serve $(ARGS)
 
-setup: $(DEV) $(RUNTIME) $(NODE)
+setup: $(DEV) $(RUNTIME) $(NODE) $(AZ)
 
 test: style types tests tests-compiled
 
@@ -54,18 +55,19 @@ types: $(DEV)
 
 # The sources as they are, and as they are compiled for whoever installs the package. Not again in the second form: what
 # is not compiled, and what is measured in minutes.
-tests: $(DEV) $(NODE)
+tests: $(DEV) $(NODE) $(AZ)
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest $(ARGS)
 
 COMPILED_TESTS := $(addprefix tests/,acceptance adapters auth/test_jwt.py auth/test_principals.py cluster contracts edge \
 	fuzz gateway hub journeys model protocols test_compiled.py) \
-	$(addprefix --ignore=tests/acceptance/test_,credentials.py issuer.py proxy.py token_security.py trusted_issuer.py)
+	$(addprefix --ignore=tests/acceptance/test_,az.py credentials.py deploy_cli.py deployments.py issuer.py proxy.py resource_manager.py \
+	token_security.py trusted_issuer.py)
 
 tests-compiled: $(DEV) $(NODE) $(RUNTIME)
 	@command -v $(firstword $(CC)) >/dev/null || { echo 'a C compiler is needed for the tests of the compiled package'; exit 1; }
 	HUBWIRE_EXPECT=compiled $(BIN)/python -m pytest $(or $(ARGS),$(COMPILED_TESTS))
 
-coverage: $(DEV) $(NODE)
+coverage: $(DEV) $(NODE) $(AZ)
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # Only what a server needs; the load generator and the peers are made by the benchmark itself, in .build/bench.
@@ -114,6 +116,12 @@ $(NODE): $(JS)/package.json $(JS)/package-lock.json
 	cd $(JS) && $(NPM) ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
+# 700 MB and two minutes, in an environment of its own: it pins what it needs.
+$(AZ): requirements/az.txt | $(BIN)/python
+	$(PYTHON) -m venv .build/az
+	.build/az/bin/pip install --quiet --no-deps -r requirements/az.txt
+	@touch $@
+
 # `--universal`: one file for all systems and Python versions that we support.
 LOCK_VENV := .build/lock
 COMPILE := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
@@ -124,6 +132,7 @@ lock:
 	$(LOCK_VENV)/bin/pip install --quiet uv
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
+	$(COMPILE) requirements/az.in -o requirements/az.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements/runtime.txt -c requirements/build.txt -o requirements/dev.txt
 	cd $(JS) && $(NPM) install --package-lock-only --no-fund --no-audit --loglevel=error
 	cd bench/peers/node && $(NPM) install --package-lock-only --no-fund --no-audit --loglevel=error

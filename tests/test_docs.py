@@ -179,9 +179,10 @@ class Documented(msgspec.Struct, frozen=True):
 
 
 def documented_operations(heading: str) -> list[Documented]:
-    """The rows below a heading of the page of operations."""
+    """The rows below a heading of one of the pages of operations."""
+    both = page("reference/rest.md") + page("reference/resource-manager.md")
     found = []
-    for row in rows(section(page("reference/rest.md"), heading)):
+    for row in rows(section(both, heading)):
         called = re.fullmatch(r"`([A-Z]+) (\S+)`", row[1])
         if called:
             found.append(Documented(row[0], called[1], called[2], tuple(map(int, row[-1].split(", ")))))
@@ -192,10 +193,13 @@ def rest_tables() -> dict[str, list[Documented]]:
     """The tables of the code by the heading under which they are documented. Only their rows are looked at."""
     from hubwire.rest.control import Control
     from hubwire.rest.dataplane import DataPlane
+    from hubwire.rest.deployments import DeploymentTable
     from hubwire.rest.directory import DirectoryTable
     from hubwire.rest.issuer import IssuerTable
     from hubwire.rest.managed_identity import ManagedIdentityTable
     from hubwire.rest.metrics import Probes
+    from hubwire.rest.subscriptions import SubscriptionTable
+    from hubwire.rest.web_pubsub import WebPubSubTable
 
     nobody = cast("Any", None)
     plane = DataPlane(nobody, nobody, nobody, public_endpoint=None, own_endpoint="")
@@ -203,12 +207,16 @@ def rest_tables() -> dict[str, list[Documented]]:
     tenant = Tenant("", "", "", "", "", "")
     identity = ManagedIdentityTable(nobody, tenant, "imds", "", nobody, nobody)
     probes = Probes(nobody, lambda: True)
+    subscriptions = SubscriptionTable(nobody, nobody, "", "", "", nobody, ())
     tables = {
         "## Operations": plane.operations(),
         "## Control socket": control.operations(),
         "## Directory": DirectoryTable(nobody, nobody, "").operations(),
         "## Token issuer": IssuerTable(nobody, nobody).operations(),
         "## Managed identity": identity.operations(),
+        "## Web PubSub resources": WebPubSubTable(nobody, nobody, "", nobody).operations(),
+        "## Subscriptions and resource groups": subscriptions.operations(),
+        "## Deployments": DeploymentTable(nobody, nobody, nobody, None, "").operations(),
         "## Probes": tuple(row for row in probes.operations() if row.method == "GET"),
     }
     return {

@@ -120,8 +120,8 @@ def role_with_id(role_id: str) -> Role | None:
 
 def role_named(text: str) -> Role | None:
     """
-    A built-in role by its name, its short name or the GUID of its definition, in any case. Where a short name is another
-    role's name, the spelling of the name counts: "Owner" and "owner" are two roles.
+    A built-in role by its name, its short name or the GUID of its definition, in any case. Where a short name is one of
+    the names, the spelling counts: "Owner" and "owner" are two roles.
     """
     wanted = text.strip()
     exact = next((role for role in BUILT_IN if role.name == wanted), None)
