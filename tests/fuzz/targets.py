@@ -6,7 +6,7 @@ rooms make of them together is tried on a real server: see `conversations`.
 from collections.abc import Mapping
 from typing import Final
 
-from fuzz import edge, issuing, model, outside, proofs, protocols, rest
+from fuzz import edge, issuing, model, outside, proofs, protocols, rest, templates
 from fuzz.target import Target
 
 __all__ = ["TARGETS"]
@@ -19,5 +19,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     **rest.TARGETS,
     **model.TARGETS,
     **outside.TARGETS,
+    **templates.TARGETS,
 }
 """By name."""

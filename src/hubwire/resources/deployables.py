@@ -28,7 +28,9 @@ from hubwire.resources.resource_documents import (
 )
 from hubwire.resources.templates import Planned
 
-__all__ = ["Deployable", "Deployables", "split_id"]
+__all__ = ["Deployable", "Deployables", "SplitId", "split_id"]
+
+_GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class SplitId(Struct, frozen=True):
@@ -109,7 +111,7 @@ class Deployables:
         self._types: Final[Mapping[str, Deployable]] = {
             "microsoft.signalrservice/webpubsub": _WebPubSub(catalog, directory, place, tenant_id),
             "microsoft.signalrservice/webpubsub/hubs": _Hub(catalog),
-            "microsoft.authorization/roleassignments": _RoleAssignment(catalog, directory),
+            "microsoft.authorization/roleassignments": _RoleAssignment(directory),
             "microsoft.managedidentity/userassignedidentities": _UserAssignedIdentity(directory),
         }
         self._place = place
@@ -226,31 +228,31 @@ class _RoleAssignment:
 
     action = "Microsoft.Authorization/roleAssignments/write"
 
-    def __init__(self, catalog: Catalog, directory: Directory) -> None:
-        self._catalog = catalog
+    def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
     def check(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> None:  # noqa: ARG002  a port
-        self._role(body)
+        _role_of(body)
+        if _GUID.fullmatch(planned.name) is None:
+            raise BadRequest("The name of a role assignment is a GUID, such as guid() makes.", "name")
 
     async def apply(self, planned: Planned, body: Mapping[str, Any]) -> bool:
-        properties, role_id = _properties(body), self._role(body)
+        self.check(planned, body, ())
         found = split_id(planned.id)
         assert found is not None, "the plan has made it"
-        tenant, principal = self._directory.tenant.tenant_id, str(properties["principalId"])
-        known = {
-            (item.principal_id, item.role_id, item.scope.lower())
-            for item in self._directory.roles_of(tenant, principal)
-        }
-        await self._directory.assign(tenant, principal, role_id, found.scope)
-        return (principal.lower(), role_id, found.scope.lower()) not in known
+        is_new = self._directory.assignment(planned.name) is None
+        tenant, principal_id = self._directory.tenant.tenant_id, _properties(body)["principalId"]
+        await self._directory.assign(tenant, principal_id, _role_of(body), found.scope, planned.name)
+        return is_new
 
-    def shown(self, found: SplitId) -> dict[str, Any] | None:  # noqa: ARG002  a port
-        # Assignments have names of their own here, so that it cannot be told whether this one is there.
-        return None
+    def shown(self, found: SplitId) -> dict[str, Any] | None:
+        item = self._directory.assignment(found.names[0])
+        return None if item is None else _assignment(item.id, item.scope, item.principal_id, item.role_id)
 
     def expected(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> dict[str, Any]:  # noqa: ARG002  a port
-        return {"id": planned.id, "name": planned.name, "type": planned.type, "properties": _properties(body)}
+        found = split_id(planned.id)
+        assert found is not None, "the plan has made it"
+        return _assignment(planned.name, found.scope, _properties(body)["principalId"], _role_of(body))
 
     def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:  # noqa: ARG002  a port
         return []
@@ -258,17 +260,25 @@ class _RoleAssignment:
     async def delete(self, found: SplitId) -> None:
         """They are not part of a resource group."""
 
-    @staticmethod
-    def _role(body: Mapping[str, Any]) -> str:
-        properties = _properties(body)
-        for needed in ("roleDefinitionId", "principalId"):
-            if not isinstance(properties.get(needed), str):
-                raise BadRequest(f"properties.{needed} is required.", f"properties.{needed}")
-        role = role_with_id(str(properties["roleDefinitionId"]).rpartition("/")[2])
-        if role is None:
-            message = f"There is no role definition {properties['roleDefinitionId']} in this server."
-            raise BadRequest(message, "properties.roleDefinitionId")
-        return role.id
+
+def _role_of(body: Mapping[str, Any]) -> str:
+    """GUID of the role definition that an assignment names."""
+    properties = _properties(body)
+    for needed in ("roleDefinitionId", "principalId"):
+        if not isinstance(properties.get(needed), str):
+            raise BadRequest(f"properties.{needed} is required.", f"properties.{needed}")
+    role = role_with_id(properties["roleDefinitionId"].rpartition("/")[2])
+    if role is None:
+        message = f"There is no role definition {properties['roleDefinitionId']} in this server."
+        raise BadRequest(message, "properties.roleDefinitionId")
+    return role.id
+
+
+def _assignment(name: str, scope: str, principal_id: str, role_id: str) -> dict[str, Any]:
+    kind = "Microsoft.Authorization/roleAssignments"
+    definition = f"/providers/Microsoft.Authorization/roleDefinitions/{role_id}"
+    properties = {"roleDefinitionId": definition, "principalId": principal_id.lower(), "scope": scope}
+    return {"id": f"{scope}/providers/{kind}/{name}", "name": name, "type": kind, "properties": properties}
 
 
 class _UserAssignedIdentity:

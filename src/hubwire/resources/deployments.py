@@ -280,7 +280,7 @@ class Deployments:
                 # An expression whose value is not known yet stands where it does not fit.
                 after = body
             changes.append(_change(planned, before, after))
-        for resource_id in self._others(order, coming):
+        for resource_id in self._others(order.subscription, order.group, coming):
             before = self._deployables.shown(resource_id)
             kind = "Delete" if order.complete else "Ignore"
             changes.append({"resourceId": resource_id, "changeType": kind, "before": before})
@@ -348,19 +348,34 @@ class Deployments:
             tags=order.tags,
         )
         await self._keep(deployment)
+        try:
+            return await self._carry_out(plan, deployment, left_out, may)
+        except BaseException as error:
+            # Not even the failure could be stored, so it is known as long as this process lives; the next one sees that
+            # the deployment was cut off.
+            key = _key(deployment.subscription, deployment.group, deployment.name)
+            reason = error.message if isinstance(error, Refused) else "The server failed."
+            failed = {"code": "DeploymentInterrupted", "message": reason}
+            self._known[key] = replace(self._known[key], state="Failed", error=failed, ended_at=self._clock())
+            raise
+
+    async def _carry_out(
+        self, plan: Plan, deployment: StoredDeployment, left_out: Collection[str], may: May
+    ) -> StoredDeployment:
+        key = _key(deployment.subscription, deployment.group, deployment.name)
         runtime = _Runtime(self._deployables, may)
         for planned in plan.resources:
             known = self._deployables.of(planned.type)
             if planned.existing or known is None or planned.id.lower() in left_out:
                 continue
             done = await self._one(plan, planned, known, runtime)
-            deployment = replace(deployment, operations=[*deployment.operations, done])
-            self._known[_key(order.subscription, order.group, order.name)] = deployment
+            # Told at once, for those who watch; stored at the end.
+            deployment = self._known[key] = replace(deployment, operations=[*deployment.operations, done])
             if done.error is not None:
                 return await self._end(deployment, done.error)
-        if order.complete:
+        if deployment.complete:
             kept = frozenset(planned.id.lower() for planned in plan.resources)
-            for resource_id in self._others(order, kept):
+            for resource_id in self._others(deployment.subscription, deployment.group, kept):
                 done = await self._remove(resource_id, may)
                 deployment = replace(deployment, operations=[*deployment.operations, done])
                 if done.error is not None:
@@ -369,7 +384,7 @@ class Deployments:
             deployment = replace(deployment, outputs=plan.outputs(runtime))
         except Refused as error:
             detail = {"code": "DeploymentOutputEvaluationFailed", "message": error.message}
-            return await self._end(deployment, detail)
+            return await self._end(deployment, {**detail, "target": deployment.id})
         return await self._end(deployment, None)
 
     async def _one(self, plan: Plan, planned: Planned, known: Deployable, runtime: "_Runtime") -> Operation:
@@ -403,10 +418,10 @@ class Deployments:
             return replace(done, ended_at=self._clock(), error=failed)
         return replace(done, state="Succeeded", ended_at=self._clock())
 
-    def _others(self, order: Order, kept: Collection[str]) -> list[str]:
+    def _others(self, subscription: str, group: str, kept: Collection[str]) -> list[str]:
         """Ids of what is in the resource group and not in the template; not those below one of these."""
         found = []
-        for resource in self._catalog.resources(order.subscription, order.group):
+        for resource in self._catalog.resources(subscription, group):
             above = self._catalog.policy(resource.name).scope
             if above.lower() not in kept:
                 found.append(above)

@@ -234,14 +234,24 @@ class Directory:
         """What is assigned to a principal."""
         return self._roles.get((tenant, _named(tenant, principal_id)), ())
 
-    async def assign(self, tenant: str, principal_id: str, role_id: str, scope: str) -> Assignment:
+    def assignment(self, assignment_id: str) -> Assignment | None:
+        """By its id, in any case."""
+        return self._assignments.get(assignment_id.lower())
+
+    async def assign(
+        self, tenant: str, principal_id: str, role_id: str, scope: str, assignment_id: str | None = None
+    ) -> Assignment:
         """
         The assignment; the one that is there, if it is there already.
+
+        Args:
+            assignment_id: of a new one, if somebody else has chosen it; a GUID.
 
         Raises:
             NotFound: the local tenant has no such principal.
         """
-        return await self._serial.run(self._assign(tenant, _named(tenant, principal_id), role_id, scope))
+        assigning = self._assign(tenant, _named(tenant, principal_id), role_id, scope, assignment_id)
+        return await self._serial.run(assigning)
 
     async def unassign(self, tenant: str, principal_id: str, role_id: str, scope: str) -> bool:
         """Take a role away. False if it was not assigned at this scope."""
@@ -379,13 +389,18 @@ class Directory:
             raise NotFound("The application has no such credential.", "credential")
         return await self._keep(left)
 
-    async def _assign(self, tenant: str, principal_id: str, role_id: str, scope: str) -> Assignment:
+    async def _assign(
+        self, tenant: str, principal_id: str, role_id: str, scope: str, assignment_id: str | None
+    ) -> Assignment:
         found = self._assigned(tenant, principal_id, role_id, scope)
         if found is None:
             # Looked at here, when it is this change's turn: another one may just have deleted it.
             if tenant == self.tenant.tenant_id and not self._is_principal(principal_id):
                 raise NotFound("There is no such principal in this tenant.", "principalId")
-            found = Assignment(self._guid(), tenant, principal_id, role_id, scope)
+            chosen = assignment_id.lower() if assignment_id is not None else self._guid()
+            if chosen in self._assignments:
+                raise Conflict("There is another assignment of this id.", "id")
+            found = Assignment(chosen, tenant, principal_id, role_id, scope)
             await self._store.commit([value_change(_ASSIGNMENT, found.id, found)])
             self._assignments[found.id] = found
             self._index_roles()
