@@ -23,6 +23,8 @@ from acceptance.wire import JSON, RawClient, http_request
 ROOT: Final = Path(__file__).parents[2]
 AZ: Final = ROOT / ".build" / "az" / "bin" / "python"
 _TIMEOUT_S: Final = 120.0
+_BICEP_PROGRAM: Final = "from hubwire.cli.bicep import main; main()"
+"""As the package installs it."""
 _TYPE: Final = ("--resource-type", "Microsoft.SignalRService/webPubSub")
 
 TEMPLATE: Final = """\
@@ -110,7 +112,7 @@ class Az:
         programs = folder / "bin"
         programs.mkdir(parents=True)
         bicep = programs / "bicep"
-        bicep.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hubwire.cli.bicep "$@"\n', encoding="utf-8")
+        bicep.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{_BICEP_PROGRAM}" "$@"\n', encoding="utf-8")
         bicep.chmod(bicep.stat().st_mode | stat.S_IXUSR)
         kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         self._environment = {

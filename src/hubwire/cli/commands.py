@@ -6,13 +6,19 @@ import click
 
 from hubwire import __version__
 from hubwire.cli.apps import app
+from hubwire.cli.bicep import bicep
 from hubwire.cli.ca import ca
 from hubwire.cli.completion import completion
 from hubwire.cli.connect import connect
+from hubwire.cli.deploy import deploy
 from hubwire.cli.environment import env
+from hubwire.cli.export import export
 from hubwire.cli.faults import Commands
-from hubwire.cli.operator import hub, keys, status, url
+from hubwire.cli.hubs import hub
+from hubwire.cli.keys import keys
+from hubwire.cli.operator import status, url
 from hubwire.cli.proxy import proxy
+from hubwire.cli.resources import resource
 from hubwire.cli.send import send
 from hubwire.cli.serve import serve
 from hubwire.cli.users import user
@@ -34,5 +40,9 @@ def commands() -> None:
     """
 
 
-for command in (serve, status, url, connect, send, keys, hub, env, app, user, ca, proxy, completion):
+for command in (
+    *(serve, status, url, connect, send),
+    *(resource, hub, keys, deploy, export, bicep),
+    *(env, app, user, ca, proxy, completion),
+):
     commands.add_command(command)

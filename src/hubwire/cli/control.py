@@ -9,6 +9,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -17,12 +18,23 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
+from msgspec import Struct
 from yarl import URL
 
 from hubwire.cli.faults import CommandFailed, Refusal
 from hubwire.cli.program import data_option, program
 
-__all__ = ["NoServer", "control", "control_session", "exchange", "plain_session", "why_unreachable"]
+__all__ = [
+    "Answer",
+    "NoServer",
+    "answer_of",
+    "ask",
+    "control",
+    "control_session",
+    "exchange",
+    "plain_session",
+    "why_unreachable",
+]
 
 _SOCKET: Final = "control.sock"
 _LOCK: Final = "lock"
@@ -34,6 +46,20 @@ _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LONGEST_PATH_BYTES: Final = 103
 # How the TLS library, by its version, calls bytes that are no TLS.
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+# RFC 9111, section 5.5 of its predecessor: code, agent, text.
+_WARNING: Final = re.compile(r'\d{3} \S+ "(.*)"')
+
+
+class Answer(Struct, frozen=True):
+    """
+    Attributes:
+        document: the decoded body; None if there is none.
+        warnings: what the server says besides, such as of a setting that does not act.
+    """
+
+    status: int
+    document: Any
+    warnings: tuple[str, ...] = ()
 
 
 class NoServer(CommandFailed):
@@ -48,6 +74,16 @@ class NoServer(CommandFailed):
 
 def control(folder: Path, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
     """
+    The document of `ask`.
+
+    Raises:
+        NoServer, Refusal, CommandFailed: see there.
+    """
+    return ask(folder, method, path, document).document
+
+
+def ask(folder: Path, method: str, path: str, document: Mapping[str, Any] | None = None) -> Answer:
+    """
     One operation of the local operator, JSON in and JSON out.
 
     Args:
@@ -55,39 +91,50 @@ def control(folder: Path, method: str, path: str, document: Mapping[str, Any] | 
         path: below the root, already percent-encoded, such as "/control/status".
         document: the body; None sends none.
 
-    Returns:
-        the decoded body of the answer; None if it has none.
-
     Raises:
         NoServer, Refusal, CommandFailed: see there.
     """
-    return asyncio.run(_control(folder, method, path, document))
+    return asyncio.run(_ask(folder, method, path, None if document is None else msgspec.json.encode(document)))
 
 
-async def _control(folder: Path, method: str, path: str, document: Mapping[str, Any] | None) -> Any:
-    headers = {} if document is None else {"Content-Type": "application/json"}
+async def _ask(folder: Path, method: str, path: str, body: bytes | None) -> Answer:
     async with control_session(folder) as session:
-        body = b"" if document is None else msgspec.json.encode(document)
-        answer = await exchange(session, method, URL(_ORIGIN + path, encoded=True), headers=headers, body=body)
+        return await answer_of(session, method, path, body)
+
+
+async def answer_of(session: aiohttp.ClientSession, method: str, path: str, body: bytes | None = None) -> Answer:
+    """
+    The same in a session of `control_session`, with a body of which somebody made JSON.
+
+    Raises:
+        Refusal, CommandFailed: see `exchange`.
+    """
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    url = URL(_ORIGIN + path, encoded=True)
+    response, answer = await _exchanged(session, method, url, headers=headers, body=body or b"")
+    warnings = tuple(found[1] for text in response.headers.getall("warning", ()) if (found := _WARNING.match(text)))
     if not answer:
-        return None
+        return Answer(response.status, None, warnings)
     try:
-        return msgspec.json.decode(answer)
+        return Answer(response.status, msgspec.json.decode(answer), warnings)
     except _NOT_JSON as error:
         raise CommandFailed("the server's answer is not JSON; is it a Hubwire server of another version?") from error
 
 
 @asynccontextmanager
-async def control_session(folder: Path) -> AsyncIterator[aiohttp.ClientSession]:
+async def control_session(folder: Path, timeout_s: float = _TIMEOUT_S) -> AsyncIterator[aiohttp.ClientSession]:
     """
     A session whose requests reach the server of `folder`, whatever host their URL names.
+
+    Args:
+        timeout_s: of each request.
 
     Raises:
         NoServer, CommandFailed: the socket is not there, or may not be opened.
     """
     with _reachable(folder) as path:
         try:
-            async with _session(aiohttp.UnixConnector(path)) as session:
+            async with _session(aiohttp.UnixConnector(path), timeout_s) as session:
                 yield session
         except aiohttp.ClientConnectorError as error:
             raise _unreachable(folder, error.os_error) from error
@@ -102,7 +149,7 @@ async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
         CommandFailed: nobody listens there.
     """
     try:
-        async with _session(aiohttp.TCPConnector()) as session:
+        async with _session(aiohttp.TCPConnector(), _TIMEOUT_S) as session:
             yield session
     except aiohttp.ClientConnectorError as error:
         raise CommandFailed(f"cannot reach {error.host}:{error.port}: {why_unreachable(error, 'http')}") from error
@@ -135,14 +182,20 @@ async def exchange(
         Refusal: the status is 400 or more; the text is the server's own.
         CommandFailed: the connection broke or the server took too long.
     """
+    return (await _exchanged(session, method, url, headers=headers, body=body))[1]
+
+
+async def _exchanged(
+    session: aiohttp.ClientSession, method: str, url: URL, *, headers: Mapping[str, str], body: bytes
+) -> tuple[aiohttp.ClientResponse, bytes]:
     try:
         async with session.request(method, url, headers=headers, data=body or None, allow_redirects=False) as response:
             answer = await response.read()
             if response.status >= 300:
-                raise Refusal(_reason(response.status, response.reason, answer))
-            return answer
+                raise _refusal(response.status, response.reason, answer)
+            return response, answer
     except TimeoutError as error:
-        raise CommandFailed(f"the server did not answer within {_TIMEOUT_S:g} seconds") from error
+        raise CommandFailed(f"the server did not answer within {session.timeout.total:g} seconds") from error
     except aiohttp.ClientConnectorError:
         raise
     except aiohttp.ClientError as error:
@@ -150,20 +203,33 @@ async def exchange(
         raise CommandFailed(f"the connection to the server broke: {error}") from error
 
 
-def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+def _session(connector: aiohttp.BaseConnector, timeout_s: float) -> aiohttp.ClientSession:
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
     return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
 
 
-def _reason(status: int, phrase: str | None, body: bytes) -> str:
-    """What the error body of the REST API says; else the bare status."""
+def _refusal(status: int, phrase: str | None, body: bytes) -> Refusal:
+    """What the error body says, be it of the data plane or of the resource manager; else the bare status."""
     try:
         document = msgspec.json.decode(body)
     except _NOT_JSON:
         document = None
-    if isinstance(document, dict) and isinstance(message := document.get("message"), str) and message:
-        return message
-    return f"the server refused the request: {status} {phrase or ''}".rstrip()
+    if isinstance(document, dict):
+        error = document.get("error")
+        if isinstance(error, dict) and isinstance(message := error.get("message"), str) and message:
+            return Refusal(message, [*_details(error)], status, error)
+        if isinstance(message := document.get("message"), str) and message:
+            return Refusal(message, (), status)
+    return Refusal(f"the server refused the request: {status} {phrase or ''}".rstrip(), (), status)
+
+
+def _details(error: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each of several faults."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict):
+            target = detail.get("target")
+            yield f"{target}: {detail.get('message')}" if target else str(detail.get("message"))
 
 
 @contextmanager

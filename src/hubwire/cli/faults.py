@@ -1,5 +1,5 @@
 """
-How a command fails: one line on stderr that begins with `hubwire:`, and an exit code. Never a traceback.
+How a command fails: a line on stderr that begins with `hubwire:`, and an exit code. Never a traceback.
 
     2   the command line cannot be used
     1   everything else: nobody answers, the server refuses, a connection is lost
@@ -9,7 +9,7 @@ Ctrl-C is no failure and needs no words: 130, as shells have it.
 
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -23,11 +23,22 @@ _INTERRUPTED: Final = 130
 
 
 class CommandFailed(click.ClickException):
-    """Ends the command. The message is for the user; it may quote a server and is made printable when shown."""
+    """
+    Ends the command. The message is for the user; it may quote a server and is made printable when shown.
+
+    Args:
+        more: a line each below the message, where one line cannot say it: what is wrong with each of several resources.
+    """
+
+    def __init__(self, message: str, more: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.more = tuple(more)
 
     def show(self, file: Any = None) -> None:
-        """Write the line to stderr, or to `file`."""
+        """Write the lines to stderr, or to `file`."""
         click.echo(f"hubwire: {one_line(self.message)}", file=file, err=True)
+        for line in self.more:
+            click.echo(f"  {one_line(line)}", file=file, err=True)
 
 
 class BadCommandLine(CommandFailed):
@@ -37,11 +48,25 @@ class BadCommandLine(CommandFailed):
 
 
 class Refusal(CommandFailed):
-    """A server answered with a status of 400 or more."""
+    """
+    A server answered with a status of 400 or more.
+
+    Args:
+        status: 0 where nobody needs it.
+        error: what the resource manager says of it: `code`, `message`, and perhaps `target`, `details` and
+            `additionalInfo`; empty for other operations.
+    """
+
+    def __init__(
+        self, message: str, more: Sequence[str] = (), status: int = 0, error: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, more)
+        self.status = status
+        self.error = error or {}
 
 
 class Commands(click.Group):
-    """A group whose errors, those of its commands included, are shown in one line."""
+    """A group whose errors, those of its commands included, are shown as above."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

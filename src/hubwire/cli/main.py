@@ -3,23 +3,33 @@
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 _INTERRUPTED: Final = 130
 
 
 def main() -> None:
     """Entry point of the package; ends the process."""
+
+    def program() -> None:
+        from hubwire.cli.commands import commands
+
+        commands(prog_name="hubwire")
+
+    run(program)
+
+
+def run(program: Callable[[], None]) -> None:
+    """Let a command line run, whatever its terminal can show and whoever stops reading or presses Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # What a terminal of another character set cannot show is escaped, not a reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
-        from hubwire.cli.commands import commands
-
-        commands(prog_name="hubwire")
+        program()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     finally:

@@ -14,7 +14,7 @@ from hubwire.model.errors import Refused, StartFailed
 from hubwire.model.hubs import AccessKeys
 from hubwire.settings import Settings
 
-__all__ = ["StoredCatalog", "StoredDirectory", "read_offline", "read_offline_directory"]
+__all__ = ["StoredCatalog", "StoredDirectory", "check_store", "in_words", "read_offline", "read_offline_directory"]
 
 T = TypeVar("T")
 
@@ -27,11 +27,11 @@ class StoredCatalog(Protocol):
     def access_keys(self, resource: str, /) -> AccessKeys:
         """The keys that hold now."""
 
-    async def get_hub(self, name: str, /) -> Mapping[str, Any] | None:
+    async def get_hub(self, name: str, resource: str, /) -> Mapping[str, Any] | None:
         """The settings of a hub, or None if nobody configured it."""
 
-    async def list_hubs(self) -> Sequence[Mapping[str, Any]]:
-        """The configured hubs, by name."""
+    async def list_hubs(self, resource: str, /) -> Sequence[Mapping[str, Any]]:
+        """The configured hubs of a resource, by name."""
 
 
 class StoredDirectory(Protocol):
@@ -53,12 +53,12 @@ def read_offline(folder: Path, action: Callable[[StoredCatalog], Awaitable[T]]) 
             is one, before any server ran on it.
         CommandFailed: the folder cannot be used, or somebody else holds its lock.
     """
-    _check_store(folder)
+    check_store(folder)
 
     # Here, not above: commands that find a server start without loading it.
     from hubwire.app import offline
 
-    with _in_words():
+    with in_words():
         return offline(Settings(data=str(folder)), action)
 
 
@@ -69,21 +69,26 @@ def read_offline_directory(folder: Path, action: Callable[[StoredDirectory], Awa
     Raises:
         NoServer, CommandFailed: as for `read_offline`.
     """
-    _check_store(folder)
+    check_store(folder)
 
     from hubwire.app import offline_directory
 
-    with _in_words():
+    with in_words():
         return offline_directory(Settings(data=str(folder)), action)
 
 
-def _check_store(folder: Path) -> None:
+def check_store(folder: Path) -> None:
+    """
+    Raises:
+        NoServer: there is no store on which anything could be done without one.
+    """
     if not (folder / _DATABASE).exists():
         raise NoServer(folder)
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def in_words() -> Iterator[None]:
+    """What the store and the resource tree refuse, as commands fail: CommandFailed, with the refusal as its cause."""
     try:
         yield
     except StartFailed as error:

@@ -8,7 +8,16 @@ import click
 
 from hubwire.cli.program import DEFAULT_DATA
 
-__all__ = ["WholeNumber", "as_json", "client_options", "data_folder", "file_path", "folder_path"]
+__all__ = [
+    "Command",
+    "WholeNumber",
+    "as_json",
+    "client_options",
+    "data_folder",
+    "file_path",
+    "folder_path",
+    "resource_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,6 +34,10 @@ data_folder = click.option(
     show_default=True,
     metavar="DIR",
     help="Data folder of the server; the environment's HUBWIRE_DATA counts too.",
+)
+
+resource_option = click.option(
+    "--resource", metavar="NAME", help="Resource, where there are several. [default, which is there from the start]"
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -8,7 +8,7 @@ import msgspec
 
 from hubwire.cli.text import printable
 
-__all__ = ["print_document", "print_rows", "rows_of"]
+__all__ = ["compact", "print_document", "print_rows", "rows_of"]
 
 
 def print_document(document: Any, as_json: bool) -> None:
@@ -31,6 +31,11 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
         click.echo(f"{printable(title).ljust(width)}  {printable(value)}")
 
 
+def compact(value: Any) -> str:
+    """A value as JSON on one line."""
+    return msgspec.json.encode(value).decode()
+
+
 def _flat(document: Any, title: str) -> Iterable[tuple[str, str]]:
     match document:
         case Mapping() if document:
@@ -41,6 +46,6 @@ def _flat(document: Any, title: str) -> Iterable[tuple[str, str]]:
         case None | [] | {}:
             yield title, "-"
         case list() | tuple():
-            yield title, ", ".join(map(str, document))
+            yield title, ", ".join(item if isinstance(item, str) else compact(item) for item in document)
         case _:
             yield title, str(document)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import msgspec
@@ -12,10 +12,15 @@ import msgspec
 from hubwire import __version__
 from hubwire.cli.banner import Announced, banner, coloured, try_it
 from hubwire.cli.faults import BadCommandLine, CommandFailed
+from hubwire.cli.management import HOME_GROUP
 from hubwire.cli.options import file_path, folder_path
 from hubwire.cli.program import data_option, program
+from hubwire.cli.template_files import parameter_options, parameters_of, read_template
 from hubwire.model.errors import StartFailed
 from hubwire.settings import BadSetting, LogFormat, LogLevel, Settings, load
+
+if TYPE_CHECKING:
+    from hubwire.app import StartTemplate
 
 __all__ = ["read_settings", "serve"]
 
@@ -97,18 +102,35 @@ __all__ = ["read_settings", "serve"]
     metavar="NAME=VALUE",
     help="Any setting by its name; lists are comma-separated; repeatable.",
 )
+@click.option("--template", type=file_path, metavar="FILE", help="Template to deploy before the ports open.")
+@parameter_options
+@click.option("--group", metavar="NAME", help=f"Resource group to deploy it to. [{HOME_GROUP}]")
 @click.option(
     "--no-banner",
     is_flag=True,
     help="Leave out the banner, which shows the connection string, a secret.",
 )
-def serve(no_banner: bool, config: str | None, assignments: tuple[str, ...], **options: Any) -> None:
+def serve(
+    no_banner: bool,
+    config: str | None,
+    assignments: tuple[str, ...],
+    template: str | None,
+    values: tuple[str, ...],
+    parameters_file: str | None,
+    group: str | None,
+    **options: Any,
+) -> None:
     """
     Run a server until Ctrl-C or SIGTERM.
 
     Options win over environment variables (HUBWIRE_PORT and so on), those over the file, that over the defaults.
     """
     settings = read_settings(options, assignments, os.environ, None if config is None else Path(config))
+    first = None
+    if template is not None:
+        first = _start_template(template, values, parameters_file, group or HOME_GROUP)
+    elif values or parameters_file is not None or group is not None:
+        raise BadCommandLine("-p, --parameters and --group go with --template")
 
     # Here, not above: every other command starts without loading the server.
     from hubwire.app import run
@@ -123,12 +145,26 @@ def serve(no_banner: bool, config: str | None, assignments: tuple[str, ...], **o
         sys.stdout.flush()
 
     try:
-        code = run(settings, announce)
+        code = run(settings, announce, first)
     except BadSetting as error:
         raise BadCommandLine(str(error)) from error
     except StartFailed as error:
         raise CommandFailed(str(error)) from error
     raise click.exceptions.Exit(code)
+
+
+def _start_template(file: str, values: tuple[str, ...], parameters_file: str | None, group: str) -> "StartTemplate":
+    """
+    Raises:
+        OSError, CommandFailed: a file cannot be read, or used.
+        BadCommandLine: a parameter cannot be used.
+    """
+    read = read_template(file)
+    parameters = parameters_of(read.value, values, parameters_file)
+
+    from hubwire.app import StartTemplate
+
+    return StartTemplate(file, read.value, parameters, group, read.locate)
 
 
 def read_settings(

@@ -1,0 +1,251 @@
+"""`hubwire hub`: what is configured for hubs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from hubwire.cli.control import NoServer, ask, control
+from hubwire.cli.faults import BadCommandLine, CommandFailed, Refusal
+from hubwire.cli.json_files import read_json
+from hubwire.cli.management import Manager
+from hubwire.cli.offline import StoredCatalog, read_offline
+from hubwire.cli.options import WholeNumber, as_json, data_folder, file_path, resource_option
+from hubwire.cli.output import print_document, print_rows
+from hubwire.cli.text import printable
+from hubwire.model.hubs import DEFAULT_RESOURCE
+
+__all__ = ["hub"]
+
+_EVENTS: Final = ("connect", "connected", "disconnected")
+
+
+@click.group()
+def hub() -> None:
+    """
+    Show or change what is configured for hubs.
+
+    A hub needs no configuration: any name works, with the defaults.
+    """
+
+
+@hub.command("list")
+@resource_option
+@as_json
+@data_folder
+def list_hubs(resource: str | None, data: Path, as_json: bool) -> None:
+    """Show the configured hubs."""
+    try:
+        hubs: Sequence[Any] = _Hubs(data, resource).all()
+    except NoServer:
+
+        async def stored(catalog: StoredCatalog) -> Sequence[Mapping[str, Any]]:
+            return await catalog.list_hubs(_stored_resource(catalog, resource))
+
+        hubs = read_offline(data, stored)
+    if as_json:
+        print_document(hubs, as_json)
+        return
+    if not hubs:
+        click.echo("hubwire: no hub is configured; all have the defaults", err=True)
+    rows = [_hub_lines(document) for document in hubs]
+    width = max((len(row[0][1]) for row in rows), default=0)
+    for (_, name), *more in rows:
+        click.echo(printable("  ".join([name.ljust(width), *(f"{title} {value}" for title, value in more)])))
+
+
+@hub.command("show")
+@click.argument("name")
+@resource_option
+@as_json
+@data_folder
+def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None:
+    """Show what is configured for one hub."""
+    try:
+        document = _Hubs(data, resource).get(name)
+    except NoServer:
+
+        async def stored(catalog: StoredCatalog) -> Mapping[str, Any] | None:
+            return await catalog.get_hub(name, _stored_resource(catalog, resource))
+
+        found = read_offline(data, stored)
+        if found is None:
+            raise CommandFailed(f"nobody configured a hub {name}; it has the defaults") from None
+        document = dict(found)
+    _print_hub(document, as_json)
+
+
+@hub.command("set")
+@click.argument("name")
+@click.option("--anonymous", type=click.Choice(("allow", "deny")), help="May clients connect without a token.")
+@click.option(
+    "--keep-alive",
+    "keep_alive_s",
+    type=WholeNumber(1, 120),
+    metavar="SECONDS",
+    help="Time between pings to a silent client.",
+)
+@click.option("--handler", metavar="URL", help="Where events go, with {hub} and {event} in it; in place of all others.")
+@click.option("--events", metavar="LIST", help="System events for it: connect,connected,disconnected. [none]")
+@click.option("--user-events", metavar="PATTERN", help="User events for it: *, or names with commas between. [none]")
+@click.option("--handler-auth", metavar="RESOURCE", help="Audience of a token of the resource's managed identity.")
+@click.option("--handlers", "handlers_file", type=file_path, metavar="FILE", help="JSON file with all event handlers.")
+@click.option("--no-handlers", is_flag=True, help="Without event handlers.")
+@resource_option
+@as_json
+@data_folder
+def set_hub(
+    name: str,
+    anonymous: str | None,
+    keep_alive_s: int | None,
+    handler: str | None,
+    events: str | None,
+    user_events: str | None,
+    handler_auth: str | None,
+    handlers_file: str | None,
+    no_handlers: bool,
+    resource: str | None,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """Configure a hub. What is not named stays as it is; a new one has the defaults."""
+    if sum((handler is not None, handlers_file is not None, no_handlers)) > 1:
+        raise click.UsageError("only one of --handler, --handlers and --no-handlers may be named")
+    handlers: list[Any] | None = [] if no_handlers else None
+    if handler is not None:
+        handlers = [_handler(handler, events, user_events, handler_auth)]
+    elif (events, user_events, handler_auth) != (None, None, None):
+        raise click.UsageError("--events, --user-events and --handler-auth go with --handler")
+    elif handlers_file is not None:
+        handlers = _handlers_of(handlers_file)
+    given = {
+        "anonymousConnectPolicy": anonymous,
+        "webSocketKeepAliveIntervalInSeconds": keep_alive_s,
+        "eventHandlers": handlers,
+    }
+    properties = {key: value for key, value in given.items() if value is not None}
+    _print_hub(_Hubs(data, resource).change(name, properties), as_json)
+
+
+@hub.command("delete")
+@click.argument("name")
+@resource_option
+@data_folder
+def delete_hub(name: str, resource: str | None, data: Path) -> None:
+    """Forget what is configured for a hub. Its connections stay; it has the defaults again."""
+    _Hubs(data, resource).delete(name)
+
+
+class _Hubs:
+    """
+    The hubs of a resource on a running server. It raises what `ask` raises.
+
+    Args:
+        resource: None is the one that is there from the start.
+    """
+
+    def __init__(self, folder: Path, resource: str | None) -> None:
+        self._folder = folder
+        self._resource = resource
+        self._manager = Manager(folder)
+
+    def all(self) -> list[Any]:
+        if self._resource is None:
+            return list(control(self._folder, "GET", "/control/hubs")["value"])
+        return list(self._manager.call("GET", self._path()).document["value"])
+
+    def get(self, name: str) -> dict[str, Any]:
+        if self._resource is None:
+            return dict(control(self._folder, "GET", f"/control/hubs{_below(name)}"))
+        return dict(self._manager.call("GET", self._path(name)).document)
+
+    def change(self, name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+        if self._resource is None:
+            answer = ask(self._folder, "PATCH", f"/control/hubs{_below(name)}", {"properties": properties})
+            return dict(answer.document)
+        path = self._path(name)
+        try:
+            old = self._manager.call("GET", path).document["properties"]
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+            old = {}
+        # The resource manager replaces a hub as a whole.
+        return dict(self._manager.call("PUT", path, {"properties": {**old, **properties}}).document)
+
+    def delete(self, name: str) -> None:
+        if self._resource is None:
+            control(self._folder, "DELETE", f"/control/hubs{_below(name)}")
+        elif self._manager.call("DELETE", self._path(name)).status == 204:
+            raise CommandFailed(f"nobody configured a hub {name}; it has the defaults")
+
+    def _path(self, name: str | None = None) -> str:
+        below = "" if name is None else _below(name)
+        return f"{self._manager.path(self._resource or DEFAULT_RESOURCE)}/hubs{below}"
+
+
+def _below(name: str) -> str:
+    if not name:
+        raise click.UsageError("a hub has a name")
+    return f"/{quote(name, safe='')}"
+
+
+def _stored_resource(catalog: StoredCatalog, resource: str | None) -> str:
+    """
+    Raises:
+        Refused: there is no such resource.
+    """
+    name = resource or DEFAULT_RESOURCE
+    catalog.access_keys(name)
+    return name
+
+
+def _handler(url: str, events: str | None, user_events: str | None, audience: str | None) -> dict[str, Any]:
+    handler: dict[str, Any] = {"urlTemplate": url}
+    if events is not None:
+        names = [name.strip() for name in events.split(",") if name.strip()]
+        if unknown := [name for name in names if name not in _EVENTS]:
+            raise BadCommandLine(f"--events: {unknown[0]!r} is none of {', '.join(_EVENTS)}")
+        handler["systemEvents"] = names
+    if user_events is not None:
+        handler["userEventPattern"] = user_events
+    if audience is not None:
+        handler["auth"] = {"type": "ManagedIdentity", "managedIdentity": {"resource": audience}}
+    return handler
+
+
+def _handlers_of(file: str) -> list[Any]:
+    """A list of them, or the properties of a hub in which they are."""
+    value = read_json(file).value
+    if isinstance(value, dict):
+        value = value.get("eventHandlers")
+    if not isinstance(value, list):
+        raise CommandFailed(f"{file}: event handlers are a list, or the eventHandlers of an object")
+    return value
+
+
+def _hub_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    properties = document["properties"]
+    lines = [
+        ("hub", str(document["name"])),
+        ("anonymous", str(properties["anonymousConnectPolicy"])),
+        ("keep alive", f"{properties['webSocketKeepAliveIntervalInSeconds']} s"),
+    ]
+    handlers = properties.get("eventHandlers") or ()
+    return [*lines, *(("handler", _handler_text(handler)) for handler in handlers)]
+
+
+def _handler_text(handler: Mapping[str, Any]) -> str:
+    events = [*handler.get("systemEvents", ())]
+    if pattern := handler.get("userEventPattern"):
+        events.append(f"user events {pattern}")
+    return f"{handler['urlTemplate']} ({', '.join(events) or 'no events'})"
+
+
+def _print_hub(document: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_document(document, as_json)
+    else:
+        print_rows(_hub_lines(document))

@@ -1,0 +1,101 @@
+"""Calls of the resource manager over the control socket, where the operator needs no token."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from hubwire.cli.control import Answer, ask, control
+from hubwire.cli.faults import CommandFailed
+
+__all__ = ["DEPLOYMENTS_VERSION", "HOME_GROUP", "Manager", "type_and_name"]
+
+HOME_GROUP: Final = "hubwire"
+"""Resource group of what is there from the first start, and of what is deployed without another."""
+DEPLOYMENTS_VERSION: Final = "2025-04-01"
+
+_VERSION: Final = "2025-01-01-preview"
+_TYPE: Final = "/providers/Microsoft.SignalRService/webPubSub"
+
+
+class Manager:
+    """
+    The resource manager of the server on a data folder. It raises what `ask` raises.
+
+    Args:
+        folder: data folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def subscription(self) -> str:
+        """Path of the server's own subscription."""
+        status = control(self._folder, "GET", "/control/status")
+        if not isinstance(status, dict) or not isinstance(found := status.get("subscriptionId"), str):
+            raise CommandFailed("the server's answer holds no subscription; is it a Hubwire server of another version?")
+        return f"/subscriptions/{found}"
+
+    def group(self, name: str) -> str:
+        """Path of a resource group."""
+        return f"{self.subscription}/resourceGroups/{_segment(name)}"
+
+    def place(self, group: str, name: str) -> str:
+        """Path of a resource, be it there or not."""
+        return f"{self.group(group)}{_TYPE}/{_segment(name)}"
+
+    def resources(self, group: str | None = None) -> list[dict[str, Any]]:
+        """All of the subscription, or of one resource group."""
+        above = self.subscription if group is None else self.group(group)
+        found = self.call("GET", f"{above}{_TYPE}").document
+        return list(found["value"])
+
+    def find(self, name: str, group: str | None = None) -> dict[str, Any]:
+        """
+        The resource of this name, in any letter case.
+
+        Raises:
+            CommandFailed: there is none.
+        """
+        _segment(name)
+        there = self.resources(group)
+        for resource in there:
+            if resource["name"].lower() == name.lower():
+                return resource
+        names = ", ".join(str(resource["name"]) for resource in there)
+        raise CommandFailed(f"there is no resource {name}{f'; there are: {names}' if names else ''}")
+
+    def path(self, name: str, group: str | None = None) -> str:
+        """Path of a resource that is there. Raises as `find`."""
+        return quote(self.find(name, group)["id"], safe="/")
+
+    def call(
+        self, method: str, path: str, document: Mapping[str, Any] | None = None, version: str = _VERSION
+    ) -> Answer:
+        """One call; what the server warns of goes to stderr."""
+        answer = ask(self._folder, method, f"{path}?api-version={version}", document)
+        for warning in answer.warnings:
+            click.echo(f"hubwire: {warning}", err=True)
+        return answer
+
+
+def type_and_name(resource_id: str) -> tuple[str, str]:
+    """
+    What a resource id says: `Microsoft.SignalRService/webPubSub/hubs` and `wps/chat`. An id without a provider is all
+    name.
+    """
+    _, separator, last = resource_id.rpartition("/providers/")
+    parts = last.split("/")
+    if not separator or len(parts) < 3:
+        return "", resource_id
+    return "/".join([parts[0], *parts[1::2]]), "/".join(parts[2::2])
+
+
+def _segment(name: str) -> str:
+    if not name.strip():
+        raise click.UsageError("a resource and a resource group have a name")
+    return quote(name, safe="")
