@@ -64,7 +64,25 @@ def _hubwire_arguments(port: int, folder: Path) -> list[str]:
 
 
 def _asking_arguments(port: int, folder: Path) -> list[str]:
-    return [*_hubwire_arguments(port, folder), "--set", "client_certificates=true"]
+    template = folder / "asking.json"
+    template.write_text(json.dumps(_ASKING), encoding="utf-8")
+    return [*_hubwire_arguments(port, folder), "--template", str(template)]
+
+
+_ASKING: Final = {
+    "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+    "contentVersion": "1.0.0.0",
+    "resources": [
+        {
+            "type": "Microsoft.SignalRService/webPubSub",
+            "apiVersion": "2024-03-01",
+            "name": "default",
+            "location": "local",
+            "sku": {"name": "Premium_P2", "capacity": 1000},
+            "properties": {"tls": {"clientCertEnabled": True}},
+        }
+    ],
+}
 
 
 def _nats_arguments(port: int, folder: Path) -> list[str]:
@@ -110,7 +128,7 @@ SERVERS: Final[Mapping[str, Kind]] = {
         protocol="azure",
         path="",
         arguments=_asking_arguments,
-        settings="as Hubwire, and `client_certificates`",
+        settings="as Hubwire, and `tls.clientCertEnabled`",
         ours=True,
     ),
     NATS: Kind(

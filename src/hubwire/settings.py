@@ -38,7 +38,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         port: 0 takes a free one.
         https: listen on HTTPS, too.
         https_port: 0 takes a free one; None is 8443, or a free one where `port` takes one.
-        client_certificates: ask clients for one on HTTPS, without demanding it.
         client_certificate_header: in which a trusted proxy names the certificate that it was shown.
         certificate, private_key: PEM files to show instead of what the local authority issues; both or none.
         data: folder of the database, the lock and the control socket.
@@ -76,7 +75,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     https_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     certificate: str | None = None
     private_key: str | None = None
-    client_certificates: bool = False
     client_certificate_header: str | None = None
     data: str = "data"
     ready_file: str | None = None

@@ -197,14 +197,13 @@ def test_token_for_one_listener_is_good_at_the_other(server: Server, hub: str, n
 
 
 SERVERS = {
-    f"{loop}, {'asking' if ask == 'true' else 'not asking'}": (
+    f"{loop}, {'asking' if ask else 'not asking'}": (
         "--set",
         f"loop={loop}",
-        "--set",
-        f"client_certificates={ask}",
+        *(("--template", str(Path(__file__).with_name("asking.json"))) if ask else ()),
     )
     for loop in LOOPS
-    for ask in ("false", "true")
+    for ask in (False, True)
 }
 """Each event loop with each of the two ways to shake hands."""
 
