@@ -214,7 +214,7 @@ def rest_tables() -> dict[str, list[Documented]]:
         "## Directory": DirectoryTable(nobody, nobody, "").operations(),
         "## Token issuer": IssuerTable(nobody, nobody).operations(),
         "## Managed identity": identity.operations(),
-        "## Web PubSub resources": WebPubSubTable(nobody, nobody, "", nobody).operations(),
+        "## Web PubSub resources": WebPubSubTable(nobody, nobody, "", nobody, nobody).operations(),
         "## Subscriptions and resource groups": subscriptions.operations(),
         "## Deployments": DeploymentTable(nobody, nobody, nobody, None, "").operations(),
         "## Probes": tuple(row for row in probes.operations() if row.method == "GET"),

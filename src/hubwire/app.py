@@ -237,6 +237,12 @@ async def _load_deployments(
     ignore = settings.foreign_resources == "ignore"
     deployments = Deployments(store, catalog, deployables, tenant_id, time.time, ignore_foreign=ignore)
     await deployments.load()
+
+    async def forget(scope: str) -> None:
+        await directory.unassign_below(scope)
+        await deployments.forget(scope)
+
+    catalog.on_end.append(forget)
     return deployments
 
 
@@ -502,7 +508,7 @@ class _Service:
         async def restart(resource: str) -> None:
             await self._gateway.end_resource(resource, "The resource is restarting.")
 
-        web_pubsub = WebPubSubTable(self._catalog, self._places, entra.tenant_id, restart).operations()
+        web_pubsub = WebPubSubTable(self._catalog, self._places, entra.tenant_id, restart, entra.managers).operations()
         subscriptions = SubscriptionTable(
             self._catalog,
             self._places,
@@ -563,7 +569,12 @@ class _Service:
             main = (settings.port, secure[0].getsockname()[1] if secure else settings.port)
         public = settings.public_endpoints[0] if settings.public_endpoints else None
         hosts = tuple(dict.fromkeys(bound.getsockname()[0] for bound in sockets))
-        ports = OwnPorts(hosts, main, public, listeners, certificates, self._principals, self._hosts)
+        catalog = self._catalog
+
+        def reserved() -> frozenset[int]:
+            return frozenset(port for resource in catalog.resources() for port in resource.ports)
+
+        ports = OwnPorts(hosts, main, public, listeners, certificates, self._principals, self._hosts, reserved)
         self._places.own = ports
         self._catalog.ports = ports
         self._catalog.on_change.append(self._changed)

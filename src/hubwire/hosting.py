@@ -7,7 +7,7 @@ answers on the main ports, too, to hosts that begin with its name.
 
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -47,9 +47,10 @@ class Hosts:
             host: authority, in lower case.
         """
         name, dot, rest = host.partition(".")
-        if not dot or name == DEFAULT_RESOURCE:
+        # What the operator has published is the first resource's, whatever others are called.
+        if not dot or name == DEFAULT_RESOURCE or _name(host) in self._public:
             return DEFAULT_RESOURCE
-        above = rest.partition(":")[0]
+        above = _name(rest)
         if above.partition(".")[0] != _SERVICE_LABEL and above not in self._public:
             return DEFAULT_RESOURCE
         return DEFAULT_RESOURCE if self._catalog.named(name) is None else name
@@ -72,6 +73,11 @@ class Hosts:
                 return False
 
         return asks
+
+
+def _name(host: str) -> str:
+    """Of an authority, without its port and the full stop that may end a name."""
+    return host.partition(":")[0].rstrip(".")
 
 
 class Places:
@@ -114,6 +120,7 @@ class OwnPorts:
             choose.
         public: canonical URL of the server, if one is configured: its scheme and host are those of all resources.
         certificates: None where HTTPS is not served.
+        reserved: ports that resources have, whether or not they are open.
     """
 
     def __init__(
@@ -125,7 +132,9 @@ class OwnPorts:
         certificates: ShownCertificates | None,
         principals: Principals,
         routing: Hosts,
+        reserved: Callable[[], Collection[int]],
     ) -> None:
+        self._reserved = reserved
         self._hosts = hosts
         self._main = main
         self._public = None if public is None else urlsplit(public)
@@ -142,6 +151,8 @@ class OwnPorts:
         Raises:
             Unavailable: no port can be had.
         """
+        if self._listeners.is_short:
+            raise Unavailable("There are no file descriptors left for the ports of another resource (ulimit -n).")
         try:
             sockets = self._bind(0, ports[0])
             try:
@@ -155,7 +166,13 @@ class OwnPorts:
         if self._certificates is not None:
             asks = self._routing.asks_at(name)
             tls = self._certificates.add(name, lambda _: asks(), asks)
-        await self._listeners.add(name, sockets, secure, tls)
+        try:
+            await self._listeners.add(name, sockets, secure, tls)
+        except OSError as error:
+            self._listeners.remove(name)
+            if self._certificates is not None:
+                self._certificates.remove(name)
+            raise Unavailable(f"Nothing more can be listened on: {error.strerror or error}.") from error
         urls = [f"http://{authority}" for authority in authorities(sockets)]
         urls += [f"https://{authority}" for authority in (authorities(secure) if secure else ())]
         self._principals.publish(name, urls)
@@ -195,7 +212,7 @@ class OwnPorts:
                 _log.warning("a resource gets another port: %s", error)
         if self._main is None:
             return bind(self._hosts, 0)[0]
-        taken = {port for own in self._own.values() for port in own.ports}
+        taken = self._reserved()
         first = self._main[which] + 1
         for port in range(first, min(first + _TRIES, 65536)):
             if port not in taken:

@@ -48,6 +48,10 @@ class Managers:
         """Raises Forbidden: they may not do this there. The text names the roles that would let them."""
         self._bearers.check(bearer, action, scope)
 
+    def may(self, bearer: Bearer, action: str, scope: str) -> bool:
+        """The same, as an answer."""
+        return self._bearers.may(bearer, action, scope)
+
     def sees(self, bearer: Bearer, scope: str) -> bool:
         """Have they any role at a scope, above or below it."""
         return self._bearers.sees(bearer, scope)

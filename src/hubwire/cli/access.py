@@ -8,8 +8,10 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import click
 import msgspec
@@ -18,10 +20,12 @@ from yarl import URL
 
 from hubwire.cli.control import control
 from hubwire.cli.faults import BadCommandLine, CommandFailed
+from hubwire.cli.management import Manager
 from hubwire.cli.text import printable
+from hubwire.model.names import is_hub_name
 from hubwire.model.permissions import parse_roles
 
-__all__ = ["ConnectionString", "bearer", "client_url", "doubtful_roles", "parse_connection_string"]
+__all__ = ["ConnectionString", "bearer", "client_url", "client_url_of", "doubtful_roles", "parse_connection_string"]
 
 _TOKEN_LIFETIME_S: Final = 60
 _ROLE_PREFIX: Final = "webpubsub"
@@ -72,10 +76,14 @@ def parse_connection_string(text: str) -> ConnectionString:
 
 def bearer(url: URL, access_key: str) -> dict[str, str]:
     """The header that proves a call of exactly this URL, for a minute."""
-    claims = {"aud": str(url), "exp": int(time.time()) + _TOKEN_LIFETIME_S}
+    return {"Authorization": f"Bearer {_token({'aud': str(url)}, _TOKEN_LIFETIME_S, access_key)}"}
+
+
+def _token(claims: Mapping[str, Any], lifetime_s: int, access_key: str) -> str:
+    claims = {**claims, "exp": int(time.time()) + lifetime_s}
     signed = b".".join(_base64url(msgspec.json.encode(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
     signature = _base64url(hmac.digest(access_key.encode(), signed, hashlib.sha256))
-    return {"Authorization": f"Bearer {signed.decode()}.{signature.decode()}"}
+    return f"{signed.decode()}.{signature.decode()}"
 
 
 def _base64url(data: bytes) -> bytes:
@@ -109,9 +117,49 @@ def client_url(
     answer = control(folder, "POST", "/control/url", request)
     if not isinstance(answer, dict) or not isinstance(url := answer.get("url"), str):
         raise CommandFailed("the server's answer holds no URL; is it a Hubwire server of another version?")
+    _doubt(roles)
+    return url
+
+
+def client_url_of(
+    folder: Path,
+    resource: str,
+    hub: str,
+    user_id: str | None,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    minutes: int,
+    *,
+    mqtt: bool,
+) -> str:
+    """
+    The same for a resource of its own name, signed here with its primary access key as server SDKs do: the server
+    issues tokens itself only to who calls the resource where it listens.
+
+    Raises:
+        NoServer, Refusal: see `ask`.
+        CommandFailed: there is no such resource, or it takes no tokens of access keys.
+    """
+    if not is_hub_name(hub):
+        raise BadCommandLine(f"{hub!r} is no name of a hub")
+    manager = Manager(folder)
+    if manager.find(resource)["properties"].get("disableLocalAuth") is True:
+        raise CommandFailed(f"{resource} takes no tokens of access keys (disableLocalAuth), so no URL can be made")
+    keys = manager.call("POST", f"{manager.path(resource)}/listKeys").document
+    service = parse_connection_string(keys["primaryConnectionString"])
+    audience = f"{service.endpoint}/client{'s/mqtt' if mqtt else ''}/hubs/{quote(hub, safe='')}"
+    claims: dict[str, Any] = {"aud": audience}
+    for name, value in (("sub", user_id), ("role", roles), ("webpubsub.group", groups)):
+        if value:
+            claims[name] = value
+    _doubt(roles)
+    token = _token(claims, minutes * 60, service.access_key)
+    return f"ws{audience.removeprefix('http')}?access_token={token}"
+
+
+def _doubt(roles: tuple[str, ...]) -> None:
     for doubt in doubtful_roles(roles):
         click.echo(f"hubwire: {doubt}", err=True)
-    return url
 
 
 def doubtful_roles(roles: tuple[str, ...]) -> list[str]:

@@ -14,8 +14,8 @@ import msgspec
 from hubwire import __version__
 from hubwire.cli.faults import BadCommandLine, CommandFailed, Commands
 from hubwire.cli.json_files import read_text
-from hubwire.cli.main import run
 from hubwire.cli.options import file_path, folder_path
+from hubwire.cli.process import run
 from hubwire.cli.text import one_line
 
 __all__ = ["bicep", "main"]

@@ -1,48 +1,16 @@
 """The entry of the package. It loads the commands itself, so that Ctrl-C is understood while it does."""
 
-import io
-import os
-import sys
-from collections.abc import Callable
-from typing import Final
+from hubwire.cli.process import run
 
-__all__ = ["main", "run"]
-
-_INTERRUPTED: Final = 130
+__all__ = ["main"]
 
 
 def main() -> None:
     """Entry point of the package; ends the process."""
-
-    def program() -> None:
-        from hubwire.cli.commands import commands
-
-        commands(prog_name="hubwire")
-
-    run(program)
+    run(_program)
 
 
-def run(program: Callable[[], None]) -> None:
-    """Let a command line run, whatever its terminal can show and whoever stops reading or presses Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # What a terminal of another character set cannot show is escaped, not a reason to fail.
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        program()
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
-    finally:
-        _give_up_output()
+def _program() -> None:
+    from hubwire.cli.commands import commands
 
-
-def _give_up_output() -> None:
-    """What cannot be written was told already. At the end of the process the interpreter would try and tell again."""
-    stream = sys.stdout
-    if isinstance(stream, io.TextIOWrapper):
-        try:
-            stream.flush()
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+    commands(prog_name="hubwire")

@@ -35,7 +35,7 @@ def what_if(folder: Path, request: Request) -> dict[str, Any]:
     """
 
     async def look(catalog: Catalog, deployments: Deployments) -> dict[str, Any]:
-        changes = deployments.what_if(_order(catalog, request), _may)
+        changes = await deployments.what_if(_order(catalog, request), _may)
         return {"status": "Succeeded", "properties": {"changes": changes}}
 
     with _faults(request):

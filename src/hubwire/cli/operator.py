@@ -5,9 +5,9 @@ from typing import Final
 
 import click
 
-from hubwire.cli.access import client_url
+from hubwire.cli.access import client_url, client_url_of
 from hubwire.cli.control import control
-from hubwire.cli.options import as_json, client_options, data_folder
+from hubwire.cli.options import as_json, client_options, data_folder, resource_option
 from hubwire.cli.output import print_document
 
 __all__ = ["status", "url"]
@@ -42,6 +42,7 @@ def status(data: Path, as_json: bool) -> None:
 @click.command(short_help="Print a client access URL.")
 @click.option("--hub", required=True, metavar="HUB", help="Hub to connect to.")
 @client_options
+@resource_option
 @click.option("--mqtt", is_flag=True, help="For an MQTT client (not served yet).")
 @data_folder
 def url(
@@ -50,11 +51,15 @@ def url(
     roles: tuple[str, ...],
     groups: tuple[str, ...],
     minutes: int,
+    resource: str | None,
     mqtt: bool,
     data: Path,
 ) -> None:
     """Print a client access URL: address and token in one, for anything that opens a WebSocket."""
-    text = client_url(data, hub, user_id, roles, groups, minutes, mqtt=mqtt)
+    if resource is None:
+        text = client_url(data, hub, user_id, roles, groups, minutes, mqtt=mqtt)
+    else:
+        text = client_url_of(data, resource, hub, user_id, roles, groups, minutes, mqtt=mqtt)
     if mqtt:
         click.echo("hubwire: this version does not serve MQTT clients yet; the URL will be refused", err=True)
     click.echo(text)

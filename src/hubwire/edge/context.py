@@ -149,9 +149,10 @@ class FrontContext:
     @property
     def crowded(self) -> bool:
         """Are there as many sockets as there are descriptors for."""
-        return self._sockets() >= self.crowded_at
+        return self.sockets >= self.crowded_at
 
-    def _sockets(self) -> int:
+    @property
+    def sockets(self) -> int:
         """All that were accepted and are still there, those that have not shaken hands yet included."""
         now = time.monotonic()
         while self._greeting and next(iter(self._greeting.values())) < now:

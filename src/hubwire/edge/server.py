@@ -33,6 +33,8 @@ come before a pause takes hold.
 """
 _RESERVED_DESCRIPTORS: Final = 64
 """For what is no client's: the database, the control socket, and who was accepted before a pause took hold."""
+_PER_RESOURCE: Final = 16
+"""Two sockets for each address and kind of listener, and some for its first clients."""
 _LOOK_AGAIN_S: Final = 0.1
 _TELL_AGAIN_S: Final = 60.0
 _TRIES: Final = 20
@@ -201,7 +203,7 @@ class Listeners:
         """
         self._bound += self._all(sockets, secure, tls, None)
         await self._accept(self._bound)
-        self._front.crowded_at = _room()
+        self._front.crowded_at = self._room()
         self._front.on_crowded = self._crowded
 
     async def add(
@@ -216,6 +218,16 @@ class Listeners:
         self._bound += more
         if self._pause is None:  # else it begins with the others, when there is room again
             await self._accept(more)
+        self._front.crowded_at = self._room()
+
+    @property
+    def is_short(self) -> bool:
+        """Are there no descriptors for more listeners besides those that are kept free."""
+        return self._room() - self._front.sockets < _PER_RESOURCE
+
+    def _room(self) -> float:
+        """How many sockets of clients there may be, by the descriptors that are not used for anything else."""
+        return _room(self._front.sockets)
 
     def remove(self, resource: str) -> None:
         """Accept nobody any more on the sockets of a resource, and close these."""
@@ -231,6 +243,7 @@ class Listeners:
             if bound.resource == resource:
                 bound.socket.close()
         self._bound = [bound for bound in self._bound if bound.resource != resource]
+        self._front.crowded_at = self._room()
 
     @staticmethod
     def _all(
@@ -366,8 +379,13 @@ class Listeners:
         return cut + await clients
 
 
-def _room() -> float:
-    """How many sockets there may be, by the descriptors that this process may have and has not."""
+def _room(sockets: int) -> float:
+    """
+    How many sockets of clients there may be, by the descriptors that this process may have and has not.
+
+    Args:
+        sockets: that there are.
+    """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return math.inf
@@ -375,4 +393,4 @@ def _room() -> float:
         used = len(os.listdir("/dev/fd"))
     except OSError:
         used = _RESERVED_DESCRIPTORS
-    return max(1, limit - used - min(_RESERVED_DESCRIPTORS, limit // 4))
+    return max(1, limit - (used - sockets) - min(_RESERVED_DESCRIPTORS, limit // 4))

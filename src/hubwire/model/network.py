@@ -90,6 +90,8 @@ def _rule(rule: Mapping[str, str]) -> IpRule:
         network: _Network | None = ip_network(rule["value"], strict=False)
     except ValueError:
         network = None
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+        network = ip_network((int(network.network_address.ipv4_mapped), network.prefixlen - 96))
     return IpRule(network, rule["action"] == "Allow")
 
 

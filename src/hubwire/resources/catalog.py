@@ -50,12 +50,16 @@ from hubwire.resources.documents import (
     stored,
 )
 from hubwire.resources.hub_properties import completed, merged, settings_of
-from hubwire.resources.resource_documents import resource_id
+from hubwire.resources.resource_documents import group_id, resource_id
 from hubwire.resources.serial import Serial
 
 __all__ = ["Catalog", "Ports"]
 
 _MOST_RESOURCES: Final = 100
+_MOST_GROUPS: Final = 1000
+_MOST_HUBS: Final = 1000
+_MOST_BYTES: Final = 256 * 1024
+"""Of a resource or a hub, as JSON."""
 _ANYWHERE: Final = "local"
 """Location of what nobody gave one."""
 _MOST_REPLICAS: Final = 10
@@ -108,6 +112,7 @@ class Catalog:
         ports: of resources that are made from now on; none, while no server runs.
         identities: see there.
         on_change: told of each change of a resource, after it is stored; a change is over when all were told.
+        on_end: told the id of a resource or a group before it is deleted, to delete what belongs to it.
     """
 
     def __init__(
@@ -120,6 +125,7 @@ class Catalog:
         self.ports: Ports = _NoPorts()
         self.identities: Identities = lambda _: None
         self.on_change: list[Changed] = []
+        self.on_end: list[Callable[[str], Awaitable[None]]] = []
         self._groups: dict[tuple[str, str], StoredGroup] = {}
         self._resources: dict[str, StoredResource] = {}
         self._policies: dict[str, ResourcePolicy] = {}
@@ -277,6 +283,8 @@ class Catalog:
         Raises:
             NotFound: there is none of this name in this group.
         """
+        if self.group(subscription, group) is None:
+            raise NotFound(f"Resource group '{group}' could not be found.", "group")
         found = self.named(name)
         if found is None or (found.subscription.lower(), found.group.lower()) != (subscription.lower(), group.lower()):
             raise _no_resource(name)
@@ -367,10 +375,16 @@ class Catalog:
             rule = "1 to 90 letters, digits and characters of _-.(), and does not end with a full stop"
             raise BadRequest(f"The name of a resource group has {rule}.", target="resourceGroup")
         old = self.group(group.subscription, group.name)
+        if old is None:
+            self._check_groups()
         new = replace(group, name=old.name if old else group.name)
         await self._store.commit([group_change(new)])
         self._remember_group(new)
         return old is None
+
+    def _check_groups(self) -> None:
+        if len(self._groups) >= _MOST_GROUPS:
+            raise Conflict(f"A server has {_MOST_GROUPS} resource groups at most.", target="quota")
 
     async def _delete_group(self, subscription: str, name: str) -> bool:
         group = self.group(subscription, name)
@@ -381,6 +395,7 @@ class Catalog:
             _check_deletable(resource)
         for resource in inside:
             await self._drop(resource)
+        await self._forget(group_id(group.subscription, group.name))
         await self._store.commit([group_deletion(group)])
         del self._groups[group.subscription.lower(), group.name.lower()]
         return True
@@ -401,7 +416,7 @@ class Catalog:
         if old is not None and (old.subscription.lower(), old.group.lower()) != (subscription.lower(), group.lower()):
             raise Conflict(f"The name {name} is taken by a resource in another resource group.", target="name")
         if old is None and len(self._resources) >= _MOST_RESOURCES:
-            raise Conflict(f"A server has {_MOST_RESOURCES} resources at most.", target="name")
+            raise Conflict(f"A server has {_MOST_RESOURCES} resources at most.", target="quota")
         location = body.get("location")
         if location is None:
             raise BadRequest("The location of the resource is required.", target="location")
@@ -414,7 +429,8 @@ class Catalog:
         if known is None:
             if not resource_properties.is_group_name(group):
                 raise BadRequest("This is no name of a resource group.", target="resourceGroup")
-            known = StoredGroup(group, subscription, location)
+            self._check_groups()
+            known = StoredGroup(group, subscription, _region(location))
             changes.append(group_change(known))
         now = int(self._clock())
         made = StoredResource(
@@ -422,7 +438,7 @@ class Catalog:
             keys=old.keys if old else AccessKeys("", ""),
             subscription=old.subscription if old else subscription,
             group=old.group if old else known.name,
-            location=old.location if old is not None and old.location != _ANYWHERE else str(location),
+            location=old.location if old is not None and old.location != _ANYWHERE else _region(location),
             kind=resource_properties.kind_of(body.get("kind")),
             tags=resource_properties.tags_of(body.get("tags")),
             sku=resource_properties.sku_of(body.get("sku")),
@@ -483,6 +499,7 @@ class Catalog:
 
     async def _drop(self, resource: StoredResource) -> None:
         key = resource.name.lower()
+        await self._forget(self._policies[key].scope)
         hubs = [hub for hub in self._hubs if hub.resource == key]
         await self._store.commit([resource_deletion(key), *map(hub_deletion, hubs)])
         for hub in hubs:
@@ -497,9 +514,10 @@ class Catalog:
         old = self.resource(subscription, group, name)
         if not resource_properties.is_resource_name(replica):
             raise BadRequest("This is no name of a replica.", target="name")
+        replica = next((known for known in old.replicas if known.lower() == replica.lower()), replica)
         is_new = replica not in old.replicas
         if is_new and len(old.replicas) >= _MOST_REPLICAS:
-            raise Conflict(f"A resource has {_MOST_REPLICAS} replicas at most.", target="name")
+            raise Conflict(f"A resource has {_MOST_REPLICAS} replicas at most.", target="quota")
         await self._keep_resource(old, replace(old, replicas={**old.replicas, replica: dict(body)}))
         return is_new
 
@@ -568,6 +586,9 @@ class Catalog:
         return True
 
     async def _keep(self, key: HubKey, hub: StoredHub) -> dict[str, Any]:
+        _check_size(hub.properties)
+        if key not in self._hubs and sum(other.resource == key.resource for other in self._hubs) >= _MOST_HUBS:
+            raise Conflict(f"A resource has {_MOST_HUBS} configured hubs at most.", target="quota")
         await self._store.commit([hub_change(key, hub)])
         self._remember(key, hub)
         return _shown(hub)
@@ -585,11 +606,17 @@ class Catalog:
     async def _keep_resource(
         self, old: StoredResource | None, new: StoredResource, changes: list[Change] | None = None
     ) -> None:
+        _check_size([new.properties, new.replicas])
         await self._store.commit([*(changes or ()), resource_change(new)])
         for change in changes or ():
             self._remember_group(msgspec.convert(change.body, StoredGroup))
         self._remember_resource(new)
         await self._tell(old, new)
+
+    async def _forget(self, scope: str) -> None:
+        # Before the scope is gone: whoever makes another one of this name gets nothing of it, whatever happens.
+        for forget in self.on_end:
+            await forget(scope)
 
     async def _tell(self, old: StoredResource | None, new: StoredResource | None) -> None:
         for told in self.on_change:
@@ -651,6 +678,11 @@ def _key(resource: str, hub: str) -> HubKey:
     return HubKey(resource.lower(), hub.lower() if hub.isascii() else hub)
 
 
+def _check_size(value: object) -> None:
+    if len(msgspec.json.encode(value)) > _MOST_BYTES:
+        raise BadRequest(f"The properties have more than {_MOST_BYTES} bytes.", target="properties")
+
+
 def _checked_hub_name(name: str) -> None:
     if not is_hub_name(name):
         rule = "a letter, then up to 127 letters, digits and characters of _`,.[]"
@@ -673,8 +705,12 @@ def _without_ignored(resource: StoredResource) -> StoredResource:
 
 def _same_place(one: str, other: object) -> bool:
     """Names of regions compare without case and spaces; where no region was given, every one is right."""
-    given = str(other).replace(" ", "").lower()
-    return one == _ANYWHERE or one.replace(" ", "").lower() == given
+    return one == _ANYWHERE or _region(one) == _region(other)
+
+
+def _region(location: object) -> str:
+    """A region as it is shown: `East US` is `eastus`."""
+    return str(location).replace(" ", "").lower()
 
 
 def _check_deletable(resource: StoredResource) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from hubwire.model.errors import BadRequest, Conflict, NotFound
-from hubwire.model.hubs import AccessKeys
+from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
 from hubwire.model.roles import role_with_id
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.directory import Directory
@@ -26,10 +26,12 @@ from hubwire.resources.resource_documents import (
     keys_document,
     resource_document,
 )
+from hubwire.resources.resource_properties import ASSIGN_IDENTITY, identity_of
 from hubwire.resources.templates import Planned
 
 __all__ = ["Deployable", "Deployables", "SplitId", "split_id"]
 
+_EXTENSIONS: Final = frozenset({"microsoft.authorization/roleassignments"})
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -51,13 +53,18 @@ class SplitId(Struct, frozen=True):
 
 
 def split_id(resource_id: str) -> SplitId | None:
-    """The parts of a resource id, or None."""
+    """
+    The parts of a resource id, or None. Only what extends another resource, as role assignments do, stands below one:
+    an id of anything else with two types in a row names nothing, since rights are looked up by its beginning.
+    """
     scope, separator, last = _last_provider(resource_id)
     parts = last.split("/")
     if not separator or len(parts) < 3 or len(parts) % 2 == 0 or not all(parts):
         return None
-    above = re.match(r"/subscriptions/([^/]+)(?:/resourceGroups/([^/]+))?", scope, re.IGNORECASE)
     kind = "/".join([parts[0], *parts[1::2]]).lower()
+    above = re.match(r"/subscriptions/([^/]+)(?:/resourceGroups/([^/]+))?", scope, re.IGNORECASE)
+    if kind not in _EXTENSIONS and (above is None or above.end() != len(scope) or not above[2]):
+        return None
     subscription, group = (above[1], above[2] or "") if above else ("", "")
     return SplitId(scope, subscription, group, kind, tuple(parts[2::2]))
 
@@ -85,11 +92,17 @@ class Deployable(Protocol):
     async def apply(self, planned: Planned, body: Mapping[str, Any]) -> bool:
         """Deploy it. Returns whether it is new. Raises as `check`, and NotFound, Unavailable, NotStored."""
 
+    def keeps(self, found: SplitId) -> str | None:
+        """Why it cannot be deleted; None if it can."""
+
     def shown(self, found: SplitId) -> dict[str, Any] | None:
         """Its document, or None if it is not there."""
 
     def expected(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> dict[str, Any]:
         """Its document after it is deployed, without what only the service says."""
+
+    def rights(self, planned: Planned, body: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Actions that deploying it takes, with their scopes. Raises as `check`."""
 
     def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:
         """What of it will not act."""
@@ -142,7 +155,22 @@ class Deployables:
         return keys_document(resource.keys, self._place(resource).endpoint)
 
 
-class _WebPubSub:
+class _Plain:
+    """What most types have in common."""
+
+    action: str
+
+    def rights(self, planned: Planned, body: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG002  a port
+        return [(self.action, planned.id)]
+
+    def keeps(self, found: SplitId) -> str | None:  # noqa: ARG002  a port
+        return None
+
+    def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:  # noqa: ARG002  a port
+        return []
+
+
+class _WebPubSub(_Plain):
     action = "Microsoft.SignalRService/webPubSub/write"
 
     def __init__(
@@ -176,6 +204,16 @@ class _WebPubSub:
         made = self._made(planned, body, coming)
         return resource_document(made, self._place(made), self._tenant_id)
 
+    def rights(self, planned: Planned, body: Mapping[str, Any]) -> list[tuple[str, str]]:
+        _, assigned = identity_of(body.get("identity"))
+        taken = super().rights(planned, body)
+        return taken if assigned is None else [*taken, (ASSIGN_IDENTITY, assigned)]
+
+    def keeps(self, found: SplitId) -> str | None:
+        if found.names[0].lower() == DEFAULT_RESOURCE:
+            return "The resource that answers for every host cannot be deleted; stop it by resourceStopped."
+        return None
+
     def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:
         return ignored(self._made(planned, body), body)
 
@@ -183,7 +221,7 @@ class _WebPubSub:
         await self._catalog.delete_resource(found.subscription, found.group, found.names[0])
 
 
-class _Hub:
+class _Hub(_Plain):
     action = "Microsoft.SignalRService/webPubSub/hubs/write"
 
     def __init__(self, catalog: Catalog) -> None:
@@ -223,7 +261,7 @@ class _Hub:
         await self._catalog.delete_hub(found.names[1], resource.name)
 
 
-class _RoleAssignment:
+class _RoleAssignment(_Plain):
     """A role at the scope that the assignment stands below."""
 
     action = "Microsoft.Authorization/roleAssignments/write"
@@ -254,9 +292,6 @@ class _RoleAssignment:
         assert found is not None, "the plan has made it"
         return _assignment(planned.name, found.scope, _properties(body)["principalId"], _role_of(body))
 
-    def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:  # noqa: ARG002  a port
-        return []
-
     async def delete(self, found: SplitId) -> None:
         """They are not part of a resource group."""
 
@@ -281,7 +316,7 @@ def _assignment(name: str, scope: str, principal_id: str, role_id: str) -> dict[
     return {"id": f"{scope}/providers/{kind}/{name}", "name": name, "type": kind, "properties": properties}
 
 
-class _UserAssignedIdentity:
+class _UserAssignedIdentity(_Plain):
     """A managed identity, which is a principal of the token issuer."""
 
     action = "Microsoft.ManagedIdentity/userAssignedIdentities/write"
@@ -320,9 +355,6 @@ class _UserAssignedIdentity:
 
     def expected(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> dict[str, Any]:  # noqa: ARG002  a port
         return {"id": planned.id, "name": planned.name, "type": planned.type, "location": "local", "properties": {}}
-
-    def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:  # noqa: ARG002  a port
-        return []
 
     async def delete(self, found: SplitId) -> None:
         """Whoever uses it may be somewhere else."""

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from hubwire.model.errors import BadRequest, Conflict, Forbidden, HubwireError, Refused
 from hubwire.model.ports import Change, Store
 from hubwire.resources.catalog import Catalog
-from hubwire.resources.deployables import Deployable, Deployables, split_id
+from hubwire.resources.deployables import Deployable, Deployables, SplitId, split_id
 from hubwire.resources.documents import StoredGroup, stored, value_of
 from hubwire.resources.resource_documents import group_id
 from hubwire.resources.serial import Serial
@@ -32,7 +32,7 @@ from hubwire.resources.template_context import Environment
 from hubwire.resources.template_faults import TemplateFault, Unresolved
 from hubwire.resources.templates import Plan, Planned, prepare
 
-__all__ = ["Deployments", "Invalid", "May", "Order", "StoredDeployment", "template_hash"]
+__all__ = ["Active", "Deployments", "Invalid", "May", "Order", "StoredDeployment", "template_hash"]
 
 DEPLOYMENT: Final = "deployment"
 """Kind of document, its key is "subscription/group/name", all in lower case."""
@@ -40,8 +40,13 @@ DEPLOYMENT: Final = "deployment"
 May: TypeAlias = Callable[[str, str], None]
 """Raises Forbidden: whoever deploys may not do this (an action) there (a scope)."""
 
-_KEPT: Final = 200
+_KEPT: Final = 50
 """Deployments of a resource group, of which the oldest ones go."""
+_MOST: Final = 2000
+"""Deployments in all."""
+_MOST_OUTPUT_BYTES: Final = 256 * 1024
+_PLANNERS: Final = 2
+"""Templates that are looked at beside the event loop at the same time."""
 _NAME: Final = re.compile(r"[\w.()-]{1,64}")
 _CODES: Final = {
     "BadRequest": "InvalidParameter",
@@ -66,6 +71,10 @@ class Invalid(BadRequest):
         super().__init__(f"The template deployment is not valid: {kinds}")
         self.code = "InvalidTemplateDeployment"
         self.details = tuple(details)
+
+
+class Active(Conflict):
+    """A deployment of this name is carried out now."""
 
 
 class Order(Struct, frozen=True):
@@ -178,6 +187,7 @@ class Deployments:
         self._ignore_foreign = ignore_foreign
         self._known: dict[str, StoredDeployment] = {}
         self._serial = Serial()
+        self._planning = asyncio.Semaphore(_PLANNERS)
 
     async def load(self) -> None:
         """
@@ -211,6 +221,13 @@ class Deployments:
         """Forget a deployment; its resources stay. False if there is none."""
         return await self._serial.run(self._delete(_key(subscription, group, name)))
 
+    async def forget(self, scope: str) -> None:
+        """Delete all deployments of a resource group, since it is going to be deleted itself."""
+        prefix = scope.lower() + "/"
+        for deployment in list(self._known.values()):
+            if deployment.id.lower().startswith(prefix):
+                await self._delete(_key(deployment.subscription, deployment.group, deployment.name))
+
     # What is to be.
 
     async def plan(self, order: Order, may: May) -> tuple[Plan, frozenset[str]]:
@@ -227,9 +244,10 @@ class Deployments:
         """
         if _NAME.fullmatch(order.name) is None:
             raise BadRequest("A deployment has a name of 1 to 64 letters, digits and characters of _.()-", "name")
-        # Large ones take a while, and it knows nothing of what is here.
         environment = self._environment(order)
-        plan = await asyncio.to_thread(prepare, order.template, order.parameters, environment, order.locate)
+        async with self._planning:
+            # Large ones take a while.
+            plan = await asyncio.to_thread(prepare, order.template, order.parameters, environment, order.locate)
         runtime = _Runtime(self._deployables, may)
         coming = frozenset(planned.id.lower() for planned in plan.resources)
         faults: list[dict[str, Any]] = []
@@ -241,19 +259,51 @@ class Deployments:
                     left_out.add(planned.id.lower())
                 else:
                     faults.append(_unknown_type(planned))
+            elif not planned.existing and split_id(planned.id) is None:
+                faults.append(_misplaced(planned))
             elif not planned.existing:
                 may(known.action, planned.id)
                 try:
-                    known.check(planned, plan.body(planned, runtime), coming)
+                    body = await self._body(plan, planned, runtime)
+                    for action, scope in known.rights(planned, body):
+                        may(action, scope)
+                    known.check(planned, body, coming)
                 except Unresolved:
                     continue  # what it waits for is not there before the deployment has begun
                 except (TemplateFault, Forbidden):
                     raise
                 except Refused as error:
                     faults.append(_detail(error, planned))
+        if order.complete:
+            faults += self._undeletable(order, coming, may)
         if faults:
             raise Invalid(faults)
         return plan, frozenset(left_out)
+
+    async def _body(
+        self, plan: Plan, planned: Planned, runtime: "_Runtime", *, keep_unresolved: bool = False
+    ) -> dict[str, Any]:
+        """The document of a resource, made beside the event loop: an expression may take a while."""
+        async with self._planning:
+            return await asyncio.to_thread(plan.body, planned, runtime, keep_unresolved=keep_unresolved)
+
+    def _undeletable(self, order: Order, kept: Collection[str], may: May) -> list[dict[str, Any]]:
+        """What stands in the way of deleting all that the template does not have."""
+        faults = []
+        for resource_id in self._others(order.subscription, order.group, kept):
+            found, known = self._deletable(resource_id)
+            may(_delete_action(known), resource_id)
+            reason = known.keeps(found)
+            if reason is not None:
+                faults.append({"code": "Conflict", "message": reason, "target": resource_id})
+        return faults
+
+    def _deletable(self, resource_id: str) -> tuple[SplitId, Deployable]:
+        found = split_id(resource_id)
+        assert found is not None, "it is the id of a resource that is here"
+        known = self._deployables.of(found.type)
+        assert known is not None, "it is of a type that is known"
+        return found, known
 
     async def what_if(self, order: Order, may: May) -> list[dict[str, Any]]:
         """
@@ -271,7 +321,7 @@ class Deployments:
                 if planned.id.lower() in left_out:
                     changes.append({"resourceId": planned.id, "changeType": "Unsupported", "unsupportedReason": "type"})
                 continue
-            body = plan.body(planned, runtime, keep_unresolved=True)
+            body = await self._body(plan, planned, runtime, keep_unresolved=True)
             found = split_id(planned.id)
             before = None if found is None else known.shown(found)
             try:
@@ -294,11 +344,11 @@ class Deployments:
             how it ended: a resource that cannot be deployed ends it, and says so.
 
         Raises: as `plan`, and nothing was done.
-            Conflict: a deployment of this name is carried out now.
+            Active: a deployment of this name is carried out now.
         """
         running = self.find(order.subscription, order.group, order.name)
         if running is not None and running.state == "Running":
-            raise Conflict(f"The deployment {order.name} is carried out now.", "name")
+            raise Active(f"The deployment {order.name} is carried out now.", "name")
         return await self._serial.run(self._deploy(order, may))
 
     def _environment(self, order: Order) -> Environment:
@@ -326,6 +376,8 @@ class Deployments:
 
     async def _deploy(self, order: Order, may: May) -> StoredDeployment:
         plan, left_out = await self.plan(order, may)
+        if len(self._known) >= _MOST and self.find(order.subscription, order.group, order.name) is None:
+            raise Conflict(f"A server keeps {_MOST} deployments at most; delete old ones.", "quota")
         group = self._catalog.group(order.subscription, order.group)
         if group is None:
             group = StoredGroup(order.group, order.subscription)
@@ -381,7 +433,11 @@ class Deployments:
                 if done.error is not None:
                     return await self._end(deployment, done.error)
         try:
-            deployment = replace(deployment, outputs=plan.outputs(runtime))
+            async with self._planning:
+                outputs = await asyncio.to_thread(plan.outputs, runtime)
+            if len(msgspec.json.encode(outputs)) > _MOST_OUTPUT_BYTES:
+                raise BadRequest(f"The outputs have more than {_MOST_OUTPUT_BYTES} bytes.")
+            deployment = replace(deployment, outputs=outputs)
         except Refused as error:
             detail = {"code": "DeploymentOutputEvaluationFailed", "message": error.message}
             return await self._end(deployment, {**detail, "target": deployment.id})
@@ -394,7 +450,9 @@ class Deployments:
             planned.id, planned.type, planned.name.rpartition("/")[2], "Create", "Failed", started, started
         )
         try:
-            body = plan.body(planned, runtime)
+            body = await self._body(plan, planned, runtime)
+            for action, scope in known.rights(planned, body):
+                runtime.may(action, scope)
             is_new = await known.apply(planned, body)
             warnings = known.warnings(planned, body)
         except HubwireError as error:
@@ -403,14 +461,11 @@ class Deployments:
 
     async def _remove(self, resource_id: str, may: May) -> Operation:
         """Delete what the template does not have."""
-        found = split_id(resource_id)
-        assert found is not None, "it is the id of a resource that is here"
-        known = self._deployables.of(found.type)
-        assert known is not None, "it is of a type that is known"
+        found, known = self._deletable(resource_id)
         started = self._clock()
         done = Operation(resource_id, found.type, found.names[-1], "Delete", "Failed", started, started)
         try:
-            may(known.action.removesuffix("write") + "delete", resource_id)
+            may(_delete_action(known), resource_id)
             await known.delete(found)
         except Refused as error:
             code = _CODES.get(type(error).__name__, "BadRequest")
@@ -456,15 +511,15 @@ class _Runtime:
 
     def __init__(self, deployables: Deployables, may: May) -> None:
         self._deployables = deployables
-        self._may = may
+        self.may = may
 
     def reference(self, resource_id: str, api_version: str | None, full: bool) -> dict[str, Any]:
+        found = split_id(resource_id)
+        kind = "Microsoft.Resources/subscriptions/resourceGroups" if found is None else found.type
+        self.may(f"{kind}/read", resource_id)
         document = self._deployables.shown(resource_id)
         if document is None:
             raise Unresolved(resource_id)
-        found = split_id(resource_id)
-        kind = "Microsoft.Resources/subscriptions/resourceGroups" if found is None else found.type
-        self._may(f"{kind}/read", resource_id)
         if not full:
             return dict(document["properties"])
         where: dict[str, Any] = {"resourceId": resource_id}
@@ -480,10 +535,10 @@ class _Runtime:
         found = split_id(resource_id)
         if function.lower() != "listkeys" or found is None or found.type != "microsoft.signalrservice/webpubsub":
             raise TemplateFault(f"The function {function} is not available for {resource_id}.")
+        self.may("Microsoft.SignalRService/webPubSub/listKeys/action", resource_id)
         keys = self._deployables.keys(resource_id)
         if keys is None:
             raise Unresolved(resource_id)
-        self._may("Microsoft.SignalRService/webPubSub/listKeys/action", resource_id)
         return dict(keys)
 
 
@@ -504,6 +559,15 @@ def _key(subscription: str, group: str, name: str) -> str:
 def _unknown_type(planned: Planned) -> dict[str, Any]:
     message = f"The resource type {planned.type} is not available in this server."
     return {"code": "InvalidResourceType", "message": message, "target": planned.id}
+
+
+def _misplaced(planned: Planned) -> dict[str, Any]:
+    message = f"A resource of type {planned.type} extends no other one: it has no scope."
+    return {"code": "InvalidTemplate", "message": message, "target": planned.id}
+
+
+def _delete_action(known: Deployable) -> str:
+    return known.action.removesuffix("write") + "delete"
 
 
 def _detail(error: HubwireError, planned: Planned) -> dict[str, Any]:
@@ -561,8 +625,9 @@ def _told(document: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, A
     if isinstance(identity, dict):
         for name in ("principalId", "tenantId"):
             identity.pop(name, None)
-        for known in (identity.get("userAssignedIdentities") or {}).values():
-            known.clear()
+        assigned = identity.get("userAssignedIdentities")
+        if isinstance(assigned, dict):
+            identity["userAssignedIdentities"] = dict.fromkeys(assigned)
     return shown
 
 

@@ -32,7 +32,7 @@ from hubwire.model.directory import (
 )
 from hubwire.model.errors import BadRequest, Conflict, NotFound, NotStored, PreconditionFailed, StartFailed
 from hubwire.model.ports import Change, Store
-from hubwire.model.roles import OWNER, RESOURCE_OWNER
+from hubwire.model.roles import OWNER, RESOURCE_OWNER, covers
 from hubwire.resources.documents import stored, value_change, value_of
 from hubwire.resources.serial import Serial
 
@@ -166,7 +166,7 @@ class Directory:
         Args:
             selector: client id, object id or resource id, in any case; None is the one of this machine.
         """
-        for app in self._apps.values():
+        for app in tuple(self._apps.values()):  # deployments ask from beside the event loop
             if selector is None:
                 if app.kind == "systemAssigned":
                     return app
@@ -256,6 +256,10 @@ class Directory:
     async def unassign(self, tenant: str, principal_id: str, role_id: str, scope: str) -> bool:
         """Take a role away. False if it was not assigned at this scope."""
         return await self._serial.run(self._unassign(tenant, _named(tenant, principal_id), role_id, scope))
+
+    async def unassign_below(self, scope: str) -> None:
+        """Take away all roles that are assigned at a scope or below it, since it is going to be deleted."""
+        await self._serial.run(self._unassign_below(scope))
 
     # Users.
 
@@ -414,6 +418,12 @@ class Directory:
         del self._assignments[found.id]
         self._index_roles()
         return True
+
+    async def _unassign_below(self, scope: str) -> None:
+        gone = [key for key, item in self._assignments.items() if covers(scope, item.scope)]
+        if gone:
+            await self._store.commit(_deletions(gone))
+            self._forget_roles(gone)
 
     async def _create_user(self, name: str, now: int, object_id: str | None, display_name: str, password: str) -> User:
         name = name.strip()

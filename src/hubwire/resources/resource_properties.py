@@ -14,6 +14,7 @@ from hubwire.model.errors import BadRequest
 from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice, choices, free, spelled, text
 
 __all__ = [
+    "ASSIGN_IDENTITY",
     "CHANGEABLE",
     "SKUS",
     "completed",
@@ -27,6 +28,9 @@ __all__ = [
     "sku_of",
     "tags_of",
 ]
+
+ASSIGN_IDENTITY: Final = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
+"""What giving an identity to a resource takes, at the identity."""
 
 CHANGEABLE: Final = ("location", "tags", "sku", "kind", "identity", "properties")
 """Parts of a resource that a caller gives; what else it sends is ours to say."""
@@ -127,7 +131,8 @@ def sku_of(value: object) -> dict[str, Any]:
     """
     if value is None:
         value = {"name": "Standard_S1"}
-    given = as_object("sku", value, {"name": text, "tier": choice("Free", "Basic", "Standard", "Premium")})
+    checks: dict[str, Check] = {"name": text, "tier": choice("Free", "Basic", "Standard", "Premium"), "capacity": free}
+    given = as_object("sku", value, checks)
     typed = given.get("name")
     name = next((known for known in SKUS if known.lower() == str(typed).lower()), None)
     if name is None:
@@ -136,7 +141,7 @@ def sku_of(value: object) -> dict[str, Any]:
     capacity = given.get("capacity")
     if capacity is None:
         capacity = tier.capacities[0]
-    if isinstance(capacity, bool) or capacity not in tier.capacities:
+    if type(capacity) is not int or capacity not in tier.capacities:
         units = ", ".join(map(str, tier.capacities))
         raise BadRequest(f"sku.capacity of {name} must be one of {units}.", target="sku.capacity")
     return {"name": name, "tier": tier.tier, "size": name.partition("_")[2], "capacity": capacity}

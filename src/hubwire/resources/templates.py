@@ -101,6 +101,7 @@ class Plan:
         self._sources = sources
         self._outputs = outputs
         self._scope = scope
+        self._budget = scope.budget.renewed()
         self._locate = locate
 
     def body(self, resource: Planned, runtime: Runtime, *, keep_unresolved: bool = False) -> dict[str, Any]:
@@ -130,9 +131,8 @@ class Plan:
             return _outputs(self._outputs, self._fresh(runtime, False))
 
     def _fresh(self, runtime: Runtime, keeps_unresolved: bool) -> Scope:
-        return replace(
-            self._scope, budget=self._scope.budget.renewed(), runtime=runtime, keeps_unresolved=keeps_unresolved
-        )
+        # One budget for all that is still to come, or many resources could each take as long as a whole template.
+        return replace(self._scope, budget=self._budget, runtime=runtime, keeps_unresolved=keeps_unresolved)
 
 
 def prepare(

@@ -16,7 +16,16 @@ import msgspec
 
 from hubwire.model.errors import BadRequest, NotFound
 from hubwire.resources.catalog import Catalog
-from hubwire.resources.deployments import Deployments, Invalid, May, Operation, Order, StoredDeployment, template_hash
+from hubwire.resources.deployments import (
+    Active,
+    Deployments,
+    Invalid,
+    May,
+    Operation,
+    Order,
+    StoredDeployment,
+    template_hash,
+)
 from hubwire.resources.export import export
 from hubwire.resources.lenient_json import Parsed, Unreadable, parse
 from hubwire.resources.resource_properties import tags_of
@@ -152,12 +161,15 @@ class DeploymentTable:
         version_of(call)
         subscription, group = subscription_of(call), group_of(call)
         parsed = await _read(call)
-        body = parsed.value
-        properties = body.get("properties") if isinstance(body, dict) else None
+        body = _folded(parsed.value)
+        properties = body.get("properties")
         if not isinstance(properties, dict):
             raise ManagementFault(400, "InvalidRequestContent", "The properties of the deployment are required.")
+        place = next(name for name in parsed.value if name.lower() == "properties")
+        spelled = next((name for name in properties if name.lower() == "template"), "template")
+        properties = _folded(properties)
         for name, feature in _UNAVAILABLE.items():
-            if properties.get(name) is not None:
+            if properties.get(name.lower()) is not None:
                 raise not_available(feature)
         mode = str(properties.get("mode", "Incremental")).lower()
         if mode not in ("incremental", "complete"):
@@ -166,7 +178,7 @@ class DeploymentTable:
             raise ManagementFault(400, "InvalidRequestContent", "The template of the deployment is required.")
 
         def locate(at: At) -> tuple[int, int] | None:
-            return parsed.locate(("properties", "template", *at))
+            return parsed.locate((place, spelled, *at))
 
         return Order(
             subscription=subscription,
@@ -232,6 +244,8 @@ class DeploymentTable:
             deployment = await self._deployments.deploy(order, self._may(call))
         except (TemplateFault, Invalid) as error:
             raise _fault(error) from error
+        except Active as error:
+            raise ManagementFault(409, "DeploymentActive", error.message) from error
         document = _document(deployment)
         status = 201 if is_new else 200
         if deployment.state == "Succeeded":
@@ -251,9 +265,14 @@ class DeploymentTable:
 
     async def _list(self, call: Call) -> Reply:
         version_of(call)
-        return list_reply(
-            [_document(found) for found in self._deployments.all_of(subscription_of(call), group_of(call))]
-        )
+        subscription, group = subscription_of(call), group_of(call)
+        self._check_group(subscription, group)
+        top = call.query.number("$top", 1, 1000)
+        return list_reply([_document(found) for found in self._deployments.all_of(subscription, group)[:top]])
+
+    def _check_group(self, subscription: str, group: str) -> None:
+        if self._catalog.group(subscription, group) is None:
+            raise NotFound(f"Resource group '{group}' could not be found.", "group")
 
     async def _get(self, call: Call) -> Reply:
         return document_reply(_document(self._found(call)))
@@ -269,7 +288,8 @@ class DeploymentTable:
 
     async def _cancel(self, call: Call) -> Reply:
         found = self._found(call)
-        message = f"The deployment {found.name} has ended and cannot be cancelled."
+        state = "is carried out as a whole" if found.state == "Running" else "has ended"
+        message = f"The deployment {found.name} {state} and cannot be cancelled."
         raise ManagementFault(409, "DeploymentCannotBeCancelled", message)
 
     async def _export(self, call: Call) -> Reply:
@@ -312,8 +332,7 @@ class DeploymentTable:
     async def _export_group(self, call: Call) -> Reply:
         version_of(call)
         subscription, name = subscription_of(call), group_of(call)
-        if self._catalog.group(subscription, name) is None:
-            raise NotFound(f"Resource group '{name}' could not be found.", "group")
+        self._check_group(subscription, name)
         return document_reply({"template": await export(self._catalog, subscription, name)})
 
 
@@ -331,6 +350,11 @@ async def _read(call: Call) -> Parsed:
     except Unreadable as error:
         message = f"The request content was invalid and could not be read: {error.message}"
         raise ManagementFault(400, "InvalidRequestContent", message) from error
+
+
+def _folded(value: Any) -> dict[str, Any]:
+    """An object by the lower case of its names: they compare without case. Empty for what is none."""
+    return {name.lower(): item for name, item in value.items()} if isinstance(value, dict) else {}
 
 
 def _parameters(value: Any) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _BY_TARGET: Final = {
     (400, "location"): "LocationRequired",
     (409, "location"): "InvalidResourceLocation",
     (409, "name"): "NameNotAvailable",
+    (409, "quota"): "QuotaExceeded",
 }
 
 

@@ -69,6 +69,9 @@ class Managers(Protocol):
     def check(self, bearer: Any, action: str, scope: str, /) -> None:
         """Raises Forbidden: they may not do this there."""
 
+    def may(self, bearer: Any, action: str, scope: str, /) -> bool:
+        """The same, as an answer."""
+
     def sees(self, bearer: Any, scope: str, /) -> bool:
         """Have they any role at a scope, above or below it."""
 

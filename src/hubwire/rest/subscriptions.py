@@ -112,7 +112,7 @@ class SubscriptionTable:
             _row("GET", "/subscriptions", "Subscriptions_List", self._subscriptions, (200,)),
             _row("GET", _SUBSCRIPTION, "Subscriptions_Get", self._subscription, (200,)),
             _row("GET", _SUBSCRIPTION + "/locations", "Subscriptions_ListLocations", self._locations, (200,), _READ),
-            _row("GET", _GROUPS, "ResourceGroups_List", self._groups, (200,), group + "read"),
+            _row("GET", _GROUPS, "ResourceGroups_List", self._groups, (200,)),
             _row("GET", _GROUP, "ResourceGroups_Get", self._get_group, (200, 404), group + "read"),
             _row("HEAD", _GROUP, "ResourceGroups_CheckExistence", self._has_group, (204, 404), group + "read"),
             _row(
@@ -128,14 +128,7 @@ class SubscriptionTable:
                 (200, 404),
                 f"{group}resources/read",
             ),
-            _row(
-                "GET",
-                _SUBSCRIPTION + "/resources",
-                "Resources_List",
-                self._resources,
-                (200, 400),
-                "Microsoft.Resources/subscriptions/resources/read",
-            ),
+            _row("GET", _SUBSCRIPTION + "/resources", "Resources_List", self._resources, (200, 400)),
             _row("GET", _SUBSCRIPTION + "/providers", "Providers_List", self._providers, (200,)),
             _row("GET", _SUBSCRIPTION + "/providers/{namespace}", "Providers_Get", self._provider, (200, 404)),
             _row(
@@ -245,7 +238,8 @@ class SubscriptionTable:
 
     async def _groups(self, call: Call) -> Reply:
         version_of(call)
-        return list_reply([group_document(group) for group in self._catalog.groups(subscription_of(call))])
+        documents = [group_document(group) for group in self._catalog.groups(subscription_of(call))]
+        return list_reply([found for found in documents if self._may_read(call, _GROUP_ACTION, found)])
 
     async def _get_group(self, call: Call) -> Reply:
         return document_reply(group_document(self._group(call)))
@@ -265,13 +259,12 @@ class SubscriptionTable:
         if old is not None and old.location != "local" and _place(old.location) != _place(location):
             message = f"The resource group is in {old.location} and cannot be moved to {location}."
             raise ManagementFault(409, "InvalidResourceGroupLocation", message, "location")
-        managed_by = body.get("managedBy")
         group = StoredGroup(
             name,
             old.subscription if old else subscription,
             _place(location),
             tags_of(body.get("tags")),
-            managed_by if isinstance(managed_by, str) else None,
+            _managed_by(body.get("managedBy")),
         )
         is_new = await self._catalog.put_group(group)
         return self._shown(group, 201 if is_new else 200)
@@ -280,7 +273,7 @@ class SubscriptionTable:
         old = self._group(call)
         body = await read_document(call)
         tags = tags_of(body["tags"]) if "tags" in body else old.tags
-        managed_by = body.get("managedBy", old.managed_by)
+        managed_by = _managed_by(body["managedBy"]) if "managedBy" in body else old.managed_by
         group = StoredGroup(old.name, old.subscription, old.location, tags, managed_by)
         await self._catalog.put_group(group)
         return self._shown(group, 200)
@@ -292,6 +285,10 @@ class SubscriptionTable:
         group = self._group(call)
         await self._catalog.delete_group(group.subscription, group.name)
         return Reply()
+
+    def _may_read(self, call: Call, kind: str, document: Mapping[str, Any]) -> bool:
+        """Lists show what whoever asks may see."""
+        return call.bearer is None or self._managers.may(call.bearer, f"{kind}read", document["id"])
 
     # Lists over all types.
 
@@ -309,7 +306,9 @@ class SubscriptionTable:
         for resource in resources:
             document = resource_document(resource, self._place(resource), self._tenant_id)
             del document["properties"]
-            if _fits(resource, document, wanted):
+            if _fits(resource, document, wanted) and self._may_read(
+                call, "Microsoft.SignalRService/webPubSub/", document
+            ):
                 shown.append(document)
         return list_reply(shown)
 
@@ -347,6 +346,12 @@ class SubscriptionTable:
                 for action in self._actions
             ]
         )
+
+
+def _managed_by(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise BadRequest("managedBy must be a resource id.", "managedBy")
+    return value
 
 
 def _provider(subscription: str, namespace: str) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from hubwire.resources.resource_documents import (
     replica_document,
     resource_document,
 )
-from hubwire.resources.resource_properties import SKUS, is_resource_name
+from hubwire.resources.resource_properties import ASSIGN_IDENTITY, SKUS, identity_of, is_resource_name, sku_of, tags_of
+from hubwire.resources.shapes import as_object
 from hubwire.rest.call import Call
 from hubwire.rest.management_calls import (
     document_reply,
@@ -32,6 +33,7 @@ from hubwire.rest.management_calls import (
 )
 from hubwire.rest.management_faults import ManagementFault, not_available
 from hubwire.rest.operation import Handler, Operation, Reply
+from hubwire.rest.ports import Managers
 
 __all__ = ["LOCATIONS", "WebPubSubTable"]
 
@@ -65,6 +67,7 @@ class WebPubSubTable:
         place: where a resource is reached.
         tenant_id: of the managed identities.
         restart: ends all connections of a resource, by its name in lower case.
+        managers: who may use which identity.
     """
 
     def __init__(
@@ -73,7 +76,9 @@ class WebPubSubTable:
         place: Callable[[StoredResource], Place],
         tenant_id: str,
         restart: Callable[[str], Awaitable[None]],
+        managers: Managers,
     ) -> None:
+        self._managers = managers
         self._catalog = catalog
         self._place = place
         self._tenant_id = tenant_id
@@ -83,13 +88,13 @@ class WebPubSubTable:
         """The table."""
         return (
             _row("GET", _ALL, "WebPubSub_ListByResourceGroup", self._list_in_group, (200,), "webPubSub/read"),
-            _row(
+            Operation(
                 "GET",
                 _SUBSCRIPTION + _PROVIDER + "/webPubSub",
                 "WebPubSub_ListBySubscription",
                 self._list,
                 (200,),
-                "webPubSub/read",
+                surface="management",
             ),
             _row("GET", _ONE, "WebPubSub_Get", self._get, (200, 404), "webPubSub/read"),
             _row("HEAD", _ONE, "WebPubSub_Exists", self._head, (204, 404), "webPubSub/read"),
@@ -220,7 +225,9 @@ class WebPubSubTable:
 
     async def _list(self, call: Call) -> Reply:
         version_of(call, _TYPE)
-        return list_reply([self._shown(one) for one in self._catalog.resources(subscription_of(call))])
+        shown = [self._shown(one) for one in self._catalog.resources(subscription_of(call))]
+        may, action = self._managers.may, "Microsoft.SignalRService/webPubSub/read"
+        return list_reply([one for one in shown if call.bearer is None or may(call.bearer, action, one["id"])])
 
     async def _list_in_group(self, call: Call) -> Reply:
         version_of(call, _TYPE)
@@ -239,6 +246,7 @@ class WebPubSubTable:
     async def _put(self, call: Call) -> Reply:
         version_of(call, _TYPE)
         body = await read_document(call)
+        self._check_identity(call, body)
         resource, is_new = await self._catalog.put_resource(
             subscription_of(call), group_of(call), call.names["name"], body
         )
@@ -247,8 +255,15 @@ class WebPubSubTable:
     async def _patch(self, call: Call) -> Reply:
         old = self._found(call)
         body = await read_document(call)
+        self._check_identity(call, body)
         resource = await self._catalog.patch_resource(old.subscription, old.group, old.name, body)
         return self._answer(resource, body, 200)
+
+    def _check_identity(self, call: Call, body: Mapping[str, Any]) -> None:
+        """Whoever gives a resource an identity may use that identity."""
+        _, assigned = identity_of(body.get("identity"))
+        if assigned is not None and call.bearer is not None:
+            self._managers.check(call.bearer, ASSIGN_IDENTITY, assigned)
 
     def _answer(self, resource: StoredResource, body: Mapping[str, Any], status: int) -> Reply:
         warnings = ignored(resource, body)
@@ -337,9 +352,10 @@ class WebPubSubTable:
         return list_reply([replica_document(resource, name) for name in sorted(resource.replicas)])
 
     def _replica(self, call: Call) -> tuple[StoredResource, str]:
-        resource, name = self._found(call), call.names["replica"]
-        if name not in resource.replicas:
-            raise NotFound(f"The replica {name} of the resource {resource.name} could not be found.", "replica")
+        resource, typed = self._found(call), call.names["replica"]
+        name = next((known for known in resource.replicas if known.lower() == typed.lower()), None)
+        if name is None:
+            raise NotFound(f"The replica {typed} of the resource {resource.name} could not be found.", "replica")
         return resource, name
 
     async def _get_replica(self, call: Call) -> Reply:
@@ -356,18 +372,20 @@ class WebPubSubTable:
         resource, name = self._replica(call)
         old = resource.replicas[name]
         body = await read_document(call)
-        merged = {**old, **body, "properties": {**old.get("properties", {}), **(body.get("properties") or {})}}
+        properties = as_object("properties", body.get("properties") or {}, {})
+        merged = {**old, **body, "properties": {**old.get("properties", {}), **properties}}
         return await self._keep_replica(resource, name, merged)
 
     async def _keep_replica(self, resource: StoredResource, name: str, body: dict[str, Any]) -> Reply:
-        kept = {part: body[part] for part in ("location", "tags", "sku") if body.get(part) is not None}
-        properties = body.get("properties") or {}
-        if not isinstance(properties, dict):
-            raise BadRequest("properties must be an object.", "properties")
+        kept = {"location": body.get("location"), "tags": tags_of(body.get("tags"))}
+        if body.get("sku") is not None:
+            kept["sku"] = sku_of(body["sku"])
+        properties = as_object("properties", body.get("properties") or {}, {})
         kept["properties"] = {**properties, "provisioningState": "Succeeded"}
         is_new = await self._catalog.put_replica(resource.subscription, resource.group, resource.name, name, kept)
         changed = self._catalog.resource(resource.subscription, resource.group, resource.name)
-        return document_reply(replica_document(changed, name), 201 if is_new else 200)
+        spelled = next(known for known in changed.replicas if known.lower() == name.lower())
+        return document_reply(replica_document(changed, spelled), 201 if is_new else 200)
 
     async def _delete_replica(self, call: Call) -> Reply:
         try:
