@@ -16,9 +16,9 @@ from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead, by_name
 from hubwire.model.hubs import AccessKeys, HubSettings, default_settings
 from hubwire.model.names import HubKey
-from hubwire.model.resources import ResourcePolicy
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import Bus
+from hubwire.model.resources import ResourcePolicy
 from hubwire.model.targets import Target
 from hubwire.protocols.json_v1 import JsonSession
 from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession

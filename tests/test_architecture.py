@@ -112,6 +112,22 @@ HOUSE = Rule(
         # Commands that run a server, or open its store, in their own process; they load `app` only then.
         "cli/serve.py": ("app",),
         "cli/offline.py": ("app",),
+        "cli/offline_deployments.py": (
+            "app",
+            "resources.catalog",
+            "resources.deployments",
+            "resources.export",
+            "resources.template_faults",
+        ),
+        # Files that people write are read, compiled and typed where they are; loaded only then.
+        "cli/bicep.py": ("resources.bicep",),
+        "cli/json_files.py": ("resources.lenient_json",),
+        "cli/template_files.py": (
+            "resources.bicep",
+            "resources.lenient_json",
+            "resources.template_faults",
+            "resources.template_parameters",
+        ),
         # What it shows to programs that ask for another host.
         "cli/proxy.py": ("auth.certificates",),
         "adapters/certificate_files.py": ("auth.certificates",),

@@ -162,7 +162,7 @@ def test_command_lines_in_pages_exist(path: Path) -> None:
             words = call.split()
             name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
             assert name in COMMANDS, line
-            known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+            known = {option for given in COMMANDS[name].params for option in (*given.opts, *given.secondary_opts)}
             assert {word for word in words if re.fullmatch(r"--[a-z-]+", word)} <= known, line
 
 

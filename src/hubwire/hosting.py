@@ -156,7 +156,7 @@ class OwnPorts:
         try:
             sockets = self._bind(0, ports[0])
             try:
-                secure = self._bind(1, ports[1]) if self._certificates is not None else []
+                secure = self._bind(1, ports[1], _port(sockets)) if self._certificates is not None else []
             except BaseException:
                 _close(sockets)
                 raise
@@ -203,8 +203,8 @@ class OwnPorts:
             endpoint = f"http://{_bracketed(self._public.hostname or '')}:{own.ports[0]}"
         return Place(endpoint, urlsplit(endpoint).hostname or "", port, port)
 
-    def _bind(self, which: int, wanted: int) -> list[socket.socket]:
-        """The port that is wanted, or another one that is free."""
+    def _bind(self, which: int, wanted: int, other: int = 0) -> list[socket.socket]:
+        """The port that is wanted, or another one that is free. `other` is bound already, and listens to nobody yet."""
         if wanted:
             try:
                 return bind(self._hosts, wanted)[0]
@@ -212,7 +212,7 @@ class OwnPorts:
                 _log.warning("a resource gets another port: %s", error)
         if self._main is None:
             return bind(self._hosts, 0)[0]
-        taken = self._reserved()
+        taken = {*self._reserved(), other}
         first = self._main[which] + 1
         for port in range(first, min(first + _TRIES, 65536)):
             if port not in taken:

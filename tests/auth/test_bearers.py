@@ -21,12 +21,20 @@ from auth.entra import (
     signed,
     token_key,
 )
-from hubwire.auth.bearers import Bearers
+from hubwire.auth.bearers import DATA_PLANE, MANAGEMENT, Bearer, Bearers, Service
 from hubwire.auth.callers import Principal
 from hubwire.auth.key_ring import KeyRing
 from hubwire.model.directory import Assignment
 from hubwire.model.errors import Forbidden, Unauthorized, Unavailable
-from hubwire.model.roles import OWNER, READER
+from hubwire.model.roles import (
+    CONTRIBUTOR,
+    OWNER,
+    READER,
+    RESOURCE_OWNER,
+    RESOURCE_READER,
+    WEB_PUBSUB_CONTRIBUTOR,
+    Role,
+)
 
 AUDIENCE = "https://webpubsub.azure.com"
 SCOPE = resource_id(TENANT.subscription_id, "default")
@@ -50,7 +58,14 @@ class Local(NamedTuple):
 class World:
     """Both kinds of issuers, and what their principals may do."""
 
-    def __init__(self, *, local: bool = True, down: bool = False, audiences: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        local: bool = True,
+        down: bool = False,
+        audiences: tuple[str, ...] = (),
+        service: Service = DATA_PLANE,
+    ) -> None:
         self.directory = InMemory()
         self.clock = Clock()
         self.ring = KeyRing(self.directory)
@@ -64,6 +79,7 @@ class World:
             audiences,
             60,
             self.clock,
+            service,
         )
 
     def assign(self, role_id: str = OWNER.id, scope: str = SUBSCRIPTION, tenant: str = TENANT.tenant_id) -> None:
@@ -409,3 +425,90 @@ async def test_roles_in_the_token_are_not_looked_at(world: World) -> None:
     token = world.token(roles=["Web PubSub Service Owner", OWNER.id], scp="user_impersonation")
 
     assert not await world.may(token, "group/read")
+
+
+# The resource manager
+
+
+ME = Bearer(TENANT.tenant_id, OBJECT_ID)
+MANAGER = "https://management.azure.com"
+WEB_PUBSUB = "Microsoft.SignalRService/webPubSub/"
+
+
+async def test_token_for_one_service_is_none_for_the_other() -> None:
+    manager, data = World(service=MANAGEMENT), World()
+
+    assert await manager.bearers.bearer(manager.token(aud=MANAGER)) == ME
+    assert await data.bearers.bearer(data.token()) == ME
+    with pytest.raises(Unauthorized):
+        await manager.bearers.bearer(manager.token())
+    with pytest.raises(Unauthorized):
+        await data.bearers.bearer(data.token(aud=MANAGER))
+
+
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [
+        (RESOURCE_OWNER, ("read", "write", "listKeys/action", "LISTKEYS/ACTION")),
+        (CONTRIBUTOR, ("read", "write", "listKeys/action", "LISTKEYS/ACTION")),
+        (WEB_PUBSUB_CONTRIBUTOR, ("read", "write", "listKeys/action", "LISTKEYS/ACTION")),
+        (RESOURCE_READER, ("read",)),
+        (OWNER, ()),
+        (READER, ()),
+    ],
+)
+def test_role_counts_at_the_service_that_it_is_for(role: Role, may: tuple[str, ...]) -> None:
+    manager, data = World(service=MANAGEMENT), World()
+    manager.assign(role.id)
+    data.assign(role.id)
+
+    actions = ("read", "write", "listKeys/action", "LISTKEYS/ACTION")
+    assert tuple(one for one in actions if manager.bearers.may(ME, WEB_PUBSUB + one, SCOPE)) == may
+    assert data.bearers.may(ME, "group/read", SCOPE) == (role in (OWNER, READER))
+
+
+def test_role_at_another_scope_or_of_another_tenant_is_none_here() -> None:
+    world = World(service=MANAGEMENT)
+    world.assign(RESOURCE_OWNER.id, f"{SUBSCRIPTION}/resourceGroups/other")
+    world.assign(RESOURCE_OWNER.id, SUBSCRIPTION, OTHER_TENANT)
+
+    assert not world.bearers.may(ME, f"{WEB_PUBSUB}read", SCOPE)
+    assert world.bearers.may(Bearer(OTHER_TENANT, OBJECT_ID), f"{WEB_PUBSUB}read", SCOPE)
+
+
+def test_refusal_names_the_action_in_full_and_the_roles_that_would_do() -> None:
+    manager, data = World(service=MANAGEMENT), World()
+
+    with pytest.raises(Forbidden) as refused:
+        manager.bearers.check(ME, f"{WEB_PUBSUB}write", SCOPE)
+    assert f"does not have the permission to perform {WEB_PUBSUB}write at {SCOPE}." in refused.value.message
+    assert "'Owner' or 'Contributor' or 'SignalR/Web PubSub Contributor'" in refused.value.message
+    with pytest.raises(Forbidden, match=r"data action Microsoft\.SignalRService/WebPubSub/group/read at"):
+        data.bearers.check(ME, "group/read", SCOPE)
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        RESOURCE_OWNER,
+        CONTRIBUTOR,
+        RESOURCE_READER,
+        WEB_PUBSUB_CONTRIBUTOR,
+    ],
+)
+def test_whoever_has_a_role_sees_what_is_above_and_below_it(role: Role) -> None:
+    world = World(service=MANAGEMENT)
+    group = f"{SUBSCRIPTION}/resourceGroups/hubwire"
+    world.assign(role.id, group)
+
+    assert [world.bearers.sees(ME, scope) for scope in ("/", SUBSCRIPTION, group, SCOPE)] == [True] * 4
+    assert not world.bearers.sees(ME, f"{SUBSCRIPTION}/resourceGroups/other")
+    assert not world.bearers.sees(Bearer(OTHER_TENANT, OBJECT_ID), group)
+
+
+@pytest.mark.parametrize("role_id", [OWNER.id, READER.id, OTHER_TENANT])
+def test_role_of_the_data_plane_and_an_unknown_one_show_nothing(role_id: str) -> None:
+    world = World(service=MANAGEMENT)
+    world.assign(role_id)
+
+    assert not world.bearers.sees(ME, SUBSCRIPTION)

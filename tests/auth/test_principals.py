@@ -1,3 +1,5 @@
+import base64
+import hmac
 from collections.abc import Sequence
 from urllib.parse import parse_qs, urlsplit
 
@@ -510,3 +512,125 @@ def test_recovery_token_without_a_single_audience_recovers_nothing() -> None:
     text = jwt.sign({"aud": ["c1"], "exp": NOW + 60}, b"r" * 32)
 
     assert not principals().verify_recovery_token(text, "c1")
+
+
+# Keys that the server issues with, and what a resource demands
+
+
+SALTED = AccessKeys(KEYS.primary, KEYS.secondary, "salt-that-nobody-is-told-of-32-bytes")
+AUDIENCE = f"http://{HOST}{CLIENT_PATH}"
+
+
+def salted(*, local_auth: bool = True, clock: Clock | None = None) -> Principals:
+    keys = Keys()
+    keys.resources["default"] = SALTED
+    keys.policies["default"] = ResourcePolicy(local_auth=local_auth)
+    return principals(keys=keys, clock=clock)
+
+
+def test_issued_token_is_signed_by_the_salt_where_there_is_one() -> None:
+    issued = salted().issue_client_token("default", AUDIENCE, "u", [], [], 1)
+
+    jwt.verify(issued, (SALTED.salt.encode(),), NOW, 0)
+    with pytest.raises(Unauthorized):
+        jwt.verify(issued, (KEYS.primary.encode(), KEYS.secondary.encode()), NOW, 0)
+    assert salted().client(issued, HUB, CLIENT_PATH, HOST).user_id == "u"
+
+
+def test_issued_token_is_signed_by_the_primary_key_where_no_salt_was_made_yet() -> None:
+    issued = principals().issue_client_token("default", AUDIENCE, "u", [], [], 1)
+
+    jwt.verify(issued, (KEYS.primary.encode(),), NOW, 0)
+    assert client(issued).user_id == "u"
+
+
+@pytest.mark.parametrize("key", [KEYS.primary, KEYS.secondary, SALTED.salt])
+def test_client_may_have_a_token_of_any_of_the_three_keys(key: str) -> None:
+    assert salted().client(token(AUDIENCE, key, sub="u"), HUB, CLIENT_PATH, HOST).user_id == "u"
+
+
+def test_salt_of_another_resource_signs_nothing_here() -> None:
+    keys = Keys()
+    keys.resources["other"] = AccessKeys("a" * 32, "b" * 32, "c" * 32)
+
+    with pytest.raises(Unauthorized):
+        principals(keys=keys).client(token(AUDIENCE, "c" * 32), HUB, CLIENT_PATH, HOST)
+
+
+def test_empty_salt_is_no_key() -> None:
+    head, body, _ = token(AUDIENCE).split(".")
+    signature = hmac.digest(b"", f"{head}.{body}".encode(), "sha256")
+    forged = f"{head}.{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+    with pytest.raises(Unauthorized):
+        client(forged)
+
+
+def test_salt_proves_no_rest_caller() -> None:
+    """Else whoever may ask for a client's token might forge one for REST's paths."""
+    with pytest.raises(Unauthorized):
+        salted().rest(f"Bearer {token(f'http://{HOST}/api/x', SALTED.salt)}", "default", HOST, "/api/x")
+
+
+@pytest.mark.parametrize("key", [KEYS.primary, KEYS.secondary])
+def test_access_key_proves_nobody_where_local_authentication_is_off(key: str) -> None:
+    with pytest.raises(Unauthorized):
+        salted(local_auth=False).client(token(AUDIENCE, key), HUB, CLIENT_PATH, HOST)
+    with pytest.raises(Unauthorized, match="access keys are switched off"):
+        salted(local_auth=False).rest(f"Bearer {token(f'http://{HOST}/api/x', key)}", "default", HOST, "/api/x")
+
+
+def test_token_that_the_server_issued_is_good_where_local_authentication_is_off() -> None:
+    """Whoever has a role may still let clients in."""
+    off = salted(local_auth=False)
+
+    issued = off.issue_client_token("default", AUDIENCE, "u", [], [], 1)
+    assert off.client(issued, HUB, CLIENT_PATH, HOST).user_id == "u"
+
+
+def test_local_authentication_is_off_for_one_resource_alone() -> None:
+    keys = Keys()
+    keys.policies["other"] = ResourcePolicy(local_auth=False)
+
+    assert principals(keys=keys).client(token(AUDIENCE, sub="u"), HUB, CLIENT_PATH, HOST).user_id == "u"
+    with pytest.raises(Unauthorized):
+        principals(keys=keys).client(token(AUDIENCE, "a" * 32), HubKey("other", "chat"), CLIENT_PATH, HOST)
+
+
+def test_reconnection_token_outlives_local_authentication() -> None:
+    off = salted(local_auth=False)
+
+    assert off.verify_recovery_token(off.issue_recovery_token("c1"), "c1")
+
+
+# URLs that are published later
+
+
+def is_taken(known: Principals, authority: str) -> bool:
+    try:
+        known.client(token(f"https://{authority}{CLIENT_PATH}"), HUB, CLIENT_PATH, HOST)
+    except Unauthorized:
+        return False
+    return True
+
+
+def test_published_url_is_one_of_ours_until_others_take_its_place() -> None:
+    known = principals()
+    assert not is_taken(known, "127.0.0.1:8081")
+
+    known.publish("wps-one", ["http://127.0.0.1:8081", "https://LOCALHOST:8444"])
+    known.publish("wps-two", ["http://127.0.0.1:8082"])
+    assert [is_taken(known, at) for at in ("127.0.0.1:8081", "localhost:8444", "127.0.0.1:8082")] == [True] * 3
+
+    known.publish("wps-one", ["http://127.0.0.1:9081"])
+    assert [is_taken(known, at) for at in ("127.0.0.1:8081", "127.0.0.1:9081", "127.0.0.1:8082")] == [False, True, True]
+
+    known.publish("wps-one", ())
+    known.publish("wps-two", ())
+    assert not any(is_taken(known, at) for at in ("127.0.0.1:9081", "127.0.0.1:8082"))
+    assert is_taken(known, HOST)
+
+
+def test_url_that_is_none_cannot_be_published() -> None:
+    with pytest.raises(StartFailed):
+        principals().publish("wps-one", ["localhost:8081"])

@@ -11,6 +11,7 @@ from hubwire.auth.rest_callers import RestCallers
 from hubwire.model.directory import Assignment
 from hubwire.model.errors import Forbidden, NotFound, Throttled, Unauthorized, Unavailable
 from hubwire.model.hubs import AccessKeys
+from hubwire.model.network import NetworkRules, network_rules
 from hubwire.model.resources import ResourcePolicy
 from hubwire.model.roles import OWNER
 
@@ -215,3 +216,78 @@ async def test_no_limit_slows_nobody_down() -> None:
     world = World(per_minute=0)
     for _ in range(100):
         await world.fail()
+
+
+# What a resource demands
+
+
+async def test_network_rules_keep_out_whoever_it_is(world: World) -> None:
+    world.assign()
+    world.keys.demands = ResourcePolicy(network=NetworkRules(public=False))
+
+    for authorization in (with_key(), with_token(), None, "Bearer x"):
+        with pytest.raises(Forbidden) as refused:
+            await world.caller(authorization)
+        assert refused.value.target == "Network"
+
+
+async def test_network_rules_are_those_for_rest_and_for_the_callers_address(world: World) -> None:
+    world.keys.demands = ResourcePolicy(network=NetworkRules(default=False, allow=frozenset({"ClientConnection"})))
+    with pytest.raises(Forbidden, match="requests of type RESTAPI"):
+        await world.caller(with_key())
+
+    rule = {"value": "10.0.0.0/24", "action": "Allow"}
+    acls = {"defaultAction": "Deny", "publicNetwork": {"allow": ["RESTAPI"]}, "ipRules": [rule]}
+    world.keys.demands = ResourcePolicy(network=network_rules(acls, "Enabled"))
+    assert await world.caller(with_key(), ip="10.0.0.1") == Principal("accessKey", "primary")
+    with pytest.raises(Forbidden):
+        await world.caller(with_key(), ip="10.0.1.1")
+
+
+async def test_caller_of_an_unknown_address_is_not_kept_out(world: World) -> None:
+    """It comes from this machine itself."""
+    world.keys.demands = ResourcePolicy(network=NetworkRules(public=False))
+
+    assert await world.caller(with_key(), ip=None) == Principal("accessKey", "primary")
+
+
+async def test_whoever_is_kept_out_by_the_network_has_not_failed(world: World) -> None:
+    world.keys.demands = ResourcePolicy(network=NetworkRules(public=False))
+    for _ in range(10):
+        with pytest.raises(Forbidden):
+            await world.caller("Bearer x")
+    world.keys.demands = ResourcePolicy()
+
+    await world.fail()
+
+
+async def test_stopped_resource_answers_nobody(world: World) -> None:
+    world.assign()
+    world.keys.demands = ResourcePolicy(stopped=True)
+
+    for authorization in (with_key(), with_token(), None):
+        with pytest.raises(Unavailable, match="The resource is stopped"):
+            await world.caller(authorization)
+
+
+async def test_network_rules_come_before_the_stop(world: World) -> None:
+    world.keys.demands = ResourcePolicy(stopped=True, network=NetworkRules(public=False))
+
+    with pytest.raises(Forbidden):
+        await world.caller(with_key())
+
+
+async def test_access_keys_alone_are_switched_off(world: World) -> None:
+    world.assign()
+    world.keys.demands = ResourcePolicy(local_auth=False)
+
+    await world.fail(with_key())
+    assert await world.caller(with_token()) == Principal("entra", OBJECT_ID)
+
+
+async def test_tokens_of_issuers_alone_are_switched_off(world: World) -> None:
+    world.assign()
+    world.keys.demands = ResourcePolicy(entra_auth=False)
+
+    await world.fail(with_token())
+    assert await world.caller(with_key()) == Principal("accessKey", "primary")

@@ -403,3 +403,90 @@ async def test_header_counts_from_trusted_proxies_only(device: Credentials, trus
         connection.writer.close()
 
     assert service.heads[0].client_certificate == (der(device.certificate) if trusted else None)
+
+
+# Who is asked
+
+
+WANTED = "wps-one.webpubsub.localhost"
+
+
+@asynccontextmanager
+async def connected(address: Any, context: ssl.SSLContext, name: str) -> AsyncIterator[None]:
+    """A client that wants a host by this name, or does not say which."""
+    reader, writer = await asyncio.open_connection(*address[:2], ssl=context, server_hostname=name)
+    try:
+        writer.write(UPGRADE + b"\r\nhello")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert await reader.readexactly(5) == b"hello"
+        yield
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+@pytest.mark.parametrize("by_default", [True, False])
+@both_loops
+async def test_host_that_is_wanted_decides_who_is_asked(
+    files: tuple[Path, Path], authority: Credentials, version: ssl.TLSVersion, by_default: bool
+) -> None:
+    """Who names no host is one of the first resource."""
+    shown = made(ec.generate_private_key(ec.SECP256R1()))
+    context = client(authority, files[0].parent, shown)
+    context.check_hostname = False
+    context.minimum_version = context.maximum_version = version
+    heard: list[str] = []
+
+    def asks(name: str) -> bool:
+        heard.append(name)
+        return by_default if name != WANTED else not by_default
+
+    tls, service = ServerTls(*files, asks=asks, asks_some=lambda: True), Service()
+    async with serve(nothing, service.upgrade, tls=tls.context) as served:
+        for name in (WANTED, "localhost", "", WANTED):
+            async with connected(served.address, context, name):
+                pass
+
+    known, unknown = der(shown.certificate), None
+    default, wanted = (known, unknown) if by_default else (unknown, known)
+    assert [head.client_certificate for head in service.heads] == [wanted, default, default, wanted]
+    assert {WANTED, "localhost", ""} == set(heard)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+@both_loops
+async def test_who_is_asked_may_change_from_one_connection_to_the_next(
+    files: tuple[Path, Path], authority: Credentials, version: ssl.TLSVersion
+) -> None:
+    shown = made(ec.generate_private_key(ec.SECP256R1()))
+    context = client(authority, files[0].parent, shown)
+    context.minimum_version = context.maximum_version = version
+    asked = [False]
+    tls = ServerTls(*files, asks=lambda _: asked[0], asks_some=lambda: asked[0])
+    service = Service()
+    async with serve(nothing, service.upgrade, tls=tls.context) as served:
+        for asked[0] in (False, True, False, True):
+            async with connected(served.address, context, "localhost"):
+                pass
+
+    known = der(shown.certificate)
+    assert [head.client_certificate for head in service.heads] == [None, known, None, known]
+
+
+@both_loops
+async def test_new_certificate_of_the_server_asks_the_same_clients(
+    files: tuple[Path, Path], authority: Credentials
+) -> None:
+    shown = made(ec.generate_private_key(ec.SECP256R1()))
+    context = client(authority, files[0].parent, shown)
+    context.check_hostname = False
+    tls = ServerTls(*files, asks=lambda name: name == WANTED, asks_some=lambda: True)
+    service = Service()
+    async with serve(nothing, service.upgrade, tls=tls.context) as served:
+        tls.load()
+        for name in (WANTED, "localhost"):
+            async with connected(served.address, context, name):
+                pass
+
+    assert [head.client_certificate for head in service.heads] == [der(shown.certificate), None]

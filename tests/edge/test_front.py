@@ -135,6 +135,32 @@ async def test_state_of_the_application_is_there_and_each_request_has_its_own() 
 
 
 @both_loops
+async def test_request_is_for_the_resource_of_its_host() -> None:
+    """By a trusted proxy's word, where there is one; the first resource where nobody says which."""
+    resources: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        resources.append(scope["state"]["resource"])
+        await answer(send)
+
+    taken = Taken()
+    bounds: dict[str, Any] = {"trusted": TrustedProxies(("127.0.0.1",)), "resource_of": lambda host: f"of {host}"}
+    for more in (bounds, {}):
+        async with serve(app, taken.upgrade, **more) as served:
+            client = await served.connect()
+            for lines in ((), ("X-Forwarded-Host: Other.Example",)):
+                await client.send(get("/", *lines, host="Name.Example:81"))
+                await client.response()
+            await client.send(WEBSOCKET)
+            await eventually(lambda: taken.transport is not None)
+            client.close()
+            await eventually(lambda: taken.transport is None)
+
+    assert resources == ["of name.example:81", "of other.example", "default", "default"]
+    assert [head.resource for head in taken.heads] == ["of h:1", "default"]
+
+
+@both_loops
 async def test_absolute_target_is_served_by_its_path_and_names_the_host() -> None:
     async with serve(echo) as served:
         client = await served.connect()

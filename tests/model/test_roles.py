@@ -66,7 +66,8 @@ def test_action_is_spelled_out_as_role_definitions_have_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["owner", "OWNER", "oWner", " owner ", "Web PubSub Service Owner", "web pubsub service owner", OWNER.id.upper()]
+    "text",
+    ["owner", "OWNER", "oWner", " owner ", "Web PubSub Service Owner", "web pubsub service owner", OWNER.id.upper()],
 )
 def test_role_has_a_name_a_short_name_and_an_id(text: str) -> None:
     assert role_named(text) is OWNER

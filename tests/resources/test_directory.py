@@ -179,7 +179,7 @@ async def test_two_first_starts_at_once_end_with_the_same_tenant(store: Store) -
     assert {kind: len(found) for kind, found in (await everything(store)).items()} == {
         "tenant": 1,
         "application": 2,
-        "roleAssignment": 2,
+        "roleAssignment": 4,
         "user": 0,
         "tokenKey": 2,
     }
@@ -597,7 +597,7 @@ async def test_assignments_are_listed_by_their_ids(directory: Directory) -> None
     ids = [item.id for item in directory.assignments()]
 
     assert ids == sorted(ids)
-    assert len(ids) == 7
+    assert len(ids) == 9
 
 
 # Users

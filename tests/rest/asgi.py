@@ -4,6 +4,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.errors import NotFound, Unauthorized
 from hubwire.model.hubs import AccessKeys, KeyKind
@@ -178,19 +180,14 @@ class FakeCatalog:
     """Keys that count their rotations, and hubs in a dictionary."""
 
     def __init__(self) -> None:
-        self.keys = AccessKeys("primary-secret-0", "secondary-secret-0")
+        self.keys = AccessKeys("primary-secret-0", "secondary-secret-0", "salt-secret-0")
         self.hubs: dict[str, dict[str, Any]] = {}
 
     def access_keys(self, resource: str, /) -> AccessKeys:
         return self.keys
 
     async def rotate_key(self, resource: str, kind: KeyKind, /) -> AccessKeys:
-        primary, secondary = self.keys.primary, self.keys.secondary
-        self.keys = (
-            AccessKeys("primary-secret-1", secondary)
-            if kind == "primary"
-            else AccessKeys(primary, "secondary-secret-1")
-        )
+        self.keys = replace(self.keys, **{kind: f"{kind}-secret-1"})
         return self.keys
 
     async def put_hub(self, name: str, properties: dict[str, Any], /) -> dict[str, Any]:

@@ -142,6 +142,15 @@ async def test_one_key_is_replaced_and_the_other_stays(world: World, kind: str, 
     assert (await world.operate("GET", "/control/keys")).json == reply.json
 
 
+@pytest.mark.parametrize("kind", ["salt", "Salt"])
+async def test_salt_is_replaced_and_never_told(world: World, kind: str) -> None:
+    reply = await world.operate("POST", "/control/keys/:rotate", {"keyType": kind})
+
+    assert (reply.json["primaryKey"], reply.json["secondaryKey"]) == ("primary-secret-0", "secondary-secret-0")
+    assert world.catalog.keys.salt == "salt-secret-1"
+    assert b"salt-secret" not in reply.body
+
+
 @pytest.mark.parametrize("document", [None, {}, {"keyType": "both"}, {"keyType": 1}, {"keyType": "primary", "x": 1}])
 async def test_other_keys_are_a_400_and_nothing_is_replaced(world: World, document: object) -> None:
     reply = await world.operate("POST", "/control/keys/:rotate", document)

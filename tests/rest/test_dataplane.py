@@ -813,3 +813,32 @@ async def test_audience_is_where_the_caller_found_the_server(
     await world.call("POST", HUB + "/:generateToken", state=state)
 
     assert world.principals.issued[0][1] == audience
+
+
+# Several resources
+
+
+@pytest.mark.parametrize("row", IN_HUBS, ids=NAMES_IN_HUBS)
+async def test_operation_is_done_at_the_resource_that_the_request_is_for(world: World, row: Row) -> None:
+    await world.call(
+        row.method, row.target, body=row.body, content_type=row.content_type, state={"resource": "wps-one"}
+    )
+
+    assert [resource for _, resource, _, _ in world.principals.seen] == ["wps-one"]
+    assert {heard.target.hub for heard in world.node.heard} <= {HubKey("wps-one", "chat")}
+    assert bool(world.node.heard) is (row.heard is not None)
+    assert {issued[0] for issued in world.principals.issued} <= {"wps-one"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "base"), [("default", "https://hub.example.com"), ("wps-one", "http://localhost:8081")]
+)
+async def test_public_endpoint_leads_to_the_first_resource_alone(resource: str, base: str) -> None:
+    world = World(public_endpoints=["https://hub.example.com"])
+
+    reply = await world.call(
+        "POST", f"{HUB}/:generateToken", state={"resource": resource, "host": "localhost:8081", "scheme": "http"}
+    )
+
+    assert reply.status == 200
+    assert world.principals.issued[0][1] == f"{base}/client/hubs/Chat"

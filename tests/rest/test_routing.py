@@ -99,3 +99,64 @@ def test_operation_that_is_listed_twice_is_our_own_fault() -> None:
 def test_place_that_has_two_names_is_our_own_fault() -> None:
     with pytest.raises(AssertionError):
         Routes([("GET", "/a/{b}", 1), ("GET", "/a/{c}/d", 2)])
+
+
+# Paths without letter case
+
+
+FOLDED = Routes(
+    [
+        ("GET", "/subscriptions/{subscription}/resourceGroups/{group}", "group"),
+        ("PUT", "/Subscriptions/{subscription}/RESOURCEGROUPS/{group}", "put group"),
+        ("GET", "/subscriptions/{subscription}/resourceGroups/{group}/providers/A/webPubSub/{name}", "one"),
+    ],
+    fold=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "rows", "names"),
+    [
+        (
+            b"/SUBSCRIPTIONS/S/resourcegroups/G",
+            {"GET": "group", "PUT": "put group"},
+            {"subscription": "S", "group": "G"},
+        ),
+        (
+            b"//subscriptions/s/ResourceGroups/resourceGroups/",
+            {"GET": "group", "PUT": "put group"},
+            {"subscription": "s", "group": "resourceGroups"},
+        ),
+        (
+            b"/subscriptions/s/resourcegroups/g/PROVIDERS/a//WEBPUBSUB/Wps%2dOne",
+            {"GET": "one"},
+            {"subscription": "s", "group": "g", "name": "Wps-One"},
+        ),
+        (
+            b"/subscriptions/s/resource%47roups/g",
+            {"GET": "group", "PUT": "put group"},
+            {"subscription": "s", "group": "g"},
+        ),
+    ],
+)
+def test_folded_table_takes_any_letter_case_and_leaves_names_as_they_are(
+    raw: bytes, rows: dict[str, str], names: dict[str, str]
+) -> None:
+    match = FOLDED.match(raw)
+
+    assert match is not None
+    assert (match.rows, match.names) == (rows, names)
+
+
+@pytest.mark.parametrize("raw", [b"/subscription/s", b"/subscriptions", b"/subscriptions/s/resourceGroups", b"/"])
+def test_folded_table_leads_nowhere_else(raw: bytes) -> None:
+    assert FOLDED.match(raw) is None
+
+
+def test_table_that_is_not_folded_goes_by_letter_case() -> None:
+    assert ROUTES.match(b"/API/hubs/h/groups/g") is None
+
+
+def test_operation_in_another_letter_case_is_the_same_one() -> None:
+    with pytest.raises(AssertionError, match="listed twice"):
+        Routes([("GET", "/a/B", 1), ("GET", "/A/b", 2)], fold=True)

@@ -163,11 +163,9 @@ class Bearers:
         return False
 
     def sees(self, bearer: Bearer, scope: str) -> bool:
-        """Has somebody a role at a scope, above or below it."""
+        """Has somebody a role of the resource manager at a scope, above or below it."""
         return any(
-            (role := role_with_id(item.role_id)) is not None
-            and self._service.allows(role, "*/read")
-            and (covers(item.scope, scope) or covers(scope, item.scope))
+            role_with_id(item.role_id) is not None and (covers(item.scope, scope) or covers(scope, item.scope))
             for item in self._roles.roles_of(bearer.tenant, bearer.principal_id)
         )
 

@@ -148,12 +148,9 @@ def client_url_of(
     keys = manager.call("POST", f"{manager.path(resource)}/listKeys").document
     service = parse_connection_string(keys["primaryConnectionString"])
     audience = f"{service.endpoint}/client{'s/mqtt' if mqtt else ''}/hubs/{quote(hub, safe='')}"
-    claims: dict[str, Any] = {"aud": audience}
-    for name, value in (("sub", user_id), ("role", roles), ("webpubsub.group", groups)):
-        if value:
-            claims[name] = value
+    claims = {"aud": audience, "sub": user_id, "role": roles, "webpubsub.group": groups}
     _doubt(roles)
-    token = _token(claims, minutes * 60, service.access_key)
+    token = _token({name: value for name, value in claims.items() if value}, minutes * 60, service.access_key)
     return f"ws{audience.removeprefix('http')}?access_token={token}"
 
 

@@ -10,7 +10,7 @@ import click
 from hubwire.cli.control import NoServer, ask, control
 from hubwire.cli.faults import BadCommandLine, CommandFailed, Refusal
 from hubwire.cli.json_files import read_json
-from hubwire.cli.management import Manager
+from hubwire.cli.management import Manager, warned
 from hubwire.cli.offline import StoredCatalog, read_offline
 from hubwire.cli.options import WholeNumber, as_json, data_folder, file_path, resource_option
 from hubwire.cli.output import print_document, print_rows
@@ -164,7 +164,7 @@ class _Hubs:
     def change(self, name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         if self._resource is None:
             answer = ask(self._folder, "PATCH", f"/control/hubs{_below(name)}", {"properties": properties})
-            return dict(answer.document)
+            return dict(warned(answer).document)
         path = self._path(name)
         try:
             old = self._manager.call("GET", path).document["properties"]

@@ -10,8 +10,9 @@ import click
 
 from hubwire.cli.control import Answer, ask, control
 from hubwire.cli.faults import CommandFailed
+from hubwire.cli.text import one_line
 
-__all__ = ["DEPLOYMENTS_VERSION", "HOME_GROUP", "Manager", "type_and_name"]
+__all__ = ["DEPLOYMENTS_VERSION", "HOME_GROUP", "Manager", "type_and_name", "warned"]
 
 HOME_GROUP: Final = "hubwire"
 """Resource group of what is there from the first start, and of what is deployed without another."""
@@ -77,10 +78,14 @@ class Manager:
         self, method: str, path: str, document: Mapping[str, Any] | None = None, version: str = _VERSION
     ) -> Answer:
         """One call; what the server warns of goes to stderr."""
-        answer = ask(self._folder, method, f"{path}?api-version={version}", document)
-        for warning in answer.warnings:
-            click.echo(f"hubwire: {warning}", err=True)
-        return answer
+        return warned(ask(self._folder, method, f"{path}?api-version={version}", document))
+
+
+def warned(answer: Answer) -> Answer:
+    """An answer, after what the server warns of in it was written to stderr."""
+    for warning in answer.warnings:
+        click.echo(f"hubwire: {one_line(warning)}", err=True)
+    return answer
 
 
 def type_and_name(resource_id: str) -> tuple[str, str]:

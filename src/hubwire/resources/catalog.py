@@ -460,11 +460,12 @@ class Catalog:
             made = replace(made, keys=AccessKeys(*(_new_key(self._random_bytes) for _ in range(3))))
             made = replace(made, ports=await self.ports.open(made.name.lower(), (0, 0)))
         try:
-            await self._keep_resource(old, made, changes)
+            await self._store_resource(made, changes)
         except BaseException:
             if old is None:
                 await self.ports.close(made.name.lower())
             raise
+        await self._tell(old, made)
         return made, old is None
 
     async def _patch_resource(
@@ -472,6 +473,8 @@ class Catalog:
     ) -> StoredResource:
         old = self.resource(subscription, group, name)
         new = replace(old, changed_at=int(self._clock()))
+        if body.get("location") is not None and not resource_properties.is_location(body["location"]):
+            raise BadRequest("The location must be the name of a region.", target="location")
         if body.get("location") is not None and not _same_place(old.location, body["location"]):
             raise Conflict(f"The resource is in {old.location} and cannot be moved.", target="location")
         if "tags" in body:
@@ -606,12 +609,15 @@ class Catalog:
     async def _keep_resource(
         self, old: StoredResource | None, new: StoredResource, changes: list[Change] | None = None
     ) -> None:
+        await self._store_resource(new, changes or [])
+        await self._tell(old, new)
+
+    async def _store_resource(self, new: StoredResource, changes: list[Change]) -> None:
         _check_size([new.properties, new.replicas])
-        await self._store.commit([*(changes or ()), resource_change(new)])
-        for change in changes or ():
+        await self._store.commit([*changes, resource_change(new)])
+        for change in changes:
             self._remember_group(msgspec.convert(change.body, StoredGroup))
         self._remember_resource(new)
-        await self._tell(old, new)
 
     async def _forget(self, scope: str) -> None:
         # Before the scope is gone: whoever makes another one of this name gets nothing of it, whatever happens.

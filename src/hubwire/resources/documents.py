@@ -205,7 +205,8 @@ def read_resource(document: Document) -> StoredResource:
         StartFailed: damaged.
     """
     resource = value_of(StoredResource, document)
-    for key in (resource.keys.primary, resource.keys.secondary):
+    keys = resource.keys
+    for key in (keys.primary, keys.secondary, *filter(None, (keys.salt,))):
         if len(key.encode()) < MIN_KEY_BYTES or ";" in key:
             raise _damaged(document)
     try:

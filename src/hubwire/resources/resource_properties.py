@@ -177,7 +177,8 @@ def identity_of(value: object) -> tuple[str, str | None]:
     """
     if value is None:
         return "None", None
-    given = as_object("identity", value, {"type": choice("None", "SystemAssigned", "UserAssigned")})
+    kinds = choice("None", "SystemAssigned", "UserAssigned")
+    given = as_object("identity", value, {"type": kinds, "userAssignedIdentities": free})
     kind = given.get("type", "None")
     assigned = given.get("userAssignedIdentities") or {}
     if not isinstance(assigned, dict):

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from hubwire.resources.resource_properties import is_group_name
+from hubwire.resources.shapes import spelled
 from hubwire.rest.bodies import json_reply
 from hubwire.rest.call import Call
 from hubwire.rest.faults import JSON
@@ -84,7 +85,7 @@ async def read_document(call: Call) -> dict[str, Any]:
         raise ManagementFault(400, "InvalidRequestContent", message) from None
     if not isinstance(document, dict):
         raise ManagementFault(400, "InvalidRequestContent", "The request content must be a JSON object.")
-    return {_first_lower(name): value for name, value in document.items()}
+    return spelled(document, _ENVELOPE)
 
 
 def document_reply(
@@ -99,7 +100,7 @@ def list_reply(documents: Sequence[Mapping[str, Any]]) -> Reply:
     return json_reply({"value": documents})
 
 
-def _first_lower(name: str) -> str:
-    """Names of an envelope compare without case, and are lower-case words."""
-    lower = name.lower()
-    return lower if lower in ("location", "tags", "sku", "kind", "identity", "properties") else name
+_ENVELOPE: Final = dict.fromkeys(
+    ("location", "tags", "sku", "kind", "identity", "properties", "managedBy", "keyType", "name", "type")
+)
+"""Names that compare without case, whatever they are in."""

@@ -69,7 +69,8 @@ _PROVIDERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     },
 }
 _TERM: Final = re.compile(
-    r"(resourceType|resourceGroup|name|tagName|tagValue|location) eq '((?:[^']|'')*)'", re.IGNORECASE
+    r"(resourceType|resourceGroup|name|tagName|tagValue|location)\s+eq\s+'((?:[^']|'')*)'(\s+and\s+(?=\S))?",
+    re.IGNORECASE,
 )
 
 
@@ -377,12 +378,14 @@ def _terms(text: str | None) -> list[tuple[str, str]]:
     if not text:
         return []
     terms = []
-    for part in re.split(r"\s+and\s+", text.strip(), flags=re.IGNORECASE):
-        found = _TERM.fullmatch(part.strip())
-        if found is None:
+    rest = text.strip()
+    while rest:
+        found = _TERM.match(rest)
+        if found is None or (found.end() < len(rest)) != bool(found[3]):
             message = "The $filter may have resourceType, resourceGroup, name, location, tagName and tagValue with eq."
             raise ManagementFault(400, "InvalidFilterInQueryString", message)
         terms.append((found[1].lower(), found[2].replace("''", "'")))
+        rest = rest[found.end() :]
     return terms
 
 
@@ -393,16 +396,18 @@ def _fits(resource: StoredResource, document: Mapping[str, Any], wanted: Sequenc
         "name": resource.name,
         "location": _place(resource.location),
     }
-    for name, value in wanted:
-        if name == "tagname":
-            if value not in resource.tags:
-                return False
-        elif name == "tagvalue":
-            if value not in resource.tags.values():
-                return False
-        elif known[name].lower() != value.lower():
+    tag = dict(wanted)
+    if "tagname" in tag and tag["tagname"] not in resource.tags:
+        return False
+    if "tagvalue" in tag:
+        candidates = [resource.tags.get(tag["tagname"])] if "tagname" in tag else [*resource.tags.values()]
+        if tag["tagvalue"] not in candidates:
             return False
-    return True
+    return all(
+        known[name].lower() == (_place(value) if name == "location" else value.lower())
+        for name, value in wanted
+        if name in known
+    )
 
 
 def _place(location: object) -> str:

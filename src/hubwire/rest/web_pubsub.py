@@ -267,8 +267,8 @@ class WebPubSubTable:
 
     def _answer(self, resource: StoredResource, body: Mapping[str, Any], status: int) -> Reply:
         warnings = ignored(resource, body)
-        headers = tuple(("warning", f'199 - "{text}"') for text in warnings)
-        return document_reply(self._shown(resource), status, headers)
+        told = ", ".join(f'199 - "{text}"' for text in warnings)
+        return document_reply(self._shown(resource), status, (("warning", told),) if told else ())
 
     async def _delete(self, call: Call) -> Reply:
         version_of(call, _TYPE)

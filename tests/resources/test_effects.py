@@ -1,0 +1,82 @@
+"""What is kept and does nothing is said, and what acts is not."""
+
+from typing import Any
+
+import pytest
+
+from hubwire.model.hubs import AccessKeys
+from hubwire.resources.documents import StoredHub, StoredResource
+from hubwire.resources.effects import ignored, ignored_of_hub
+from hubwire.resources.hub_properties import completed as completed_hub
+from hubwire.resources.resource_properties import completed, sku_of
+
+
+def warnings(body: dict[str, Any]) -> list[str]:
+    resource = StoredResource(
+        "wps-one",
+        AccessKeys("", ""),
+        kind=body.get("kind", "WebPubSub"),
+        sku=sku_of(body.get("sku")),
+        properties=completed(body.get("properties")),
+    )
+    return ignored(resource, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"properties": None},
+        {"properties": {"disableLocalAuth": True, "disableAadAuth": True, "resourceStopped": "true"}},
+        {"properties": {"publicNetworkAccess": "Disabled", "networkACLs": {"defaultAction": "Deny"}}},
+        {"properties": {"regionEndpointEnabled": "Enabled", "socketIO": None}},
+        {"sku": {"name": "Standard_S1"}, "properties": {"tls": {"clientCertEnabled": True}}},
+        {"sku": {"name": "Free_F1"}, "properties": {"tls": {"clientCertEnabled": False}}},
+        {"sku": {"name": "Free_F1"}},
+    ],
+)
+def test_what_acts_needs_no_warning(body: dict[str, Any]) -> None:
+    assert warnings(body) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("liveTraceConfiguration", {"enabled": "true"}),
+        ("resourceLogConfiguration", {"categories": []}),
+        ("applicationFirewall", {"clientConnectionCountRules": []}),
+        ("socketIO", {"serviceMode": "Default"}),
+        ("regionEndpointEnabled", "Disabled"),
+    ],
+)
+def test_property_that_does_nothing_is_named(name: str, value: object) -> None:
+    (warning,) = warnings({"properties": {name: value}})
+
+    assert warning.startswith(f"{name} is kept and does nothing here")
+
+
+def test_kind_that_is_not_served_is_said() -> None:
+    assert warnings({"kind": "SocketIO"}) == ["Socket.IO clients are not served here"]
+
+
+@pytest.mark.parametrize("properties", [{"tls": {"clientCertEnabled": True}}, {"TLS": {"ClientCertEnabled": True}}])
+def test_certificates_of_the_free_tier_are_said_to_be_ignored(properties: dict[str, Any]) -> None:
+    body = {"sku": {"name": "Free_F1"}, "properties": properties}
+
+    assert warnings(body) == ["tls.clientCertEnabled is ignored on Free_F1"]
+
+
+def test_several_warnings_come_one_by_one() -> None:
+    assert len(warnings({"kind": "SocketIO", "properties": {"socketIO": {"serviceMode": "Default"}}})) == 2
+
+
+def test_handlers_and_listeners_that_are_not_called_are_said() -> None:
+    handler = {"urlTemplate": "http://h"}
+    listener = {
+        "filter": {"type": "EventName"},
+        "endpoint": {"type": "EventHub", "fullyQualifiedNamespace": "a", "eventHubName": "b"},
+    }
+
+    assert ignored_of_hub(StoredHub("chat", completed_hub({}))) == []
+    found = ignored_of_hub(StoredHub("chat", completed_hub({"eventHandlers": [handler], "eventListeners": [listener]})))
+    assert [text.split(" ")[0] for text in found] == ["eventHandlers", "eventListeners"]

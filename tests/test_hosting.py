@@ -1,0 +1,412 @@
+"""Which resource a host belongs to, and the listeners of those that have ports of their own."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from typing import Any, cast
+
+import pytest
+
+from hubwire.auth.principals import Principals
+from hubwire.edge.server import Listeners, bind
+from hubwire.hosting import Hosts, OwnPorts, Places
+from hubwire.model.errors import Unavailable
+from hubwire.model.hubs import AccessKeys
+from hubwire.resources.catalog import Catalog
+from hubwire.resources.documents import StoredResource
+from hubwire.resources.resource_documents import Place
+from hubwire.rest.ports import Server
+from hubwire.shown_certificates import ShownCertificates
+from rest.issuing import MemoryStore
+
+LOOPBACK = ("127.0.0.1",)
+
+
+async def catalog_with(*names: str) -> Catalog:
+    catalog = await Catalog.load(MemoryStore())
+    for name in names:
+        await put(catalog, name)
+    return catalog
+
+
+async def put(catalog: Catalog, name: str, **properties: Any) -> None:
+    group = "hubwire" if name == "default" else "g"
+    body = {"location": "eastus", "properties": properties}
+    await catalog.put_resource(catalog.subscription_id, group, name, body)
+
+
+# Hosts
+
+
+@pytest.mark.parametrize(
+    ("host", "resource"),
+    [
+        ("wps-one.webpubsub.localhost", "wps-one"),
+        ("wps-one.webpubsub.localhost:8080", "wps-one"),
+        ("wps-one.webpubsub.azure.com", "wps-one"),
+        ("wps-one.webpubsub", "wps-one"),
+        ("wps-one.hub.example.com.:8443", "wps-one"),
+        ("hub.example.com.", "default"),
+        ("wps-one.hub.example.com", "wps-one"),
+        ("wps-one.hub.example.com:8443", "wps-one"),
+        ("default.webpubsub.localhost:8080", "default"),
+        ("wps-two.webpubsub.localhost", "default"),
+        ("wps-one", "default"),
+        ("wps-one:8080", "default"),
+        ("wps-one.localhost:8080", "default"),
+        ("wps-one.example.com", "default"),
+        ("wps-one.other.hub.example.com", "default"),
+        ("wps-one.webpubsubs.localhost", "default"),
+        ("x.wps-one.webpubsub.localhost", "default"),
+        ("hub.example.com", "default"),
+        ("localhost:8080", "default"),
+        ("127.0.0.1:8080", "default"),
+        ("[::1]:8080", "default"),
+        ("[::ffff:127.0.0.1]:8080", "default"),
+        ("", "default"),
+        (".", "default"),
+        (".webpubsub.localhost", "default"),
+        ("wps-one.", "default"),
+    ],
+)
+async def test_host_that_begins_with_the_name_of_a_resource_is_one_of_it(host: str, resource: str) -> None:
+    hosts = Hosts(await catalog_with("Wps-One"), ("https://hub.example.com:8443", "http://10.0.0.1:8080"))
+
+    assert hosts.resource_of(host) == resource
+
+
+@pytest.mark.parametrize("host", ["wps-one.webpubsub.example.com", "wps-one.webpubsub.example.com:8443"])
+async def test_published_host_is_the_first_resources_whatever_others_are_called(host: str) -> None:
+    hosts = Hosts(await catalog_with("wps-one"), ("https://wps-one.webpubsub.example.com",))
+
+    assert hosts.resource_of(host) == "default"
+    assert hosts.resource_of("wps-one.webpubsub.example.org") == "wps-one"
+
+
+async def test_deleted_resource_leaves_its_host_to_the_first_one() -> None:
+    catalog = await catalog_with("wps-one")
+    hosts = Hosts(catalog, ())
+    assert hosts.resource_of("wps-one.webpubsub.localhost") == "wps-one"
+
+    await catalog.delete_resource(catalog.subscription_id, "g", "wps-one")
+
+    assert hosts.resource_of("wps-one.webpubsub.localhost") == "default"
+
+
+async def test_client_is_asked_for_a_certificate_by_the_host_that_it_wants() -> None:
+    catalog = await catalog_with("wps-one", "wps-two")
+    hosts = Hosts(catalog, ())
+    at_one, at_nowhere = hosts.asks_at("wps-one"), hosts.asks_at("nowhere")
+    assert not hosts.asks_some()
+
+    await put(catalog, "wps-one", tls={"clientCertEnabled": True})
+
+    names = ("", "localhost", "WPS-ONE.webpubsub.localhost", "wps-two.webpubsub.localhost")
+    assert [hosts.asks(name) for name in names] == [False, False, True, False]
+    assert (hosts.asks_some(), at_one(), at_nowhere()) == (True, True, False)
+    await catalog.delete_resource(catalog.subscription_id, "g", "wps-one")
+    assert (hosts.asks_some(), at_one()) == (False, False)
+
+
+async def test_everybody_is_asked_where_the_first_resource_does() -> None:
+    catalog = await catalog_with("wps-one")
+    hosts = Hosts(catalog, ())
+    await put(catalog, "default", tls={"clientCertEnabled": True})
+
+    names = ("", "localhost", "wps-one.webpubsub.localhost", "wps-two.webpubsub.localhost")
+    assert [hosts.asks(name) for name in names] == [True, True, False, True]
+
+
+# Own ports
+
+
+class Sockets:
+    """
+    Stands for the listeners: sockets that are listened on, by resource.
+
+    Attributes:
+        tls: of each resource.
+        failing: nobody can listen.
+        is_short: there are no descriptors for more.
+    """
+
+    def __init__(self) -> None:
+        self.open: dict[str, list[socket.socket]] = {}
+        self.secure: dict[str, int] = {}
+        self.tls: dict[str, ssl.SSLContext | None] = {}
+        self.failing = False
+        self.is_short = False
+
+    async def add(
+        self,
+        resource: str,
+        sockets: Sequence[socket.socket],
+        secure: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.open[resource] = [*sockets, *secure]
+        self.secure[resource] = len(secure)
+        self.tls[resource] = tls
+        if self.failing:
+            raise OSError(24, "Too many open files")
+        for one in self.open[resource]:
+            one.listen()
+
+    def remove(self, resource: str) -> None:
+        for one in self.open.pop(resource):
+            one.close()
+
+
+class Certificates:
+    """Whom each listener asks."""
+
+    def __init__(self) -> None:
+        self.asks: dict[str, Any] = {}
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def add(self, name: str, asks: Any, asks_some: Any) -> ssl.SSLContext:
+        self.asks[name] = (asks, asks_some)
+        return self.context
+
+    def remove(self, name: str) -> None:
+        del self.asks[name]
+
+
+class World:
+    """Two resources without ports."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.listeners = Sockets()
+        self.certificates = Certificates()
+        self.principals = Principals(catalog, (), 0)
+        self.reserved: set[int] = set()
+
+    def ports(
+        self,
+        *,
+        main: tuple[int, int] | None = None,
+        public: str | None = None,
+        https: bool = True,
+        hosts: Sequence[str] = LOOPBACK,
+    ) -> OwnPorts:
+        return OwnPorts(
+            hosts,
+            main,
+            public,
+            cast("Listeners", self.listeners),  # a double: what is asked of them is what it has
+            cast("ShownCertificates", self.certificates) if https else None,
+            self.principals,
+            Hosts(self.catalog, ()),
+            lambda: self.reserved,
+        )
+
+    def reached(self, port: int) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def is_ours(self, authority: str) -> bool:
+        return authority in self.principals._also
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World(await catalog_with("wps-one", "wps-two"))
+    yield world
+    for name in list(world.listeners.open):
+        world.listeners.remove(name)
+
+
+def resource(name: str = "wps-one") -> StoredResource:
+    return StoredResource(name, AccessKeys("p" * 32, "s" * 32))
+
+
+def free_port() -> int:
+    with closing(bind(LOOPBACK, 0)[0][0]) as one:
+        return int(one.getsockname()[1])
+
+
+async def test_resource_is_reached_on_its_own_ports_until_they_are_closed(world: World) -> None:
+    ports = world.ports()
+    plain, secure = await ports.open("wps-one", (0, 0))
+
+    assert len({0, plain, secure}) == 3
+    assert world.reached(plain)
+    assert world.reached(secure)
+    assert world.listeners.secure == {"wps-one": 1}
+    assert world.is_ours(f"127.0.0.1:{plain}")
+    assert world.is_ours(f"localhost:{secure}")
+
+    await ports.close("wps-one")
+    assert not world.reached(plain)
+    assert not world.reached(secure)
+    assert not world.is_ours(f"127.0.0.1:{plain}")
+    assert world.certificates.asks == {}
+    assert ports.place(resource()) is None
+    await ports.close("wps-one")
+
+
+async def test_without_https_there_is_one_port(world: World) -> None:
+    ports = world.ports(https=False)
+    plain, secure = await ports.open("wps-one", (0, 0))
+
+    assert (plain > 0, secure) == (True, 0)
+    assert (world.listeners.secure, world.listeners.tls) == ({"wps-one": 0}, {"wps-one": None})
+    assert ports.place(resource()) == Place(f"http://127.0.0.1:{plain}", "127.0.0.1", plain, plain)
+    await ports.close("wps-one")
+
+
+async def test_ports_are_the_same_after_each_start(world: World) -> None:
+    first = await world.ports().open("wps-one", (0, 0))
+    world.listeners.remove("wps-one")
+
+    assert await world.ports().open("wps-one", first) == first
+
+
+async def test_port_that_somebody_else_has_is_replaced(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        plain, _ = await world.ports().open("wps-one", (port, 0))
+
+        assert plain != port
+        assert f"port {port} is already in use" in caplog.text
+
+
+async def test_search_for_ports_begins_behind_the_main_ones_and_each_gets_another(world: World) -> None:
+    main = (free_port(), free_port())
+    ports = world.ports(main=main)
+    one = await ports.open("wps-one", (0, 0))
+    world.reserved.update(one)
+    two = await ports.open("wps-two", (0, 0))
+
+    assert len({*main, *one, *two}) == 6
+    for found in (one, two):
+        assert 0 < found[0] - main[0] <= 1000
+        assert 0 < found[1] - main[1] <= 1000
+
+
+async def test_port_that_is_taken_is_passed_by_in_the_search(world: World) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        first = taken.getsockname()[1]
+
+        plain, _ = await world.ports(main=(first - 1, free_port()), https=False).open("wps-one", (0, 0))
+
+        assert first < plain <= first + 1000
+
+
+async def test_ports_for_http_and_https_differ_though_the_search_for_both_begins_at_one(world: World) -> None:
+    main = free_port()
+
+    plain, secure = await world.ports(main=(main, main)).open("wps-one", (0, 0))
+
+    assert plain != secure
+    assert world.reached(plain)
+    assert world.reached(secure)
+
+
+async def test_no_port_at_all_is_told_and_nothing_stays_open(world: World) -> None:
+    with pytest.raises(Unavailable, match="No port can be had for the resource"):
+        await world.ports(main=(65535, 65535)).open("wps-one", (0, 0))
+    with pytest.raises(Unavailable):
+        await world.ports(hosts=("203.0.113.1",)).open("wps-one", (0, 0))
+    plain = free_port()
+    with pytest.raises(Unavailable):
+        await world.ports(main=(plain - 1, 65535)).open("wps-one", (0, 0))
+
+    with closing(bind(LOOPBACK, plain)[0][0]):
+        assert world.listeners.open == {}
+        assert world.certificates.asks == {}
+
+
+async def test_ports_that_cannot_be_listened_on_are_given_up_and_told(world: World) -> None:
+    world.listeners.failing = True
+
+    with pytest.raises(Unavailable, match="Too many open files"):
+        await world.ports().open("wps-one", (0, 0))
+
+    assert world.listeners.open == {}
+    assert world.certificates.asks == {}
+
+
+async def test_no_port_is_opened_with_the_last_descriptors(world: World) -> None:
+    world.listeners.is_short = True
+
+    with pytest.raises(Unavailable, match="file descriptors"):
+        await world.ports().open("wps-one", (0, 0))
+
+
+async def test_port_of_a_resource_that_is_not_open_is_left_to_it(world: World) -> None:
+    main = free_port()
+    world.reserved.update(range(main + 1, main + 20))
+
+    plain, _ = await world.ports(main=(main, free_port()), https=False).open("wps-one", (0, 0))
+
+    assert plain >= main + 20
+
+
+async def test_clients_of_a_resources_port_are_asked_by_its_own_setting(world: World) -> None:
+    await world.ports().open("wps-one", (0, 0))
+    asks, asks_some = world.certificates.asks["wps-one"]
+    assert (asks("wps-two.webpubsub.localhost"), asks_some()) == (False, False)
+
+    await put(world.catalog, "wps-one", tls={"clientCertEnabled": True})
+
+    assert (asks("anything"), asks(""), asks_some()) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("public", "https", "endpoint"),
+    [
+        (None, True, "http://127.0.0.1:{plain}"),
+        ("https://hub.example.com", True, "https://hub.example.com:{secure}"),
+        ("https://hub.example.com:9443", True, "https://hub.example.com:{secure}"),
+        ("https://hub.example.com", False, "http://hub.example.com:{plain}"),
+        ("http://hub.example.com", True, "http://hub.example.com:{plain}"),
+        ("https://[::1]:8443", True, "https://[::1]:{secure}"),
+    ],
+)
+async def test_place_of_a_resource_is_under_the_public_host(
+    world: World, public: str | None, https: bool, endpoint: str
+) -> None:
+    ports = world.ports(public=public, https=https)
+    plain, secure = await ports.open("wps-one", (0, 0))
+
+    place = ports.place(resource("Wps-One"))
+
+    assert place is not None
+    assert place.endpoint == endpoint.format(plain=plain, secure=secure)
+    assert place.public_port == place.server_port == (secure or plain)
+    assert ports.place(resource("wps-two")) is None
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "https", "expected"),
+    [
+        ("http://localhost:8080", None, ("localhost", 8080)),
+        ("http://localhost:8080", "https://localhost:8443", ("localhost", 8443)),
+        ("https://hub.example.com", "https://hub.example.com", ("hub.example.com", 443)),
+        ("http://hub.example.com", None, ("hub.example.com", 80)),
+        ("http://[::1]:8080", None, ("::1", 8080)),
+    ],
+)
+async def test_resource_without_ports_is_reached_where_the_server_is(
+    world: World, endpoint: str, https: str | None, expected: tuple[str, int]
+) -> None:
+    server = Server(endpoint=endpoint, version="1", pid=1, data_folder="/", started_at=0.0, https_endpoint=https)
+    places = Places(server)
+    host, port = expected
+    assert places(resource()) == Place(endpoint, host, port, port)
+
+    places.own = world.ports()
+    assert places(resource()) == Place(endpoint, host, port, port)
+    await places.own.open("wps-one", (0, 0))
+
+    assert places(resource()) == places.own.place(resource())
+    assert places(resource("default")) == Place(endpoint, host, port, port)
