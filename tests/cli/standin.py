@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -43,12 +43,19 @@ class StandIn:
         self.port = 0
         self.protocols: tuple[str, ...] = ("json.webpubsub.azure.v1", "json.reliable.webpubsub.azure.v1")
         self._answers: dict[tuple[str, str], tuple[int, bytes, str]] = {}
+        self._functions: dict[tuple[str, str], Callable[[Asked], Awaitable[object]]] = {}
+        self._warnings: dict[tuple[str, str], list[str]] = {}
         self._sockets: dict[str, SocketHandler] = {}
 
-    def on(self, method: str, path: str, status: int, document: object = None) -> None:
+    def on(self, method: str, path: str, status: int, document: object = None, warnings: Sequence[str] = ()) -> None:
         """Answer requests of this method and raw path (without query) so; all others get a 404 that names itself."""
         body = b"" if document is None else msgspec.json.encode(document)
         self._answers[method, path] = (status, body, "application/json")
+        self._warnings[method, path] = list(warnings)
+
+    def on_call(self, method: str, path: str, function: Callable[[Asked], Awaitable[object]]) -> None:
+        """Answer with 200 and what a coroutine gives, or with 404 if it gives None."""
+        self._functions[method, path] = function
 
     def on_raw(self, method: str, path: str, status: int, body: bytes, content_type: str = "text/plain") -> None:
         """The same with any body."""
@@ -68,11 +75,17 @@ class StandIn:
             await socket.prepare(request)
             await self._sockets[path](socket)
             return socket
+        if (request.method, path) in self._functions:
+            document = await self._functions[request.method, path](self.asked[-1])
+            return web.json_response(document, status=404 if document is None else 200)
         problem = msgspec.json.encode({"code": "Error.NotFound", "message": f"the stand-in has no {path}"})
         status, body, content_type = self._answers.get(
             (request.method, path), (404, problem, "application/problem+json")
         )
-        return web.Response(status=status, body=body, content_type=content_type)
+        response = web.Response(status=status, body=body, content_type=content_type)
+        for warning in self._warnings.get((request.method, path), ()):
+            response.headers.add("warning", f'199 - "{warning}"')
+        return response
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from msgspec import Struct
 
 from cli.conftest import Run
+from hubwire.app import StartTemplate
 from hubwire.model.errors import StartFailed
 from hubwire.settings import BadSetting, Settings
 
@@ -28,19 +29,24 @@ class App(ModuleType):
     In the place of `hubwire.app`.
 
     Attributes:
-        settings: what it was run with.
+        settings, templates: what it was run with.
         outcome: exit code, or why the start fails.
     """
 
     def __init__(self) -> None:
         super().__init__("hubwire.app")
         self.settings: list[Settings] = []
+        self.templates: list[StartTemplate | None] = []
+        self.StartTemplate = StartTemplate
         self.announcement = Announcement()
         self.outcome: int | StartFailed | BadSetting = 0
 
-    def run(self, settings: Settings, announce: Callable[[Announcement], None]) -> int:
+    def run(
+        self, settings: Settings, announce: Callable[[Announcement], None], template: StartTemplate | None = None
+    ) -> int:
         """Serve for no time at all."""
         self.settings.append(settings)
+        self.templates.append(template)
         if isinstance(self.outcome, (StartFailed, BadSetting)):
             raise self.outcome
         announce(self.announcement)
@@ -231,3 +237,58 @@ def test_banner_can_be_left_out(run: Run, app: App) -> None:
     result = run("serve", "--no-banner")
 
     assert (result.stdout, result.stderr) == ("", "")
+
+
+TEMPLATE = """{
+  // in the wide sense
+  parameters: {units: {type: 'int'}, name: {type: 'string'}},
+  resources: []
+}"""
+
+
+def test_template_is_read_with_its_parameters_before_the_server_starts(run: Run, app: App, tmp_path: Path) -> None:
+    """JSON in the wide sense; values by the declared type, those of the command line before those of the file."""
+    (tmp_path / "main.json").write_text(TEMPLATE)
+    (tmp_path / "values.json").write_text('{"units": 1, "name": "wps"}')
+
+    run("serve", "--template", "main.json", "-p", "UNITS=2", "--parameters", "values.json", "--group", "g")
+    (template,) = app.templates
+
+    assert template is not None
+    assert (template.file, template.group) == ("main.json", "g")
+    assert template.parameters == {"UNITS": {"value": 2}, "name": {"value": "wps"}}
+    assert template.template["resources"] == []
+    assert template.locate(("resources",)) == (4, 14)
+
+
+def test_without_a_template_nothing_is_deployed_first(run: Run, app: App) -> None:
+    run("serve")
+
+    assert app.templates == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"resources": [}', "main.json(1,16): "),
+        ('{"a": 1,\n"a": 2}', "main.json(2,1): "),
+    ],
+)
+def test_template_that_cannot_be_read_ends_the_start(run: Run, app: App, tmp_path: Path, text: str, fault: str) -> None:
+    """With line and column, before anything is done."""
+    (tmp_path / "main.json").write_text(text)
+
+    result = run("serve", "--template", "main.json")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"hubwire: {fault}")
+    assert app.settings == []
+
+
+@pytest.mark.parametrize("option", [["-p", "a=b"], ["--parameters", "p.json"], ["--group", "g"]])
+def test_options_of_a_template_need_one(run: Run, app: App, option: list[str]) -> None:
+    """Else they would be lost without a word."""
+    result = run("serve", *option)
+
+    assert (result.exit_code, app.settings) == (2, [])
+    assert "go with --template" in result.stderr

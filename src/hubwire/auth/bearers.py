@@ -165,7 +165,9 @@ class Bearers:
     def sees(self, bearer: Bearer, scope: str) -> bool:
         """Has somebody a role of the resource manager at a scope, above or below it."""
         return any(
-            role_with_id(item.role_id) is not None and (covers(item.scope, scope) or covers(scope, item.scope))
+            (role := role_with_id(item.role_id)) is not None
+            and bool(role.management)
+            and (covers(item.scope, scope) or covers(scope, item.scope))
             for item in self._roles.roles_of(bearer.tenant, bearer.principal_id)
         )
 

@@ -6,11 +6,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from hubwire.cli.management import type_and_name
 from hubwire.cli.output import compact
 from hubwire.cli.text import one_line
 
-__all__ = ["Paint", "Step", "change_lines", "step_lines", "step_of"]
+__all__ = ["Paint", "Step", "change_lines", "step_lines", "step_of", "type_and_name"]
 
 _PLAIN: Final = "\x1b[0m"
 _GREEN, _YELLOW, _RED, _WEAK = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m"
@@ -54,6 +53,18 @@ class Step(Struct, frozen=True):
     duration_s: float
     why: str = ""
     warnings: tuple[str, ...] = ()
+
+
+def type_and_name(resource_id: str) -> tuple[str, str]:
+    """
+    What a resource id says: `Microsoft.SignalRService/webPubSub/hubs` and `wps/chat`. An id without a provider is all
+    name.
+    """
+    _, separator, last = resource_id.rpartition("/providers/")
+    parts = last.split("/")
+    if not separator or len(parts) < 3:
+        return "", resource_id
+    return "/".join([parts[0], *parts[1::2]]), "/".join(parts[2::2])
 
 
 def step_of(operation: Mapping[str, Any]) -> Step:

@@ -10,10 +10,10 @@ import click
 
 from hubwire.cli import deployments
 from hubwire.cli.banner import coloured
-from hubwire.cli.changes import Paint, Step, change_lines, step_lines
+from hubwire.cli.changes import Paint, Step, change_lines, step_lines, type_and_name
 from hubwire.cli.control import NoServer
 from hubwire.cli.deployments import Request
-from hubwire.cli.management import HOME_GROUP, type_and_name
+from hubwire.cli.management import HOME_GROUP
 from hubwire.cli.options import as_json, data_folder, file_path
 from hubwire.cli.output import print_document, print_rows, rows_of
 from hubwire.cli.program import data_option, program

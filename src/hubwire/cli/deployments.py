@@ -11,10 +11,10 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from hubwire.cli.changes import Step, step_of
+from hubwire.cli.changes import Step, step_of, type_and_name
 from hubwire.cli.control import Answer, answer_of, control_session
 from hubwire.cli.faults import CommandFailed, Refusal
-from hubwire.cli.management import DEPLOYMENTS_VERSION, Manager, type_and_name
+from hubwire.cli.management import DEPLOYMENTS_VERSION, Manager
 from hubwire.cli.template_files import TemplateFile
 
 __all__ = ["Request", "deploy", "failure", "not_begun", "what_if"]

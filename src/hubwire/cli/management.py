@@ -12,7 +12,7 @@ from hubwire.cli.control import Answer, ask, control
 from hubwire.cli.faults import CommandFailed
 from hubwire.cli.text import one_line
 
-__all__ = ["DEPLOYMENTS_VERSION", "HOME_GROUP", "Manager", "type_and_name", "warned"]
+__all__ = ["DEPLOYMENTS_VERSION", "HOME_GROUP", "Manager", "warned"]
 
 HOME_GROUP: Final = "hubwire"
 """Resource group of what is there from the first start, and of what is deployed without another."""
@@ -86,18 +86,6 @@ def warned(answer: Answer) -> Answer:
     for warning in answer.warnings:
         click.echo(f"hubwire: {one_line(warning)}", err=True)
     return answer
-
-
-def type_and_name(resource_id: str) -> tuple[str, str]:
-    """
-    What a resource id says: `Microsoft.SignalRService/webPubSub/hubs` and `wps/chat`. An id without a provider is all
-    name.
-    """
-    _, separator, last = resource_id.rpartition("/providers/")
-    parts = last.split("/")
-    if not separator or len(parts) < 3:
-        return "", resource_id
-    return "/".join([parts[0], *parts[1::2]]), "/".join(parts[2::2])
 
 
 def _segment(name: str) -> str:

@@ -13,10 +13,13 @@ from msgspec import Meta, Struct
 from hubwire.model.errors import BadRequest, NotFound
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, KeyKind, connection_string
 from hubwire.model.telemetry import Telemetry
+from hubwire.resources.documents import StoredHub
+from hubwire.resources.effects import ignored_of_hub
 from hubwire.rest.audience import TOKEN_MINUTES, client_url, known_client_type
 from hubwire.rest.bodies import json_reply, read_json
 from hubwire.rest.call import Call
 from hubwire.rest.checks import checked_groups, checked_hub, checked_user
+from hubwire.rest.management_calls import warning_headers
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.ports import Catalog, Principals, Server
 
@@ -157,22 +160,27 @@ class Control:
 
     async def _put_hub(self, call: Call) -> Reply:
         name = _hub(call)
-        return json_reply(await self._catalog.put_hub(name, (await read_json(call, _HubRequest)).properties))
+        return _hub_reply(await self._catalog.put_hub(name, (await read_json(call, _HubRequest)).properties))
 
     async def _patch_hub(self, call: Call) -> Reply:
         name = _hub(call)
         properties = (await read_json(call, _HubRequest)).properties
         try:
-            return json_reply(await self._catalog.patch_hub(name, properties))
+            return _hub_reply(await self._catalog.patch_hub(name, properties))
         except NotFound:
             # Every hub has settings, the defaults if nobody gave it any: there is always something to change.
             given = {key: value for key, value in properties.items() if value is not None}
-            return json_reply(await self._catalog.put_hub(name, given))
+            return _hub_reply(await self._catalog.put_hub(name, given))
 
     async def _delete_hub(self, call: Call) -> Reply:
         if not await self._catalog.delete_hub(_hub(call)):
             raise NotFound("Nobody configured this hub; it has the defaults.", "hub")
         return Reply()
+
+
+def _hub_reply(hub: Mapping[str, Any]) -> Reply:
+    """With what of it does not act."""
+    return json_reply(hub, warning_headers(ignored_of_hub(StoredHub(**hub))))
 
 
 def _hub(call: Call) -> str:

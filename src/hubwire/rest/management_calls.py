@@ -14,7 +14,15 @@ from hubwire.rest.faults import JSON
 from hubwire.rest.management_faults import ManagementFault
 from hubwire.rest.operation import Reply
 
-__all__ = ["document_reply", "group_of", "list_reply", "read_document", "subscription_of", "version_of"]
+__all__ = [
+    "document_reply",
+    "group_of",
+    "list_reply",
+    "read_document",
+    "subscription_of",
+    "version_of",
+    "warning_headers",
+]
 
 _VERSION: Final = re.compile(r"(20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]))(-preview|-privatepreview)?")
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -93,6 +101,12 @@ def document_reply(
 ) -> Reply:
     """An answer that holds one document."""
     return Reply(msgspec.json.encode(document), JSON, headers, status)
+
+
+def warning_headers(warnings: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """What of a change does not act, in a header (RFC 9111 has left `warning` to those who use it)."""
+    told = ", ".join(f'199 - "{text}"' for text in warnings)
+    return (("warning", told),) if told else ()
 
 
 def list_reply(documents: Sequence[Mapping[str, Any]]) -> Reply:

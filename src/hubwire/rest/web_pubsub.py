@@ -12,7 +12,7 @@ from hubwire.model.errors import BadRequest, NotFound
 from hubwire.model.hubs import KeyKind
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import StoredHub, StoredResource
-from hubwire.resources.effects import ignored
+from hubwire.resources.effects import ignored, ignored_of_hub
 from hubwire.resources.resource_documents import (
     Place,
     hub_document,
@@ -30,6 +30,7 @@ from hubwire.rest.management_calls import (
     read_document,
     subscription_of,
     version_of,
+    warning_headers,
 )
 from hubwire.rest.management_faults import ManagementFault, not_available
 from hubwire.rest.operation import Handler, Operation, Reply
@@ -266,9 +267,7 @@ class WebPubSubTable:
             self._managers.check(call.bearer, ASSIGN_IDENTITY, assigned)
 
     def _answer(self, resource: StoredResource, body: Mapping[str, Any], status: int) -> Reply:
-        warnings = ignored(resource, body)
-        told = ", ".join(f'199 - "{text}"' for text in warnings)
-        return document_reply(self._shown(resource), status, (("warning", told),) if told else ())
+        return document_reply(self._shown(resource), status, warning_headers(ignored(resource, body)))
 
     async def _delete(self, call: Call) -> Reply:
         version_of(call, _TYPE)
@@ -335,8 +334,8 @@ class WebPubSubTable:
             raise BadRequest("The properties of the hub are required.", "properties")
         name = call.names["hub"]
         is_new = await self._catalog.get_hub(name, resource.name) is None
-        hub = await self._catalog.put_hub(name, properties, resource.name)
-        return document_reply(hub_document(resource, StoredHub(**hub)), 201 if is_new else 200)
+        hub = StoredHub(**await self._catalog.put_hub(name, properties, resource.name))
+        return document_reply(hub_document(resource, hub), 201 if is_new else 200, warning_headers(ignored_of_hub(hub)))
 
     async def _delete_hub(self, call: Call) -> Reply:
         try:

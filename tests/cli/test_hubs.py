@@ -1,0 +1,100 @@
+"""Event handlers by `hubwire hub set`, against a stand-in on a control socket. The rest is in `test_operator`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.conftest import Run
+from cli.standin import StandIn
+
+URL = "http://localhost:7071/api/{event}"
+
+
+@pytest.fixture
+def hub(server: StandIn) -> StandIn:
+    """A server with a hub."""
+    properties = {"anonymousConnectPolicy": "deny", "webSocketKeepAliveIntervalInSeconds": 20}
+    handlers = [{"urlTemplate": URL, "systemEvents": ["connect"], "userEventPattern": "a,b"}, {"urlTemplate": "x"}]
+    server.on("PATCH", "/control/hubs/chat", 200, {"name": "chat", "properties": properties})
+    server.on(
+        "GET", "/control/hubs/chat", 200, {"name": "chat", "properties": {**properties, "eventHandlers": handlers}}
+    )
+    return server
+
+
+@pytest.mark.parametrize(
+    ("options", "handlers"),
+    [
+        (["--handler", URL], [{"urlTemplate": URL}]),
+        (
+            ["--handler", URL, "--events", "connect, connected", "--user-events", "*", "--handler-auth", "api://x"],
+            [
+                {
+                    "urlTemplate": URL,
+                    "systemEvents": ["connect", "connected"],
+                    "userEventPattern": "*",
+                    "auth": {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}},
+                }
+            ],
+        ),
+        (["--no-handlers"], []),
+        (["--handlers", "list.json"], [{"urlTemplate": "http://a"}]),
+        (["--handlers", "hub.json"], [{"urlTemplate": "http://b"}]),
+    ],
+)
+def test_handlers_take_the_place_of_all_others(run: Run, hub: StandIn, options: list[str], handlers: list[Any]) -> None:
+    """One in a few options, or all in a file."""
+    Path("list.json").write_text('[{urlTemplate: "http://a"}] // all')
+    Path("hub.json").write_text('{"eventHandlers": [{"urlTemplate": "http://b"}]}')
+
+    assert run("hub", "set", "chat", *options).exit_code == 0
+    assert hub.asked[-1].document() == {"properties": {"eventHandlers": handlers}}
+
+
+def test_what_the_server_warns_of_is_told(run: Run, hub: StandIn) -> None:
+    """Such as of what does not act."""
+    document = {
+        "name": "chat",
+        "properties": {"anonymousConnectPolicy": "deny", "webSocketKeepAliveIntervalInSeconds": 20},
+    }
+    hub.on("PATCH", "/control/hubs/chat", 200, document, warnings=["it is kept"])
+
+    assert run("hub", "set", "chat", "--no-handlers").stderr == "hubwire: it is kept\n"
+
+
+def test_hub_without_a_name_is_a_mistake(run: Run, hub: StandIn) -> None:
+    assert run("hub", "show", "").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "words"),
+    [
+        (["--handler", URL, "--no-handlers"], 2, "only one of"),
+        (["--handlers", "a.json", "--handler", URL], 2, "only one of"),
+        (["--events", "connect"], 2, "go with --handler"),
+        (["--no-handlers", "--user-events", "*"], 2, "go with --handler"),
+        (["--handler", URL, "--events", "connect,left"], 2, "'left' is none of connect, connected, disconnected"),
+        (["--handlers", "missing.json"], 1, "missing.json: No such file"),
+        (["--handlers", "bad.json"], 1, "bad.json(1,2): "),
+        (["--handlers", "none.json"], 1, "none.json: event handlers are a list"),
+    ],
+)
+def test_mistake_is_told_and_nothing_is_changed(
+    run: Run, hub: StandIn, options: list[str], exit_code: int, words: str
+) -> None:
+    Path("bad.json").write_text("[,]")
+    Path("none.json").write_text('{"eventHandlers": {}}')
+
+    result = run("hub", "set", "chat", *options)
+
+    assert result.exit_code == exit_code
+    assert words in result.stderr
+    assert hub.asked == []
+
+
+def test_handlers_are_shown_with_their_events(run: Run, hub: StandIn) -> None:
+    assert run("hub", "show", "chat").stdout.splitlines()[-2:] == [
+        f"handler     {URL} (connect, user events a,b)",
+        "handler     x (no events)",
+    ]
