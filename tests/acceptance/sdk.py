@@ -8,19 +8,39 @@ import inspect
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import azure.identity
 import azure.identity.aio
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.messaging.webpubsubclient import WebPubSubClient
 from azure.messaging.webpubsubclient.aio import WebPubSubClient as AsyncWebPubSubClient
 from azure.messaging.webpubsubclient.models import CallbackType, WebPubSubDataType, WebPubSubProtocolType
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient as AsyncWebPubSubServiceClient
 
+from acceptance.directory import App
 from acceptance.servers import DEADLINE_S, Server, wait_until
 
-__all__ = ["KINDS", "Identity", "Kind", "SdkClient", "Service", "identity", "pages", "sdk_client", "service_client"]
+__all__ = [
+    "KINDS",
+    "MANAGEMENT",
+    "Identity",
+    "Kind",
+    "Manager",
+    "Requests",
+    "Resource",
+    "SdkClient",
+    "Service",
+    "identity",
+    "manager",
+    "pages",
+    "resource_at",
+    "sdk_client",
+    "service_client",
+]
 
 Kind = Literal["sync", "aio"]
 KINDS: Final[tuple[Kind, ...]] = ("sync", "aio")
@@ -113,26 +133,37 @@ def service_client(kind: Kind, connection_string: str, hub: str, **options: Any)
 
 
 class Identity:
-    """A credential of the identity library, or an asynchronous one with the loop that it runs on."""
+    """
+    A credential of the identity library, or an asynchronous one with the loop that it runs on.
+
+    Attributes:
+        credential: the library's own.
+    """
 
     def __init__(self, credential: Any, loop: _Loop | None) -> None:
-        self._credential = credential
+        self.credential = credential
         self._loop = loop
 
     def token(self, scope: str) -> str:
         """A token, as it goes over the wire."""
-        found = self._credential.get_token(scope)
+        found = self.credential.get_token(scope)
         return str((found if self._loop is None else self._loop.run(found)).token)
 
     @contextmanager
-    def service(self, server: Server, hub: str) -> Iterator[Service]:
-        """The service library's client with this credential, which goes over HTTPS alone; closed at the end."""
+    def service(self, server: Server, hub: str, endpoint: str = "") -> Iterator[Service]:
+        """
+        The service library's client with this credential, which goes over HTTPS alone; closed at the end.
+
+        Args:
+            endpoint: of a resource of the server, unless it is the main one.
+        """
         options = {"connection_verify": str(server.ca)}
+        endpoint = endpoint or server.https_endpoint
         if self._loop is None:
-            with WebPubSubServiceClient(server.https_endpoint, hub, self._credential, **options) as client:
+            with WebPubSubServiceClient(endpoint, hub, self.credential, **options) as client:
                 yield client
             return
-        asynchronous = AsyncWebPubSubServiceClient(server.https_endpoint, hub, self._credential, **options)
+        asynchronous = AsyncWebPubSubServiceClient(endpoint, hub, self.credential, **options)
         try:
             yield _Blocking(self._loop, asynchronous)
         finally:
@@ -166,6 +197,99 @@ def identity(kind: Kind, name: str, server: Server, *arguments: Any, **options: 
             loop.run(credential.close())
     finally:
         loop.end()
+
+
+MANAGEMENT: Final = "https://management.azure.com/.default"
+"""Scope of tokens for the resource manager."""
+
+Manager = Any
+"""A management library's client. Their models declare what only the service says as None."""
+
+
+class Requests(SansIOHTTPPolicy[Any, Any]):
+    """
+    A step of a library's pipeline that sees everything go out.
+
+    Attributes:
+        sent: method and path of each request so far.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        self.sent.append((request.http_request.method, urlsplit(request.http_request.url).path))
+
+
+@contextmanager
+def manager(
+    library: Callable[..., Manager],
+    server: Server,
+    app: App | None = None,
+    *,
+    scope: str = MANAGEMENT,
+    subscription: str = "",
+    requests: Requests | None = None,
+    **options: Any,
+) -> Iterator[Manager]:
+    """
+    A management library's client of the server's resource manager, closed at the end.
+
+    Args:
+        library: its class.
+        app: whose secret it proves itself by, the development principal unless another one.
+        subscription: the server's own unless another one.
+        requests: sees what it sends.
+    """
+    name, secret = (app.client_id, app.secret) if app is not None else (server.client_id, server.client_secret)
+    options |= {"per_call_policies": [requests]} if requests is not None else {}
+    with identity("sync", "ClientSecretCredential", server, server.tenant_id, name, secret) as proved:
+        client = library(
+            proved.credential,
+            subscription or server.subscription_id,
+            base_url=server.https_endpoint,
+            credential_scopes=[scope],
+            connection_verify=str(server.ca),
+            **options,
+        )
+        with client:
+            yield client
+
+
+class Resource(NamedTuple):
+    """
+    A resource with ports of its own, as its keys and its document tell.
+
+    Attributes:
+        host, port, https_port: where it listens.
+        endpoint, https_endpoint: URLs of these.
+        access_key, secondary_key: as they are now.
+        connection_string: with the first of them.
+    """
+
+    name: str
+    group: str
+    host: str
+    port: int
+    https_port: int
+    endpoint: str
+    https_endpoint: str
+    access_key: str
+    secondary_key: str
+    connection_string: str
+
+
+def resource_at(client: Manager, group: str, name: str) -> Resource:
+    """Where a resource is, and what opens it."""
+    document = client.web_pub_sub.get(group, name)
+    keys = client.web_pub_sub.list_keys(group, name)
+    text = keys.primary_connection_string
+    endpoint = dict(part.split("=", 1) for part in text.split(";") if part)["Endpoint"]
+    url = urlsplit(endpoint)
+    host, https_port = url.hostname or "", int(document.public_port)
+    secure = f"https://{host}:{https_port}"
+    first, second = keys.primary_key, keys.secondary_key
+    return Resource(name, group, host, url.port or 0, https_port, endpoint, secure, first, second, text)
 
 
 def pages(service: Service, **options: Any) -> list[list[Any]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 from urllib.parse import quote, urlencode
 
 import jwt
@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from acceptance.servers import DEADLINE_S, Server
+from acceptance.servers import DEADLINE_S
 
 __all__ = [
     "JOIN",
@@ -35,8 +35,10 @@ __all__ = [
     "Frame",
     "JsonClient",
     "RawClient",
+    "Target",
     "client_target",
     "client_token",
+    "connect_status",
     "http_request",
     "metric",
     "rest",
@@ -53,6 +55,21 @@ Frame = dict[str, Any]
 """One JSON message, as it went over the wire."""
 
 
+class Target(Protocol):
+    """What clients go to: a server, or one of its resources that has ports of its own."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def https_port(self) -> int: ...
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def access_key(self) -> str: ...
+
+
 class Closed(NamedTuple):
     """How the server ended a connection: 1005 is a close frame without a code, 1006 no close frame at all."""
 
@@ -61,7 +78,7 @@ class Closed(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What an HTTP request was answered. Names of headers are in lower case."""
+    """What an HTTP request was answered. Names of headers are in lower case; one that came several times is joined."""
 
     status: int
     headers: Mapping[str, str]
@@ -71,14 +88,14 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-def signed(server: Server, audience: str, *, key: str | None = None, ttl_s: int = 600, **claims: Any) -> str:
+def signed(server: Target, audience: str, *, key: str | None = None, ttl_s: int = 600, **claims: Any) -> str:
     """A token signed with an access key, the server's primary one unless another is given."""
     now = int(time.time())
     return jwt.encode({"aud": audience, "iat": now, "exp": now + ttl_s, **claims}, key or server.access_key, "HS256")
 
 
 def client_token(
-    server: Server,
+    server: Target,
     hub: str,
     *,
     user: str = "",
@@ -118,7 +135,7 @@ def trusting(certificate: Path) -> ssl.SSLContext:
 
 
 def http_request(
-    server: Server,
+    server: Target,
     method: str,
     target: str,
     *,
@@ -143,13 +160,16 @@ def http_request(
     try:
         connection.request(method, target, body=body, headers=dict(headers or {}))
         response = connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        told: dict[str, str] = {}
+        for name, value in response.getheaders():
+            told[name.lower()] = f"{told[name.lower()]}, {value}" if name.lower() in told else value
+        return Answer(response.status, told, response.read())
     finally:
         connection.close()
 
 
 def rest(
-    server: Server,
+    server: Target,
     method: str,
     path: str,
     *,
@@ -163,7 +183,26 @@ def rest(
     return http_request(server, method, target, body=body, headers={"Authorization": authorization, **(headers or {})})
 
 
-def metric(server: Server, name: str) -> float:
+def connect_status(
+    server: Target,
+    hub: str,
+    token: str | None,
+    query: Iterable[tuple[str, str]] = (),
+    *,
+    headers: Mapping[str, str] | None = None,
+    source: str = "",
+) -> int:
+    """What the upgrade of a client is answered; one that is let in leaves at once."""
+    with RawClient(
+        server, client_target(hub, token, query), protocols=[RELIABLE], headers=headers, source=source
+    ) as client:
+        if client.status == 101:
+            client.close_frame(1000)
+            client.closed()
+        return client.status
+
+
+def metric(server: Target, name: str) -> float:
     """The value of one sample of the server's metrics, named with its labels."""
     answer = http_request(server, "GET", "/metrics")
     assert answer.status == 200
@@ -182,7 +221,7 @@ class JsonClient:
 
     def __init__(
         self,
-        server: Server,
+        server: Target,
         hub: str,
         *,
         protocol: str = JSON,
@@ -293,7 +332,7 @@ class RawClient:
 
     def __init__(
         self,
-        server: Server,
+        server: Target,
         target: str,
         *,
         protocols: Sequence[str] = (),
@@ -301,13 +340,17 @@ class RawClient:
         port: int | None = None,
         receive_buffer_bytes: int | None = None,
         secure: ssl.SSLContext | None = None,
+        source: str = "",
     ) -> None:
         """
         Args:
             secure: go to the HTTPS port, with this.
+            source: address of this machine to come from, if it matters.
         """
         self.socket = socket.socket()
         self.socket.settimeout(DEADLINE_S)
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         port = port or (server.port if secure is None else server.https_port)

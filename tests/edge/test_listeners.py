@@ -126,18 +126,20 @@ async def test_upgrade_is_told_the_resource_of_its_listener_or_host() -> None:
 
 
 @both_loops
-async def test_port_that_is_removed_takes_nobody_and_keeps_whom_it_has() -> None:
+async def test_port_that_is_removed_takes_nobody_and_lets_go_of_whom_it_has() -> None:
     async with running() as world:
         main, one, two = await world.listen(), await world.add("wps-one"), await world.add("wps-two")
-        stays = await connect(one)
-        assert await ask(stays) == "wps-one"
+        waits, other = await connect(one), await connect(two)
+        assert (await ask(waits), await ask(other)) == ("wps-one", "wps-two")
 
         world.listeners.remove("wps-one")
 
         assert await is_closed(one)
-        assert await ask(stays) == "wps-one"
+        assert await waits.reader.read() == b""
+        assert await ask(other) == "wps-two"
         assert (await asked(main), await asked(two)) == ("one", "wps-two")
-        stays.close()
+        waits.close()
+        other.close()
 
 
 @both_loops

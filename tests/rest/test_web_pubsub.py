@@ -483,7 +483,7 @@ async def test_hub_is_created_replaced_listed_and_deleted(managing: Managing) ->
     body = {"properties": {"anonymousConnectPolicy": "allow", "eventHandlers": [handler]}}
 
     first = await managing.call("PUT", HUB.replace("chat", "Chat"), body)
-    assert first.status == 201
+    assert first.status == 200
     assert (first.json["id"], first.json["name"]) == (f"{ID}/hubs/Chat", "Chat")
     assert first.json["type"] == "Microsoft.SignalRService/WebPubSub/hubs"
     assert first.json["properties"]["eventHandlers"] == [handler]

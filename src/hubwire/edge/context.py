@@ -48,6 +48,9 @@ class Gate(Protocol):
     deadline: float
     """Seconds on the monotonic clock; infinite while nobody is waited for."""
 
+    resource: str | None
+    """That its listener belongs to; None where the host says it."""
+
     def expire(self) -> None:
         """The deadline is over."""
 

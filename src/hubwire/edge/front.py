@@ -38,6 +38,7 @@ from hubwire.model.http import RequestHead
 __all__ = ["Front", "FrontContext"]
 
 _LINGER_S: Final = 2.0
+_GOODBYE_S: Final = 0.2
 _DISCARDED_BYTES: Final = 4 << 20  # of a body that nobody wants, so that its sender gets to read the answer
 
 _HEAD_BEGINS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]|\r\Z")
@@ -63,7 +64,7 @@ class Front:
         resource: that the listener belongs to; None where the host says it.
 
     Attributes:
-        deadline: see `Gate`.
+        deadline, resource: see `Gate`.
     """
 
     __slots__ = (
@@ -85,7 +86,6 @@ class Front:
         "_patient",
         "_peer",
         "_proxied",
-        "_resource",
         "_scheme",
         "_searched",
         "_state",
@@ -93,12 +93,13 @@ class Front:
         "_unsent",
         "_write_paused",
         "deadline",
+        "resource",
     )
 
     def __init__(self, context: FrontContext, control: bool = False, resource: str | None = None) -> None:
         self._context = context
         self._control = control
-        self._resource = resource
+        self.resource = resource
         self._state = _State.GONE
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self._inner: RestProtocol | None = None
@@ -226,6 +227,8 @@ class Front:
     def retire(self) -> None:
         if self._state is _State.HEAD and not self._buffer:
             self._close()
+            # All is said and taken. Many clients answer no goodbye of TLS before they want something again.
+            self.deadline = time.monotonic() + _GOODBYE_S
         elif self._state in (_State.BODY, _State.ANSWER) and self._inner is not None:
             self._inner.finish()
 
@@ -299,7 +302,7 @@ class Front:
         scheme, host = str(self._scheme), head.host
         if self._proxied:
             self._client_ip, scheme, host = context.trusted.resolve(self._peer, head.headers, scheme, host)
-        resource = context.resource_of(host) if self._resource is None else self._resource
+        resource = context.resource_of(host) if self.resource is None else self.resource
         if context.closing:
             self._refuse(503, "the server is shutting down")
         elif head.websocket:

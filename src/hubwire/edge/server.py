@@ -230,7 +230,7 @@ class Listeners:
         return _room(self._front.sockets)
 
     def remove(self, resource: str) -> None:
-        """Accept nobody any more on the sockets of a resource, and close these."""
+        """Accept nobody any more on the sockets of a resource, close these, and let their connections end."""
         kept = []
         for entry in self._accepting:
             server, _, bound = entry
@@ -243,6 +243,8 @@ class Listeners:
             if bound.resource == resource:
                 bound.socket.close()
         self._bound = [bound for bound in self._bound if bound.resource != resource]
+        for front in [front for front in self._front.fronts if front.resource == resource]:
+            front.retire()
         self._front.crowded_at = self._room()
 
     @staticmethod

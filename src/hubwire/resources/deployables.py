@@ -354,7 +354,10 @@ class _UserAssignedIdentity(_Plain):
         }
 
     def expected(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> dict[str, Any]:  # noqa: ARG002  a port
-        return {"id": planned.id, "name": planned.name, "type": planned.type, "location": "local", "properties": {}}
+        found = split_id(planned.id)
+        known = None if found is None else self.shown(found)
+        made = {"id": planned.id, "name": planned.name, "type": planned.type, "location": "local", "properties": {}}
+        return known or made
 
     async def delete(self, found: SplitId) -> None:
         """Whoever uses it may be somewhere else."""

@@ -27,6 +27,7 @@ from hubwire.resources.catalog import Catalog
 from hubwire.resources.deployables import Deployable, Deployables, SplitId, split_id
 from hubwire.resources.documents import StoredGroup, stored, value_of
 from hubwire.resources.resource_documents import group_id
+from hubwire.resources.resource_properties import is_api_version
 from hubwire.resources.serial import Serial
 from hubwire.resources.template_context import Environment
 from hubwire.resources.template_faults import TemplateFault, Unresolved
@@ -86,6 +87,7 @@ class Order(Struct, frozen=True):
         parameters: each as `{"value": …}`.
         complete: whatever else is in the resource group is deleted.
         endpoint: base URL of the resource manager, for templates that ask.
+        ids_only: of what-if, not how a resource changes.
         locate: line and column of a place in the template.
     """
 
@@ -97,6 +99,7 @@ class Order(Struct, frozen=True):
     complete: bool = False
     endpoint: str = ""
     tags: dict[str, str] = {}
+    ids_only: bool = False
     locate: Callable[[tuple[str | int, ...]], tuple[int, int] | None] = lambda _: None
 
 
@@ -188,6 +191,7 @@ class Deployments:
         self._known: dict[str, StoredDeployment] = {}
         self._serial = Serial()
         self._planning = asyncio.Semaphore(_PLANNERS)
+        self._running: set[str] = set()
 
     async def load(self) -> None:
         """
@@ -261,6 +265,8 @@ class Deployments:
                     faults.append(_unknown_type(planned))
             elif not planned.existing and split_id(planned.id) is None:
                 faults.append(_misplaced(planned))
+            elif not is_api_version(planned.api_version, planned.type):
+                faults.append(_unknown_version(planned))
             elif not planned.existing:
                 may(known.action, planned.id)
                 try:
@@ -346,10 +352,11 @@ class Deployments:
         Raises: as `plan`, and nothing was done.
             Active: a deployment of this name is carried out now.
         """
-        running = self.find(order.subscription, order.group, order.name)
-        if running is not None and running.state == "Running":
+        key = _key(order.subscription, order.group, order.name)
+        if key in self._running:
             raise Active(f"The deployment {order.name} is carried out now.", "name")
-        return await self._serial.run(self._deploy(order, may))
+        self._running.add(key)
+        return await self._serial.run(self._deploy_once(key, order, may))
 
     def _environment(self, order: Order) -> Environment:
         group = self._catalog.group(order.subscription, order.group)
@@ -373,6 +380,12 @@ class Deployments:
         await self._store.commit([Change(DEPLOYMENT, key, None)])
         del self._known[key]
         return True
+
+    async def _deploy_once(self, key: str, order: Order, may: May) -> StoredDeployment:
+        try:
+            return await self._deploy(order, may)
+        finally:
+            self._running.discard(key)
 
     async def _deploy(self, order: Order, may: May) -> StoredDeployment:
         plan, left_out = await self.plan(order, may)
@@ -559,6 +572,11 @@ def _key(subscription: str, group: str, name: str) -> str:
 def _unknown_type(planned: Planned) -> dict[str, Any]:
     message = f"The resource type {planned.type} is not available in this server."
     return {"code": "InvalidResourceType", "message": message, "target": planned.id}
+
+
+def _unknown_version(planned: Planned) -> dict[str, Any]:
+    message = f"There is no api-version {planned.api_version} of the resource type {planned.type}."
+    return {"code": "NoRegisteredProviderFound", "message": message, "target": planned.id}
 
 
 def _misplaced(planned: Planned) -> dict[str, Any]:

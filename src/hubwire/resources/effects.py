@@ -19,19 +19,21 @@ _NO_EFFECT: Final = {
 }
 
 
-def ignored(resource: StoredResource, body: Mapping[str, Any]) -> list[str]:
+def ignored(resource: StoredResource, body: Mapping[str, Any], before: StoredResource | None = None) -> list[str]:
     """
     Warnings about a resource.
 
     Args:
         body: that was given for it.
+        before: as it was, if it was there.
     """
     found = [text for name, text in _NO_EFFECT.items() if resource.properties.get(name)]
     if resource.properties["regionEndpointEnabled"] == "Disabled":
         found.append("regionEndpointEnabled is kept and does nothing here")
     if resource.kind == "SocketIO":
         found.append("Socket.IO clients are not served here")
-    if resource.sku["name"] == "Free_F1" and _wants_certificates(body):
+    asked = before is not None and bool(before.properties["tls"]["clientCertEnabled"])
+    if resource.sku["name"] == "Free_F1" and (asked or _wants_certificates(body)):
         found.append("tls.clientCertEnabled is ignored on Free_F1")
     return found
 

@@ -16,9 +16,11 @@ from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice,
 __all__ = [
     "ASSIGN_IDENTITY",
     "CHANGEABLE",
+    "OLDEST_VERSION",
     "SKUS",
     "completed",
     "identity_of",
+    "is_api_version",
     "is_group_name",
     "is_location",
     "is_resource_name",
@@ -35,6 +37,10 @@ ASSIGN_IDENTITY: Final = "Microsoft.ManagedIdentity/userAssignedIdentities/assig
 CHANGEABLE: Final = ("location", "tags", "sku", "kind", "identity", "properties")
 """Parts of a resource that a caller gives; what else it sends is ours to say."""
 
+OLDEST_VERSION: Final = "2021-04-01"
+"""Api-version of Microsoft.SignalRService/webPubSub; the properties of all later ones are taken."""
+
+_VERSION: Final = re.compile(r"(20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]))(-preview|-privatepreview)?")
 _REQUESTS: Final = ("ClientConnection", "ServerConnection", "RESTAPI", "Trace")
 _MOST_RULES: Final = 30
 _TAG: Final = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,80}")
@@ -63,6 +69,14 @@ SKUS: Final[Mapping[str, _Tier]] = {
     "Premium_P1": _Tier("Premium", _ONES),
     "Premium_P2": _Tier("Premium", _HUNDREDS),
 }
+
+
+def is_api_version(text: str, kind: str) -> bool:
+    """A date, perhaps of a preview; for a type of Microsoft.SignalRService one from 2021-04-01 on."""
+    found = _VERSION.fullmatch(text.lower())
+    return found is not None and (
+        not kind.lower().startswith("microsoft.signalrservice/") or found[1] >= OLDEST_VERSION
+    )
 
 
 def is_resource_name(name: str) -> bool:

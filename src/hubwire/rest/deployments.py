@@ -189,6 +189,7 @@ class DeploymentTable:
             complete=mode == "complete",
             endpoint=base_url(call.caller, self._public_endpoint, self._own_endpoint),
             tags=tags_of(body.get("tags")),
+            ids_only=_wants_ids(properties.get("whatifsettings")),
             locate=locate,
         )
 
@@ -231,6 +232,8 @@ class DeploymentTable:
         order = await self._order(call)
         try:
             changes = await self._deployments.what_if(order, self._may(call))
+            if order.ids_only:
+                changes = [{name: change[name] for name in ("resourceId", "changeType")} for change in changes]
         except (TemplateFault, Invalid) as error:
             raise _fault(error) from error
         return document_reply({"status": "Succeeded", "properties": {"correlationId": "", "changes": changes}})
@@ -350,6 +353,11 @@ async def _read(call: Call) -> Parsed:
     except Unreadable as error:
         message = f"The request content was invalid and could not be read: {error.message}"
         raise ManagementFault(400, "InvalidRequestContent", message) from error
+
+
+def _wants_ids(settings: Any) -> bool:
+    """Does what-if want to know which resources change, and not how."""
+    return str(_folded(settings).get("resultformat")).lower() == "resourceidonly"
 
 
 def _folded(value: Any) -> dict[str, Any]:

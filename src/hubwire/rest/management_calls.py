@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hubwire.resources.resource_properties import is_group_name
+from hubwire.resources.resource_properties import OLDEST_VERSION, is_api_version, is_group_name
 from hubwire.resources.shapes import spelled
 from hubwire.rest.bodies import json_reply
 from hubwire.rest.call import Call
@@ -24,10 +24,7 @@ __all__ = [
     "warning_headers",
 ]
 
-_VERSION: Final = re.compile(r"(20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]))(-preview|-privatepreview)?")
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_OLDEST: Final = "2021-04-01"
-"""Api-version of Microsoft.SignalRService/webPubSub; the properties of all later ones are taken."""
 
 
 def version_of(call: Call, kind: str | None = None) -> str:
@@ -44,12 +41,12 @@ def version_of(call: Call, kind: str | None = None) -> str:
     if version is None:
         message = "The api-version query parameter (?api-version=) is required for all requests."
         raise ManagementFault(400, "MissingApiVersionParameter", message)
-    found = _VERSION.fullmatch(version.lower())
-    if found is None:
+    if not is_api_version(version, ""):
         message = "The api-version is no date such as 2024-03-01 or 2025-01-01-preview."
         raise ManagementFault(400, "InvalidApiVersionParameter", message)
-    if kind is not None and found[1] < _OLDEST:
-        message = f"There is no api-version {version} of the resource type {kind}; the first one is {_OLDEST}-preview."
+    if kind is not None and not is_api_version(version, kind):
+        first = f"{OLDEST_VERSION}-preview"
+        message = f"There is no api-version {version} of the resource type {kind}; the first one is {first}."
         raise ManagementFault(400, "NoRegisteredProviderFound", message)
     return version
 

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from hubwire.model.errors import BadRequest, NotFound, Refused
+from hubwire.model.errors import BadRequest, NotFound, Refused, Unavailable
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
 from hubwire.rest.cors import Cors
@@ -276,6 +276,8 @@ class RestApp:
         name = operation.name if operation is not None else _NO_OPERATION
         self._telemetry.count_request(name, status)
         level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+        if status == 501 or (isinstance(failure, Unavailable) and exchange.surface == "data"):
+            level = logging.WARNING  # what is not there, or is stopped, is no failure of ours
         if status == 404 and operation is not None and exchange.call.method == "HEAD":
             level = logging.INFO  # "no" is one of the two answers to a question
         if exchange.surface == "probe":

@@ -20,7 +20,15 @@ from hubwire.resources.resource_documents import (
     replica_document,
     resource_document,
 )
-from hubwire.resources.resource_properties import ASSIGN_IDENTITY, SKUS, identity_of, is_resource_name, sku_of, tags_of
+from hubwire.resources.resource_properties import (
+    ASSIGN_IDENTITY,
+    SKUS,
+    identity_of,
+    is_location,
+    is_resource_name,
+    sku_of,
+    tags_of,
+)
 from hubwire.resources.shapes import as_object
 from hubwire.rest.call import Call
 from hubwire.rest.management_calls import (
@@ -122,9 +130,7 @@ class WebPubSubTable:
             _row("GET", _ONE + "/skus", "WebPubSub_ListSkus", self._skus, (200, 404), "webPubSub/skus/read"),
             _row("GET", _ONE + "/hubs", "WebPubSubHubs_List", self._list_hubs, (200, 404), "webPubSub/hubs/read"),
             _row("GET", _HUB, "WebPubSubHubs_Get", self._get_hub, (200, 404), "webPubSub/hubs/read"),
-            _row(
-                "PUT", _HUB, "WebPubSubHubs_CreateOrUpdate", self._put_hub, (200, 201, 400, 404), "webPubSub/hubs/write"
-            ),
+            _row("PUT", _HUB, "WebPubSubHubs_CreateOrUpdate", self._put_hub, (200, 400, 404), "webPubSub/hubs/write"),
             _row("DELETE", _HUB, "WebPubSubHubs_Delete", self._delete_hub, (200, 204), "webPubSub/hubs/delete"),
             _row(
                 "GET",
@@ -246,19 +252,20 @@ class WebPubSubTable:
 
     async def _put(self, call: Call) -> Reply:
         version_of(call, _TYPE)
+        before = self._catalog.named(call.names["name"])
         body = await read_document(call)
         self._check_identity(call, body)
         resource, is_new = await self._catalog.put_resource(
             subscription_of(call), group_of(call), call.names["name"], body
         )
-        return self._answer(resource, body, 201 if is_new else 200)
+        return self._answer(before, resource, body, 201 if is_new else 200)
 
     async def _patch(self, call: Call) -> Reply:
         old = self._found(call)
         body = await read_document(call)
         self._check_identity(call, body)
         resource = await self._catalog.patch_resource(old.subscription, old.group, old.name, body)
-        return self._answer(resource, body, 200)
+        return self._answer(old, resource, body, 200)
 
     def _check_identity(self, call: Call, body: Mapping[str, Any]) -> None:
         """Whoever gives a resource an identity may use that identity."""
@@ -266,8 +273,10 @@ class WebPubSubTable:
         if assigned is not None and call.bearer is not None:
             self._managers.check(call.bearer, ASSIGN_IDENTITY, assigned)
 
-    def _answer(self, resource: StoredResource, body: Mapping[str, Any], status: int) -> Reply:
-        return document_reply(self._shown(resource), status, warning_headers(ignored(resource, body)))
+    def _answer(
+        self, before: StoredResource | None, resource: StoredResource, body: Mapping[str, Any], status: int
+    ) -> Reply:
+        return document_reply(self._shown(resource), status, warning_headers(ignored(resource, body, before)))
 
     async def _delete(self, call: Call) -> Reply:
         version_of(call, _TYPE)
@@ -332,10 +341,9 @@ class WebPubSubTable:
         properties = (await read_document(call)).get("properties")
         if not isinstance(properties, dict):
             raise BadRequest("The properties of the hub are required.", "properties")
-        name = call.names["hub"]
-        is_new = await self._catalog.get_hub(name, resource.name) is None
-        hub = StoredHub(**await self._catalog.put_hub(name, properties, resource.name))
-        return document_reply(hub_document(resource, hub), 201 if is_new else 200, warning_headers(ignored_of_hub(hub)))
+        hub = StoredHub(**await self._catalog.put_hub(call.names["hub"], properties, resource.name))
+        # Never 201: a hub has no provisioning state, and clients would ask for it once more.
+        return document_reply(hub_document(resource, hub), 200, warning_headers(ignored_of_hub(hub)))
 
     async def _delete_hub(self, call: Call) -> Reply:
         try:
@@ -363,8 +371,6 @@ class WebPubSubTable:
     async def _put_replica(self, call: Call) -> Reply:
         resource, name = self._found(call), call.names["replica"]
         body = await read_document(call)
-        if not isinstance(body.get("location"), str):
-            raise BadRequest("The location of the replica is required.", "location")
         return await self._keep_replica(resource, name, body)
 
     async def _patch_replica(self, call: Call) -> Reply:
@@ -376,7 +382,9 @@ class WebPubSubTable:
         return await self._keep_replica(resource, name, merged)
 
     async def _keep_replica(self, resource: StoredResource, name: str, body: dict[str, Any]) -> Reply:
-        kept = {"location": body.get("location"), "tags": tags_of(body.get("tags"))}
+        if not is_location(body.get("location")):
+            raise BadRequest("The location of the replica is required.", "location")
+        kept = {"location": body["location"], "tags": tags_of(body.get("tags"))}
         if body.get("sku") is not None:
             kept["sku"] = sku_of(body["sku"])
         properties = as_object("properties", body.get("properties") or {}, {})
