@@ -78,6 +78,8 @@ async def test_socket_that_takes_the_last_descriptor_is_told_of_and_welcome() ->
 class Slow:
     """Stands for a front whose time is over."""
 
+    resource: str | None = None
+
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.expired = 0
