@@ -84,6 +84,29 @@ async def test_published_host_is_the_first_resources_whatever_others_are_called(
     assert hosts.resource_of("wps-one.webpubsub.example.org") == "wps-one"
 
 
+@pytest.mark.parametrize("name", ["hub", "wps-one", "Hub"])
+@pytest.mark.parametrize(
+    "published", ["https://{}.example.com", "http://{}.webpubsub.local:8080", "https://{}.localhost"]
+)
+async def test_resource_that_is_called_like_a_published_host_does_not_take_it(name: str, published: str) -> None:
+    """Neither one that is there at the start nor one that is made later."""
+    catalog = await catalog_with()
+    also = "https://example.com"
+    label = name.lower()
+    hosts = Hosts(catalog, (also, published.format(label)))
+    host = published.format(label).partition("//")[2]
+    bare = host.partition(":")[0]
+
+    await put(catalog, name)
+
+    for asked in (host, bare, f"{bare}.", f"{bare}:8443"):
+        assert hosts.resource_of(asked) == "default"
+    assert not hosts.asks(host.upper())
+    # It has names of its own, also below what is published.
+    for asked in (f"{label}.{bare}", f"{label}.webpubsub.azure.com"):
+        assert hosts.resource_of(asked) == label
+
+
 async def test_deleted_resource_leaves_its_host_to_the_first_one() -> None:
     catalog = await catalog_with("wps-one")
     hosts = Hosts(catalog, ())
@@ -346,6 +369,43 @@ async def test_port_of_a_resource_that_is_not_open_is_left_to_it(world: World) -
     plain, _ = await world.ports(main=(main, free_port()), https=False).open("wps-one", (0, 0))
 
     assert plain >= main + 20
+
+
+class Wished:
+    """Ports that are given out without anybody listening: those that resources are to have had."""
+
+    def __init__(self, *ports: int) -> None:
+        self._ports = iter(ports)
+
+    async def open(self, _name: str, _ports: tuple[int, int], /) -> tuple[int, int]:
+        return next(self._ports), 0
+
+    async def close(self, _name: str, /) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("first", ["wps-one", "wps-two"])
+async def test_start_gives_no_resource_the_stored_port_of_another_one(world: World, first: str) -> None:
+    """Whoever knows a resource by its port would meet another one there."""
+    store, own = MemoryStore(), free_port()
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        lost = int(taken.getsockname()[1])
+        before = await Catalog.load(store)
+        before.ports = Wished(*((lost, own) if first == "wps-one" else (own, lost)))
+        for name in ("wps-one", "wps-two"):
+            await put(before, name)
+        catalog = await Catalog.load(store)
+        world.reserved = {port for found in catalog.resources() for port in found.ports}
+        # The search begins at the port of the one that keeps its own.
+        catalog.ports = world.ports(main=(own - 1, own - 1), https=False)
+
+        ((moved, old, new),) = await catalog.open_ports()
+
+    assert (moved, old) == (first, (lost, 0))
+    assert new[0] not in (lost, own)
+    other = "wps-two" if first == "wps-one" else "wps-one"
+    found = {one.name: one.ports for one in (await Catalog.load(store)).resources() if any(one.ports)}
+    assert found == {first: new, other: (own, 0)}
 
 
 async def test_clients_of_a_resources_port_are_asked_by_its_own_setting(world: World) -> None:

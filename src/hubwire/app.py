@@ -53,7 +53,7 @@ from hubwire.model.telemetry import Telemetry
 from hubwire.periodic import Every
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.resources.catalog import Catalog
-from hubwire.resources.deployables import Deployables
+from hubwire.resources.deployables import Deployables, split_id
 from hubwire.resources.deployments import Deployments, Order
 from hubwire.resources.directory import Directory
 from hubwire.resources.documents import StoredResource
@@ -424,7 +424,13 @@ async def _deploy_first(first: StartTemplate, catalog: Catalog, deployments: Dep
         reasons = "; ".join(f"{detail['target']}: {detail['message']}" for detail in done.error["details"])
         raise StartFailed(f"the deployment of {first.file} has failed: {reasons}")
     _log.info("deployed %s: %d resources", first.file, len(done.operations))
-    return [f"{done.name}: {text}" for done in done.operations for text in done.warnings]
+    return [f"{_short(step.id)}: {text}" for step in done.operations for text in step.warnings]
+
+
+def _short(resource_id: str) -> str:
+    """What a resource is called by people: its names, such as `wps/chat`."""
+    found = split_id(resource_id)
+    return resource_id if found is None else "/".join(found.names)
 
 
 class _Service:

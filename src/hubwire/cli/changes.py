@@ -9,7 +9,7 @@ from msgspec import Struct
 from hubwire.cli.output import compact
 from hubwire.cli.text import one_line
 
-__all__ = ["Paint", "Step", "change_lines", "step_lines", "step_of", "type_and_name"]
+__all__ = ["STEP_WORDS", "Paint", "Step", "change_lines", "step_lines", "step_of", "type_and_name"]
 
 _PLAIN: Final = "\x1b[0m"
 _GREEN, _YELLOW, _RED, _WEAK = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m"
@@ -38,12 +38,16 @@ class Paint(Struct, frozen=True):
         return f"{sequence}{text}{_PLAIN}" if self.colour else text
 
 
+STEP_WORDS: Final = {"Delete": "deleted", "NotSpecified": "ignored"}
+"""What is done to a resource other than deploying it, by the word of the resource manager."""
+
+
 class Step(Struct, frozen=True):
     """
     What a deployment did to one resource.
 
     Attributes:
-        word: created, updated, deleted or failed.
+        word: created, updated, deleted, ignored or failed.
         why: it failed; empty where it did not.
         warnings: what of it does not act.
     """
@@ -72,7 +76,7 @@ def step_of(operation: Mapping[str, Any]) -> Step:
     properties = operation["properties"]
     said = properties.get("statusMessage") or {}
     duration = _DURATION.fullmatch(properties["duration"])
-    word = "deleted" if properties["provisioningOperation"] == "Delete" else "updated"
+    word = STEP_WORDS.get(properties["provisioningOperation"], "updated")
     if properties["statusCode"] == "Created":
         word = "created"
     why = ""

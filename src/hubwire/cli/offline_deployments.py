@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hubwire.app import offline_deployments
-from hubwire.cli.changes import Step
+from hubwire.cli.changes import STEP_WORDS, Step
 from hubwire.cli.deployments import Request, not_begun
 from hubwire.cli.faults import BadCommandLine, CommandFailed
 from hubwire.cli.offline import check_store, in_words
@@ -135,7 +135,7 @@ def _faults(request: Request) -> Iterator[None]:
 
 
 def _step(done: Operation) -> Step:
-    word = "deleted" if done.kind == "Delete" else "created" if done.is_new else "updated"
+    word = STEP_WORDS.get(done.kind, "created" if done.is_new else "updated")
     why = "" if done.error is None else str(done.error["message"])
     return Step(done.id, "failed" if why else word, done.ended_at - done.started_at, why, tuple(done.warnings))
 

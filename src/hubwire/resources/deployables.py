@@ -278,19 +278,22 @@ class _RoleAssignment(_Plain):
         self.check(planned, body, ())
         found = split_id(planned.id)
         assert found is not None, "the plan has made it"
-        is_new = self._directory.assignment(planned.name) is None
         tenant, principal_id = self._directory.tenant.tenant_id, _properties(body)["principalId"]
-        await self._directory.assign(tenant, principal_id, _role_of(body), found.scope, planned.name)
-        return is_new
+        before = self._directory.roles_of(tenant, principal_id)
+        made = await self._directory.assign(tenant, principal_id, _role_of(body), found.scope, planned.name)
+        return made not in before
 
     def shown(self, found: SplitId) -> dict[str, Any] | None:
         item = self._directory.assignment(found.names[0])
-        return None if item is None else _assignment(item.id, item.scope, item.principal_id, item.role_id)
+        if item is None or item.scope.strip("/").lower() != found.scope.strip("/").lower():
+            return None
+        return _assignment(item.id, item.scope, item.principal_id, item.role_id)
 
     def expected(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> dict[str, Any]:  # noqa: ARG002  a port
         found = split_id(planned.id)
         assert found is not None, "the plan has made it"
-        return _assignment(planned.name, found.scope, _properties(body)["principalId"], _role_of(body))
+        role_id = _role_of(body)
+        return _assignment(planned.name, found.scope, _properties(body)["principalId"], role_id)
 
     async def delete(self, found: SplitId) -> None:
         """They are not part of a resource group."""

@@ -108,7 +108,7 @@ class Operation(Struct, frozen=True):
     What a deployment did to one resource.
 
     Attributes:
-        kind: Create or Delete.
+        kind: Create or Delete; NotSpecified for what is left out.
         state: Succeeded or Failed.
         started_at, ended_at: seconds since 1970.
         is_new: it was not there before.
@@ -421,28 +421,29 @@ class Deployments:
             key = _key(deployment.subscription, deployment.group, deployment.name)
             reason = error.message if isinstance(error, Refused) else "The server failed."
             failed = {"code": "DeploymentInterrupted", "message": reason}
-            self._known[key] = replace(self._known[key], state="Failed", error=failed, ended_at=self._clock())
+            if key in self._known:
+                self._known[key] = replace(self._known[key], state="Failed", error=failed, ended_at=self._clock())
             raise
 
     async def _carry_out(
         self, plan: Plan, deployment: StoredDeployment, left_out: Collection[str], may: May
     ) -> StoredDeployment:
-        key = _key(deployment.subscription, deployment.group, deployment.name)
         runtime = _Runtime(self._deployables, may)
         for planned in plan.resources:
             known = self._deployables.of(planned.type)
-            if planned.existing or known is None or planned.id.lower() in left_out:
+            if planned.id.lower() in left_out:
+                deployment = self._tell(deployment, _left_out(planned, self._clock()))
+            if planned.existing or known is None:
                 continue
             done = await self._one(plan, planned, known, runtime)
-            # Told at once, for those who watch; stored at the end.
-            deployment = self._known[key] = replace(deployment, operations=[*deployment.operations, done])
+            deployment = self._tell(deployment, done)
             if done.error is not None:
                 return await self._end(deployment, done.error)
         if deployment.complete:
             kept = frozenset(planned.id.lower() for planned in plan.resources)
             for resource_id in self._others(deployment.subscription, deployment.group, kept):
                 done = await self._remove(resource_id, may)
-                deployment = replace(deployment, operations=[*deployment.operations, done])
+                deployment = self._tell(deployment, done)
                 if done.error is not None:
                     return await self._end(deployment, done.error)
         try:
@@ -455,6 +456,14 @@ class Deployments:
             detail = {"code": "DeploymentOutputEvaluationFailed", "message": error.message}
             return await self._end(deployment, {**detail, "target": deployment.id})
         return await self._end(deployment, None)
+
+    def _tell(self, deployment: StoredDeployment, done: Operation) -> StoredDeployment:
+        """One more step is done: told at once, for those who watch, and stored at the end."""
+        told = replace(deployment, operations=[*deployment.operations, done])
+        key = _key(deployment.subscription, deployment.group, deployment.name)
+        if key in self._known:  # else it was deleted meanwhile, perhaps with its group
+            self._known[key] = told
+        return told
 
     async def _one(self, plan: Plan, planned: Planned, known: Deployable, runtime: "_Runtime") -> Operation:
         """Deploy one resource."""
@@ -502,17 +511,16 @@ class Deployments:
             message = "At least one resource deployment operation failed. See the details for which one, and why."
             error = {"code": "DeploymentFailed", "message": message, "target": deployment.id, "details": [dict(failed)]}
         ended = replace(deployment, state=state, error=error, ended_at=self._clock())
-        await self._keep(ended)
+        if _key(deployment.subscription, deployment.group, deployment.name) in self._known:
+            await self._keep(ended)
         return ended
 
     async def _keep(self, deployment: StoredDeployment) -> None:
         key = _key(deployment.subscription, deployment.group, deployment.name)
-        old = [
-            _key(other.subscription, other.group, other.name)
-            for other in self.all_of(deployment.subscription, deployment.group)[_KEPT - 1 :]
-            if other.state != "Running"
-        ]
-        changes = [Change(DEPLOYMENT, gone, None) for gone in old if gone != key]
+        found = self.all_of(deployment.subscription, deployment.group)
+        others = [(_key(other.subscription, other.group, other.name), other.state) for other in found]
+        old = [other for other in others if other[0] != key][_KEPT - 1 :]
+        changes = [Change(DEPLOYMENT, gone, None) for gone, state in old if state != "Running"]
         await self._store.commit([*changes, Change(DEPLOYMENT, key, _stored(deployment))])
         for change in changes:
             del self._known[change.key]
@@ -570,13 +578,22 @@ def _key(subscription: str, group: str, name: str) -> str:
 
 
 def _unknown_type(planned: Planned) -> dict[str, Any]:
-    message = f"The resource type {planned.type} is not available in this server."
+    message = (
+        f"The resource type {planned.type} is not available in this server. With the setting foreign_resources=ignore "
+        "such resources are left out."
+    )
     return {"code": "InvalidResourceType", "message": message, "target": planned.id}
 
 
 def _unknown_version(planned: Planned) -> dict[str, Any]:
     message = f"There is no api-version {planned.api_version} of the resource type {planned.type}."
     return {"code": "NoRegisteredProviderFound", "message": message, "target": planned.id}
+
+
+def _left_out(planned: Planned, now: float) -> Operation:
+    name = planned.name.rpartition("/")[2]
+    warnings = [f"left out, since the type {planned.type} is not known here"]
+    return Operation(planned.id, planned.type, name, "NotSpecified", "Succeeded", now, now, warnings=warnings)
 
 
 def _misplaced(planned: Planned) -> dict[str, Any]:

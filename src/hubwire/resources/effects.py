@@ -7,7 +7,9 @@ Everything that is not known to act is kept and shown; this says so instead of l
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hubwire.resources import hub_properties
 from hubwire.resources.documents import StoredHub, StoredResource
+from hubwire.resources.resource_properties import unknown_names
 
 __all__ = ["ignored", "ignored_of_hub"]
 
@@ -17,6 +19,27 @@ _NO_EFFECT: Final = {
     "applicationFirewall": "applicationFirewall is kept and does nothing here",
     "socketIO": "socketIO is kept and does nothing here",
 }
+
+_ENVELOPE: Final = frozenset(
+    {
+        "id",
+        "name",
+        "type",
+        "apiversion",
+        "location",
+        "tags",
+        "sku",
+        "kind",
+        "identity",
+        "properties",
+        "systemdata",
+        "etag",
+        "plan",
+        "extendedlocation",
+        "managedby",
+    }
+)
+"""What a resource may have beside its properties, in lower case; not all of it is ours to heed."""
 
 
 def ignored(resource: StoredResource, body: Mapping[str, Any], before: StoredResource | None = None) -> list[str]:
@@ -35,7 +58,8 @@ def ignored(resource: StoredResource, body: Mapping[str, Any], before: StoredRes
     asked = before is not None and bool(before.properties["tls"]["clientCertEnabled"])
     if resource.sku["name"] == "Free_F1" and (asked or _wants_certificates(body)):
         found.append("tls.clientCertEnabled is ignored on Free_F1")
-    return found
+    found += [f"{name} is not known here: it is kept and does nothing" for name in unknown_names(resource.properties)]
+    return found + [f"{name} is not known here, and is left out" for name in body if name.lower() not in _ENVELOPE]
 
 
 def ignored_of_hub(hub: StoredHub) -> list[str]:
@@ -45,7 +69,8 @@ def ignored_of_hub(hub: StoredHub) -> list[str]:
         found.append("eventHandlers are kept and are not called by this version")
     if hub.properties.get("eventListeners"):
         found.append("eventListeners are kept and get no events from this version")
-    return found
+    unknown = hub_properties.unknown_names(hub.properties)
+    return found + [f"{name} is not known here: it is kept and does nothing" for name in unknown]
 
 
 def _wants_certificates(body: Mapping[str, Any]) -> bool:

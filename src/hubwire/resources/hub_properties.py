@@ -13,7 +13,7 @@ from hubwire.model.hubs import HubSettings, default_settings
 from hubwire.resources.handler_properties import event_handlers, event_listeners
 from hubwire.resources.shapes import Check, choice, free, number, spelled
 
-__all__ = ["completed", "merged", "settings_of"]
+__all__ = ["completed", "merged", "settings_of", "unknown_names"]
 
 
 def completed(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,6 +32,11 @@ def completed(properties: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None or check is free:
             result[name] = check(name, value)
     return result
+
+
+def unknown_names(properties: Mapping[str, Any]) -> list[str]:
+    """Of complete properties, those that the definition does not have: they may be misspelled."""
+    return [f"properties.{name}" for name in properties if name not in _CHECKS]
 
 
 def merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

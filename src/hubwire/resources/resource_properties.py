@@ -29,6 +29,7 @@ __all__ = [
     "quota_of",
     "sku_of",
     "tags_of",
+    "unknown_names",
 ]
 
 ASSIGN_IDENTITY: Final = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
@@ -121,6 +122,14 @@ def completed(properties: object) -> dict[str, Any]:
     acls = result["networkACLs"]
     result["networkACLs"] = {"defaultAction": "Allow", "privateEndpoints": [], **acls}
     return result
+
+
+def unknown_names(properties: Mapping[str, Any]) -> list[str]:
+    """Of complete properties, those that the definition does not have: they may be misspelled."""
+    found = [f"properties.{name}" for name in properties if name not in _CHECKS]
+    found += [f"properties.tls.{name}" for name in properties["tls"] if name != "clientCertEnabled"]
+    acls = ("defaultAction", "publicNetwork", "privateEndpoints", "ipRules")
+    return found + [f"properties.networkACLs.{name}" for name in properties["networkACLs"] if name not in acls]
 
 
 def merged(old: Mapping[str, Any], patch: object) -> dict[str, Any]:
