@@ -94,7 +94,7 @@ class _Program(Commands):
 
 
 @click.group("bicep", cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(message=_VERSION)
+@click.version_option(__version__, message=_VERSION)
 def _program() -> None:
     """The part of the Bicep compiler that Hubwire has."""
 
