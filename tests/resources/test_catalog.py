@@ -207,14 +207,16 @@ async def test_token_of_a_replaced_key_is_refused_at_once(catalog: Catalog, kind
         principals.client(token, CHAT, "/client/hubs/chat", "h")
 
 
-async def test_token_that_the_server_issued_is_taken_back_by_the_salt_alone(catalog: Catalog) -> None:
+@pytest.mark.parametrize("kind", ["primary", "salt"])
+async def test_token_that_the_server_issued_is_taken_back_by_its_key_and_by_the_salt(
+    catalog: Catalog, kind: KeyKind
+) -> None:
     principals = Principals(catalog, (), 0)
     token = principals.issue_client_token("default", "http://h/client/hubs/chat", "alice", [], [], 60)
 
-    await catalog.rotate_key("default", "primary")
     await catalog.rotate_key("default", "secondary")
     assert principals.client(token, CHAT, "/client/hubs/chat", "h").user_id == "alice"
-    await catalog.rotate_key("default", "salt")
+    await catalog.rotate_key("default", kind)
 
     with pytest.raises(Unauthorized):
         principals.client(token, CHAT, "/client/hubs/chat", "h")

@@ -8,12 +8,15 @@ token for one path. How two such URLs are compared stands in `_Audience`.
 Sources: Web PubSub's client protocol page and data-plane reference; the URLs and tokens that the official SDKs make.
 """
 
+import hmac
 import re
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote_to_bytes
+
+import msgspec
 
 from hubwire.auth import jwt
 from hubwire.auth.callers import ClientClaims, Principal
@@ -27,6 +30,7 @@ __all__ = ["Principals", "public_authority"]
 _NAME_IDENTIFIER: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
 _GROUPS: Final = "webpubsub.group"
 _RECOVERY_S: Final = 7 * 24 * 3600
+_SEALED: Final = "hubwire.salt."
 _KEY_NAMES: Final = ("primary", "secondary")
 _KNOWN_URLS: Final = 256
 _LONG_URL: Final = 512
@@ -79,7 +83,9 @@ class Principals:
             Unauthorized: bad signature, audience or time, or a claim of the wrong type.
             BadRequest: a good token that names an illegal group.
         """
-        claims = self._verify(token, self._client_secrets(hub.resource)).claims
+        keys = self._keys.access_keys(hub.resource)
+        claims = self._verify(token, _secrets(keys)).claims
+        self._check_seal(claims, keys, hub.resource)
         wanted = _endpoint(path)
         legacy = wanted == (b"client", b"hubs", hub.hub.encode())
         if not any(
@@ -127,7 +133,7 @@ class Principals:
         minutes: int,
     ) -> str:
         """
-        A token with which a client may connect, signed with the key of `resource` that is there for this.
+        A token with which a client may connect, signed with the primary key of `resource` and sealed with its salt.
 
         Args:
             audience: URL of the client endpoint.
@@ -138,7 +144,7 @@ class Principals:
             BadRequest: the token would be longer than we accept ourselves.
         """
         now = int(self._clock())
-        claims: dict[str, object] = {"aud": audience, "nbf": now, "iat": now, "exp": now + minutes * 60}
+        claims: dict[str, Any] = {"aud": audience, "nbf": now, "iat": now, "exp": now + minutes * 60}
         if user_id:
             claims["sub"] = user_id
         if roles:
@@ -146,7 +152,9 @@ class Principals:
         if groups:
             claims[_GROUPS] = list(groups)
         keys = self._keys.access_keys(resource)
-        token = jwt.sign(claims, (keys.salt or keys.primary).encode())
+        if keys.salt:
+            claims["jti"] = _seal(claims, keys.salt)
+        token = jwt.sign(claims, _secrets(keys)[0])
         if len(token) > jwt.MAX_TOKEN_BYTES:
             raise BadRequest(f"The token would be longer than {jwt.MAX_TOKEN_BYTES} bytes.")
         return token
@@ -174,17 +182,26 @@ class Principals:
         self._published[name] = frozenset(map(public_authority, endpoints))
         self._also = frozenset().union(*self._published.values())
 
-    def _client_secrets(self, resource: str) -> tuple[bytes, ...]:
-        """Keys that may have signed a client's token."""
-        keys = self._keys.access_keys(resource)
-        issued = (keys.salt.encode(),) if keys.salt else ()
-        return (*_secrets(keys), *issued) if self._keys.policy(resource).local_auth else issued
+    def _check_seal(self, claims: dict[str, Any], keys: AccessKeys, resource: str) -> None:
+        """A token with a seal was issued by this server, under the salt of now; only such ones need no access keys."""
+        token_id = claims.get("jti")
+        if isinstance(token_id, str) and token_id.startswith(_SEALED):
+            said = {name: value for name, value in claims.items() if name != "jti"}
+            if not keys.salt or not hmac.compare_digest(_seal(said, keys.salt), token_id):
+                raise Unauthorized("token was issued under another salt")
+        elif not self._keys.policy(resource).local_auth:
+            raise Unauthorized("access keys are switched off")
 
     def _verify(self, token: str, secrets: tuple[bytes, ...]) -> jwt.Verified:
         return jwt.verify(token, secrets, self._clock(), self._leeway_s)
 
     def _is_ours(self, authority: str, host: str) -> bool:
         return authority in self._public or authority == _authority(host) or authority in self._also
+
+
+def _seal(claims: dict[str, Any], salt: str) -> str:
+    """What only whoever knows the salt can say of these claims; the holder of an access key cannot."""
+    return _SEALED + hmac.new(salt.encode(), msgspec.json.encode(claims), "sha256").hexdigest()
 
 
 def _secrets(keys: AccessKeys) -> tuple[bytes, bytes]:

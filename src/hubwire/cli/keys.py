@@ -62,7 +62,8 @@ def rotate_key(kind: str, resource: str | None, data: Path, as_json: bool) -> No
     """
     Replace one key. Tokens that it signed prove nothing any more; connections that are open stay open.
 
-    The salt is the key, shown to nobody, under which the server itself issues client tokens, as for hubwire url.
+    The salt is a secret, shown to nobody, that is part of client tokens which the server itself issues, as for hubwire
+    url; replacing it takes back these alone.
     """
     if resource is None:
         document = control(data, "POST", "/control/keys/:rotate", {"keyType": kind})

@@ -12,18 +12,18 @@ DEFAULT_RESOURCE: Final = "default"
 """Name of the one resource that is there from the first start and answers for every host."""
 
 KeyKind = Literal["primary", "secondary", "salt"]
-"""Which key is to be replaced. The salt is what the service calls the key under which it issues tokens itself."""
+"""Which key is to be replaced. The salt is what the service calls the secret under which it issues tokens itself."""
 
 
 class AccessKeys(Struct, frozen=True):
     """
-    The two keys of a resource, either of which proves a caller, and the one that signs what the server issues.
+    The two keys of a resource, either of which proves a caller; the primary one signs what the server issues.
 
     Each is text of at least 32 bytes without `;`; its UTF-8 bytes are the HMAC key (never base64-decoded).
 
     Attributes:
-        salt: nobody is told; so tokens that the server issued stay good where access keys are not, and can be taken
-            back for themselves. Empty where none was made yet: then the primary key signs.
+        salt: nobody is told. It seals tokens that the server issues, so that they stay good where access keys are not,
+            and can be taken back for themselves. Empty where none was made yet.
     """
 
     primary: str
