@@ -430,7 +430,7 @@ class Catalog:
             if not resource_properties.is_group_name(group):
                 raise BadRequest("This is no name of a resource group.", target="resourceGroup")
             self._check_groups()
-            known = StoredGroup(group, subscription, _region(location))
+            known = StoredGroup(group, subscription, resource_properties.region(location))
             changes.append(group_change(known))
         now = int(self._clock())
         made = StoredResource(
@@ -438,7 +438,9 @@ class Catalog:
             keys=old.keys if old else AccessKeys("", ""),
             subscription=old.subscription if old else subscription,
             group=old.group if old else known.name,
-            location=old.location if old is not None and old.location != _ANYWHERE else _region(location),
+            location=old.location
+            if old is not None and old.location != _ANYWHERE
+            else resource_properties.region(location),
             kind=resource_properties.kind_of(body.get("kind")),
             tags=resource_properties.tags_of(body.get("tags")),
             sku=resource_properties.sku_of(body.get("sku")),
@@ -711,12 +713,7 @@ def _without_ignored(resource: StoredResource) -> StoredResource:
 
 def _same_place(one: str, other: object) -> bool:
     """Names of regions compare without case and spaces; where no region was given, every one is right."""
-    return one == _ANYWHERE or _region(one) == _region(other)
-
-
-def _region(location: object) -> str:
-    """A region as it is shown: `East US` is `eastus`."""
-    return str(location).replace(" ", "").lower()
+    return one == _ANYWHERE or resource_properties.region(one) == resource_properties.region(other)
 
 
 def _check_deletable(resource: StoredResource) -> None:

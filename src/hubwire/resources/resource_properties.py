@@ -15,7 +15,6 @@ from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice,
 
 __all__ = [
     "ASSIGN_IDENTITY",
-    "CHANGEABLE",
     "OLDEST_VERSION",
     "SKUS",
     "completed",
@@ -27,6 +26,7 @@ __all__ = [
     "kind_of",
     "merged",
     "quota_of",
+    "region",
     "sku_of",
     "tags_of",
     "unknown_names",
@@ -34,9 +34,6 @@ __all__ = [
 
 ASSIGN_IDENTITY: Final = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
 """What giving an identity to a resource takes, at the identity."""
-
-CHANGEABLE: Final = ("location", "tags", "sku", "kind", "identity", "properties")
-"""Parts of a resource that a caller gives; what else it sends is ours to say."""
 
 OLDEST_VERSION: Final = "2021-04-01"
 """Api-version of Microsoft.SignalRService/webPubSub; the properties of all later ones are taken."""
@@ -93,6 +90,11 @@ def is_group_name(name: str) -> bool:
 def is_location(text: object) -> bool:
     """Any name of a region; there is one place here whatever it says."""
     return isinstance(text, str) and _LOCATION.fullmatch(text) is not None
+
+
+def region(location: object) -> str:
+    """A region as it is shown: `East US` is `eastus`."""
+    return str(location).replace(" ", "").lower()
 
 
 def completed(properties: object) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hubwire.model.errors import BadRequest, NotFound
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import StoredGroup, StoredResource
 from hubwire.resources.resource_documents import Place, group_document, resource_document
-from hubwire.resources.resource_properties import is_location, tags_of
+from hubwire.resources.resource_properties import is_location, region, tags_of
 from hubwire.rest.call import Call
 from hubwire.rest.management_calls import (
     document_reply,
@@ -257,13 +257,13 @@ class SubscriptionTable:
         if not is_location(location):
             raise BadRequest("The location of the resource group is required.", "location")
         old = self._catalog.group(subscription, name)
-        if old is not None and old.location != "local" and _place(old.location) != _place(location):
+        if old is not None and old.location != "local" and region(old.location) != region(location):
             message = f"The resource group is in {old.location} and cannot be moved to {location}."
             raise ManagementFault(409, "InvalidResourceGroupLocation", message, "location")
         group = StoredGroup(
             name,
             old.subscription if old else subscription,
-            _place(location),
+            region(location),
             tags_of(body.get("tags")),
             _managed_by(body.get("managedBy")),
         )
@@ -394,7 +394,7 @@ def _fits(resource: StoredResource, document: Mapping[str, Any], wanted: Sequenc
         "resourcetype": document["type"],
         "resourcegroup": resource.group,
         "name": resource.name,
-        "location": _place(resource.location),
+        "location": region(resource.location),
     }
     tag = dict(wanted)
     if "tagname" in tag and tag["tagname"] not in resource.tags:
@@ -404,15 +404,10 @@ def _fits(resource: StoredResource, document: Mapping[str, Any], wanted: Sequenc
         if tag["tagvalue"] not in candidates:
             return False
     return all(
-        known[name].lower() == (_place(value) if name == "location" else value.lower())
+        known[name].lower() == (region(value) if name == "location" else value.lower())
         for name, value in wanted
         if name in known
     )
-
-
-def _place(location: object) -> str:
-    """A region as it is shown: `East US` is `eastus`."""
-    return str(location).replace(" ", "").lower()
 
 
 def _row(

@@ -44,10 +44,7 @@ from hubwire.rest.management_faults import ManagementFault, not_available
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.ports import Managers
 
-__all__ = ["LOCATIONS", "WebPubSubTable"]
-
-LOCATIONS: Final = ("local",)
-"""Regions that are named in lists; any other name of one is taken as well."""
+__all__ = ["WebPubSubTable"]
 
 _TYPE: Final = "Microsoft.SignalRService/webPubSub"
 _PROVIDER: Final = "/providers/Microsoft.SignalRService"
