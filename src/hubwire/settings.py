@@ -66,6 +66,25 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         recovery_s: how long a dropped reliable client may come back.
         inbox_requests: waiting requests of one client before reading from it pauses.
         shutdown_grace_s: for saying goodbye at SIGTERM.
+        shutdown_events_s: and then for what event handlers are still to be told; the rest is told at the next start.
+        handler_timeout_s: of one call of an event handler.
+        blocking_event_s: for all attempts of one event that a client waits for.
+        handler_retries_s: pauses before a call is repeated; as many as there are.
+        handler_in_flight, handler_waiting: calls of each handler at once, and of those that wait for that.
+        handler_response_bytes: of a handler's response.
+        connection_state_bytes: of what handlers keep with a connection.
+        validate_handlers: what becomes of settings with a handler that answers the validation with a refusal.
+        refusal_bodies: is the body of a handler's refusal sent to the client.
+        handler_networks: the only addresses that handlers may have; empty is all but link-local ones and our own.
+        handler_ca: PEM file of authorities that handlers and vaults may be vouched for by, besides the usual ones.
+        missing_client_certificate: what `connect` events say of a client that was asked and showed none.
+        thumbprint_case: of certificates in `connect` events.
+        identity_source: where tokens of resources' managed identities come from.
+        identity_authority, identity_tenant, identity_client_id: of client credentials.
+        identity_client_secret_file, identity_certificate, identity_token_file: that prove it; one of them.
+        vault_hosts: hosts of Key Vaults besides Azure's, or ".SUFFIX" for all below one.
+        secret_refresh_s: after which a secret is read again.
+        secret_stale_s: for how long the last value is used while the vault fails.
         loop: uvloop where it is installed ("auto"), or one of the two.
     """
 
@@ -105,11 +124,46 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     recovery_s: Annotated[float, Meta(gt=0, le=3600)] = 32.0
     inbox_requests: Annotated[int, Meta(ge=1)] = 64
     shutdown_grace_s: Annotated[float, Meta(ge=0, le=600)] = 5.0
+    shutdown_events_s: Annotated[float, Meta(ge=0, le=600)] = 10.0
+    handler_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    blocking_event_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    handler_retries_s: tuple[Annotated[float, Meta(ge=0, le=60)], ...] = (1.0, 3.0, 5.0)
+    handler_in_flight: Annotated[int, Meta(ge=1, le=10_000)] = 64
+    handler_waiting: Annotated[int, Meta(ge=0, le=1_000_000)] = 1024
+    handler_response_bytes: Annotated[int, Meta(ge=1024, le=1 << 27)] = 16 << 20
+    connection_state_bytes: Annotated[int, Meta(ge=0, le=1 << 20)] = 8192
+    validate_handlers: Literal["lenient", "strict"] = "lenient"
+    refusal_bodies: Literal["drop", "forward"] = "drop"
+    handler_networks: tuple[str, ...] = ()
+    handler_ca: str | None = None
+    missing_client_certificate: Literal["null", "empty"] = "null"
+    thumbprint_case: Literal["lower", "upper"] = "lower"
+    identity_source: Literal["builtin", "imds", "app-service", "client-credentials"] = "builtin"
+    identity_authority: str = "https://login.microsoftonline.com"
+    identity_tenant: str | None = None
+    identity_client_id: str | None = None
+    identity_client_secret_file: str | None = None
+    identity_certificate: str | None = None
+    identity_token_file: str | None = None
+    vault_hosts: tuple[str, ...] = ()
+    secret_refresh_s: Annotated[float, Meta(gt=0, le=86400)] = 300.0
+    secret_stale_s: Annotated[float, Meta(ge=0, le=604800)] = 3600.0
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
 
 
 _LISTS = frozenset(
-    {"host", "public_endpoints", "trusted_proxies", "cors_origins", "log_off", "trusted_issuers", "trusted_audiences"}
+    {
+        "host",
+        "public_endpoints",
+        "trusted_proxies",
+        "cors_origins",
+        "log_off",
+        "trusted_issuers",
+        "trusted_audiences",
+        "handler_retries_s",
+        "handler_networks",
+        "vault_hosts",
+    }
 )
 
 

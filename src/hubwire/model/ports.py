@@ -9,20 +9,27 @@ from msgspec import Struct
 
 from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.hubs import AccessKeys, HubSettings
+from hubwire.model.identities import AccessToken, ManagedIdentity
 from hubwire.model.names import HubKey
 from hubwire.model.resources import ResourcePolicy
 from hubwire.model.targets import Target
+from hubwire.model.webhooks import IncomingResponse, OutgoingRequest
 
 __all__ = [
     "Bus",
     "BusReceiver",
     "Change",
+    "Cookies",
     "Document",
     "HubDirectory",
+    "Journal",
     "KeyDirectory",
+    "SecretSource",
     "Sink",
     "Spread",
     "Store",
+    "TokenSource",
+    "Webhook",
 ]
 
 
@@ -146,6 +153,88 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release what is held. Committed changes are already safe."""
+
+
+class Journal(Protocol):
+    """
+    What must survive a crash and is written often, such as the list of accepted connects. Written in groups: whatever
+    is asked for while a write is under way goes with the next one.
+    """
+
+    def put(self, kind: str, key: str, body: bytes) -> Awaitable[None]:
+        """
+        Keep an entry, in place of one of the same kind and key. Later calls for the same key win.
+
+        Returns:
+            to be awaited by who needs to know that it survives the end of this process; it is written whether or not
+            anybody awaits. Raises NotStored then.
+        """
+
+    def remove(self, kind: str, key: str) -> Awaitable[None]:
+        """Forget an entry; harmless if there is none. Otherwise as `put`."""
+
+    async def entries(self, kind: str) -> list[tuple[str, bytes]]:
+        """All entries of a kind with their keys, by ascending key, with what was asked for before."""
+
+    async def close(self) -> None:
+        """Write what was asked for, and release what is held."""
+
+
+class Webhook(Protocol):
+    """How event handlers are called over HTTP."""
+
+    async def send(self, request: OutgoingRequest, timeout_s: float) -> IncomingResponse:
+        """
+        One attempt: no retry, no redirect followed, no cookies of its own.
+
+        Args:
+            timeout_s: for all of it, the response's body included.
+
+        Raises:
+            WebhookFailed: there is no response that can be used.
+        """
+
+
+class Cookies(Protocol):
+    """The cookies of one connection's handlers."""
+
+    def header(self, url: str) -> str | None:
+        """Value of the `Cookie` header for a request to `url`; None if there is none to send."""
+
+    def keep(self, url: str, lines: Sequence[str]) -> None:
+        """Take in `Set-Cookie` lines of a response from `url`, by the usual rules; ignore what is no cookie."""
+
+
+class TokenSource(Protocol):
+    """Credentials for calls that we make."""
+
+    async def token(self, audience: str, identity: ManagedIdentity) -> AccessToken:
+        """
+        A new token of an identity for a resource.
+
+        Args:
+            audience: App ID URI or client id, as it was configured.
+
+        Raises:
+            Unavailable: none can be had; the message is for the operator and says what to mend.
+        """
+
+
+class SecretSource(Protocol):
+    """Key Vaults."""
+
+    async def secret(self, uri: str, identity: ManagedIdentity) -> str:
+        """
+        The value of a secret, as it is now.
+
+        Args:
+            uri: secret identifier, `https://HOST/secrets/NAME` with or without `/VERSION`.
+
+        Raises:
+            Forbidden: the vault knows the identity and does not let it read; the message says what to grant.
+            NotFound: the vault has no such secret.
+            Unavailable: anything else, such as a vault that does not answer or may not be asked.
+        """
 
 
 class HubDirectory(Protocol):

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from hubwire.model.identities import ManagedIdentity
 from hubwire.model.network import OPEN, NetworkRules
 
 __all__ = ["UNLIMITED", "ResourcePolicy"]
@@ -25,6 +26,7 @@ class ResourcePolicy(Struct, frozen=True):
         stopped: the data plane answers nobody.
         quota: connections at once.
         client_certificates: are clients asked for one during the TLS handshake.
+        identity: under which it calls event handlers and Key Vaults; None if it has none.
     """
 
     scope: str = ""
@@ -34,3 +36,4 @@ class ResourcePolicy(Struct, frozen=True):
     stopped: bool = False
     quota: int = UNLIMITED
     client_certificates: bool = False
+    identity: ManagedIdentity | None = None

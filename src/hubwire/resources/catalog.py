@@ -11,7 +11,7 @@ import copy
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from hubwire.model.errors import BadRequest, Conflict, NotFound, NotStored, PreconditionFailed, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, HubSettings, KeyKind, default_settings
+from hubwire.model.identities import ManagedIdentity
 from hubwire.model.names import HubKey, is_hub_name
 from hubwire.model.network import network_rules
 from hubwire.model.ports import Change, Store
@@ -644,6 +645,7 @@ class Catalog:
             stopped=properties["resourceStopped"] == "true",
             quota=resource_properties.quota_of(resource.sku),
             client_certificates=properties["tls"]["clientCertEnabled"],
+            identity=_managed_identity(resource),
         )
 
     def _guid(self) -> str:
@@ -701,6 +703,15 @@ def _no_resource(name: str) -> NotFound:
     return NotFound(
         f"There is no resource of type Microsoft.SignalRService/webPubSub with the name {name}.", "resource"
     )
+
+
+def _managed_identity(resource: StoredResource) -> ManagedIdentity | None:
+    identity = resource.identity
+    if identity.kind == "None":
+        return None
+    own = resource_id(resource.subscription, resource.group, resource.name)
+    kind: Literal["SystemAssigned", "UserAssigned"] = "UserAssigned" if identity.assigned else "SystemAssigned"
+    return ManagedIdentity(kind, own, identity.assigned or own, identity.principal_id, identity.client_id)
 
 
 def _without_ignored(resource: StoredResource) -> StoredResource:

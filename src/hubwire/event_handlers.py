@@ -1,0 +1,1 @@
+"""Wiring of what tells event handlers: settings in, a dispatcher out."""
