@@ -45,6 +45,7 @@ def refused(handler: object) -> BadRequest:
         "http://under_score.local/",
         "tunnel:///eventhandler",
         "tunnel:///{hub}/{event}?x=1",
+        "https://example.com?code={ @microsoft.keyvault( SecretUri = https://v.vault.azure.net/secrets/code/ ) }",
         SECRET,
     ],
 )
@@ -83,6 +84,10 @@ def test_url_template_is_kept_as_it_is(template: str) -> None:
         ("https://example.com:port/", "must name a host"),
         ("tunnel://host/x", "tunnel:///path"),
         ("tunnel://{hub}/x", "no placeholder in its host"),
+        ("https://h/{@Microsoft.KeyVault(VaultName=v;SecretName=s)}", "not of the form {@Microsoft.KeyVault("),
+        ("https://h/{@Microsoft.KeyVault(SecretUri=https://v/keys/k)}", "not of the form https://VAULT/secrets/NAME"),
+        ("https://h/{@}", "not of the form {@Microsoft.KeyVault("),
+        (f"https://h/{{{SECRET}}}", "brace that belongs to no placeholder"),
     ],
 )
 def test_url_template_that_leads_nowhere_is_refused(template: object, why: str) -> None:

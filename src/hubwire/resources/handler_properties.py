@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from hubwire.model.errors import BadRequest
 from hubwire.model.names import is_event_name
+from hubwire.model.secret_references import find_references
 from hubwire.resources.shapes import Check, as_list, as_object, choice, choices, free, text
 
 __all__ = ["event_handlers", "event_listeners"]
@@ -19,8 +20,9 @@ __all__ = ["event_handlers", "event_listeners"]
 _MOST_LISTENERS: Final = 10
 _MOST_HANDLERS: Final = 100
 
-_PLACE: Final = re.compile(r"\{(@Microsoft\.KeyVault\(SecretUri=[^(){}\s]+\)|[^{}]*)\}", re.IGNORECASE)
-_KNOWN_PLACES: Final = ("hub", "event")
+_PLACE: Final = re.compile(r"\{([^{}]*)\}")
+_SECRET: Final = "@"  # noqa: S105  stands in the braces of a reference once that is looked at
+_KNOWN_PLACES: Final = ("hub", "event", _SECRET)
 _URL: Final = re.compile(r"(https?|tunnel)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -56,17 +58,18 @@ def _listener(name: str, value: object) -> dict[str, Any]:
 
 
 def _url_template(name: str, value: object) -> str:
-    template = text(name, value)
-    places = [found[1] for found in _PLACE.finditer(template)]
-    rest = _PLACE.sub("", template)
+    template = shortened = text(name, value)
+    for found in reversed(find_references(template, name)):
+        shortened = f"{shortened[: found.start]}{{{_SECRET}}}{shortened[found.end :]}"
+    rest = _PLACE.sub("", shortened)
     if "{" in rest or "}" in rest:
         raise BadRequest(f"{name} has a brace that belongs to no placeholder; write %7B and %7D.", target=name)
-    for place in places:
-        if place.lower() not in _KNOWN_PLACES and not place.startswith("@"):
+    for place in _PLACE.findall(shortened):
+        if place.lower() not in _KNOWN_PLACES:
             raise BadRequest(f"{name} may have the placeholders {{hub}}, {{event}} and Key Vault references.", name)
-    if _PLACE.fullmatch(template) and places[0].startswith("@"):
+    if shortened == f"{{{_SECRET}}}":
         return template  # a secret that is a whole URL
-    url = _URL.fullmatch(template)
+    url = _URL.fullmatch(shortened)
     if url is None:
         raise BadRequest(f"{name} must be a URL with http, https or tunnel.", target=name)
     if "{" in url[2]:
