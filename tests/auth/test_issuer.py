@@ -30,6 +30,7 @@ from hubwire.auth.issuer import Granted, Issuer, TokenRequest, Version
 from hubwire.auth.refusals import TokenRefused
 from hubwire.model.directory import Application, ClientSecret, FederatedCredential, User, secret_digest
 from hubwire.model.errors import NotFound, Unavailable
+from hubwire.model.identities import ManagedIdentity
 
 WEBPUBSUB = "https://webpubsub.azure.com"
 API_ID = "66666666-aaaa-4000-8000-00000000000c"
@@ -508,6 +509,87 @@ async def test_endpoint_of_version_1_is_asked_for_a_resource(world: World, resou
 async def test_endpoint_of_version_1_demands_a_resource_and_looks_at_no_scope(world: World) -> None:
     assert (await world.refusal(with_secret(), version=1)).code == 900144
     assert (await world.refusal(with_secret(resource="https://unknown.example"), version=1)).code == 500011
+
+
+# Identities of resources
+
+WPS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.SignalRService/WebPubSub/wps"
+SYSTEM = ManagedIdentity(
+    "SystemAssigned", WPS, WPS, "99999999-aaaa-4000-8000-00000000000f", "99999999-aaaa-4000-8000-00000000000e"
+)
+USER = ManagedIdentity(
+    "UserAssigned",
+    WPS,
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/robot",
+    "99999999-aaaa-4000-8000-00000000000d",
+    "99999999-aaaa-4000-8000-00000000000c",
+)
+NOBODY = "0123ABCD-aaaa-4000-8000-00000000000f"
+
+
+@pytest.mark.parametrize(
+    "audience",
+    ["api://orders", "https://orders.example/api/", "urn:orders", "anything", "api://chat", WEBPUBSUB, f"{BASE_URL}/"],
+)
+def test_resource_has_a_token_for_exactly_the_audience_that_was_configured(world: World, audience: str) -> None:
+    granted = world.issuer.to_resource(SYSTEM, audience)
+
+    claims = world.verified(granted)
+    header = header_of(granted.token)
+    assert header["x5t"] == header["kid"]
+    assert {name: value for name, value in claims.items() if name not in ("aio", "rh", "uti")} == {
+        "aud": audience,
+        "iss": ISSUER_URL,
+        "iat": int(NOW),
+        "nbf": int(NOW),
+        "exp": int(NOW) + 24 * 3600 - 1,
+        "appid": SYSTEM.client_id,
+        "appidacr": "2",
+        "idp": ISSUER_URL,
+        "idtyp": "app",
+        "oid": SYSTEM.principal_id,
+        "sub": SYSTEM.principal_id,
+        "tid": TENANT.tenant_id,
+        "ver": "1.0",
+        "xms_mirid": WPS,
+    }
+    assert (granted.resource, granted.client_id) == (audience, SYSTEM.client_id)
+    assert (granted.lifetime_s, granted.issued_at) == (24 * 3600 - 1, int(NOW))
+
+
+def test_token_for_an_application_id_that_nobody_registered_is_of_version_2(world: World) -> None:
+    granted = world.issuer.to_resource(SYSTEM, NOBODY)
+
+    claims = world.verified(granted)
+    assert (claims["aud"], claims["ver"], claims["azp"], claims["azpacr"]) == (NOBODY, "2.0", SYSTEM.client_id, "2")
+    assert not claims.keys() & {"appid", "appidacr", "idp"}
+    assert "x5t" not in header_of(granted.token)
+
+
+@pytest.mark.parametrize(
+    ("audience", "setting", "expected", "version"),
+    [
+        (API_ID, None, API_ID, "2.0"),
+        (API_ID, 1, API_ID, "1.0"),
+        ("api://chat", None, "api://chat", "1.0"),
+        ("api://chat", 2, API_ID, "2.0"),
+    ],
+)
+def test_token_for_a_registered_application_is_as_that_wants_it(
+    world: World, audience: str, setting: Literal[1, 2] | None, expected: str, version: str
+) -> None:
+    world.directory.apps = [replace(API, token_version=setting)]
+
+    claims = decoded(world.issuer.to_resource(SYSTEM, audience).token)
+
+    assert (claims["aud"], claims["ver"]) == (expected, version)
+
+
+def test_token_of_a_user_assigned_identity_names_it_and_the_resource_that_uses_it(world: World) -> None:
+    claims = world.verified(world.issuer.to_resource(USER, "api://orders"))
+
+    assert (claims["xms_mirid"], claims["xms_az_rid"]) == (USER.identity_id, WPS)
+    assert (claims["appid"], claims["oid"], claims["sub"]) == (USER.client_id, USER.principal_id, USER.principal_id)
 
 
 # Managed identities

@@ -24,6 +24,7 @@ from hubwire.auth.refusals import TokenRefused
 from hubwire.auth.signatures import RsaPublicKey, base64url, unverified, verified
 from hubwire.model.directory import MICROSOFT_HOSTS, Application, Tenant, User, secret_digest
 from hubwire.model.errors import NotFound, Unauthorized
+from hubwire.model.identities import ManagedIdentity
 
 __all__ = ["Granted", "Issuer", "Principals", "TokenRequest"]
 
@@ -36,6 +37,7 @@ _GRAPH: Final = "https://graph.microsoft.com"
 _SHARED_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 _TENANT: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_GUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _NAMED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21\x23-\x5b\x5d-\x7e]{1,256}|[0-9A-Fa-f-]{36}")
 _OPENID: Final = frozenset({"openid", "profile", "email", "offline_access"})
 _FIRST_PARTY: Final = frozenset(
@@ -234,7 +236,24 @@ class Issuer:
         if app is None:
             raise NotFound("Identity not found")
         found = self._resource(resource)
-        return self._application_token(app, found, "2", IDENTITY_TOKEN_S, {"xms_mirid": app.resource_id})
+        more = {"xms_mirid": app.resource_id}
+        return self._application_token(app.app_id, app.object_id, found, "2", IDENTITY_TOKEN_S, more)
+
+    def to_resource(self, identity: ManagedIdentity, audience: str) -> Granted:
+        """
+        A token for the managed identity of a resource of ours, which calls somebody with it.
+
+        Args:
+            audience: as it was configured. Where it is no application of the directory, the token is for exactly this:
+                of version 2 for a GUID, else of version 1.
+        """
+        more = {"xms_mirid": identity.identity_id}
+        if identity.kind == "UserAssigned":
+            more["xms_az_rid"] = identity.resource_id
+        found = self._known_resource(audience)
+        if found is None:
+            found = _Resource(audience, audience, 2 if _GUID.fullmatch(audience) else 1)
+        return self._application_token(identity.client_id, identity.principal_id, found, "2", IDENTITY_TOKEN_S, more)
 
     def user_token(self, user: User, app: Application, scope: str) -> Granted:
         """
@@ -255,9 +274,9 @@ class Issuer:
         app, strength = await self._authenticated(request)
         # Proving takes time, in which somebody may have deleted it.
         app = self._application(app.app_id)
-        return self._application_token(
-            app, self._asked_for(request), strength, APP_TOKEN_S, _capabilities(request.fields.get("claims", ""))
-        )
+        more = _capabilities(request.fields.get("claims", ""))
+        asked = self._asked_for(request)
+        return self._application_token(app.app_id, app.object_id, asked, strength, APP_TOKEN_S, more)
 
     async def _to_user(self, request: TokenRequest) -> Granted:
         if any(name in request.fields for name in ("client_secret", "client_assertion")) or request.basic:
@@ -434,11 +453,8 @@ class Issuer:
             TokenRefused: nobody knows it.
         """
         requested = requested or _GRAPH
-        bare = requested.rstrip("/")
-        if bare.lower() in _FIRST_PARTY or bare.lower() in self._own or bare.lower() in _FIRST_PARTY_IDS:
-            return _Resource(requested, requested, 1)
-        app = self._directory.resource(requested)
-        if app is None:
+        found = self._known_resource(requested)
+        if found is None:
             # Whatever is no name of a resource may be a secret in the wrong place, and answers are logged.
             shown = requested if _NAMED.fullmatch(requested) else "asked for"
             raise TokenRefused(
@@ -446,6 +462,15 @@ class Issuer:
                 f"The resource principal named {shown} was not found in the tenant named {self.tenant_id}. "
                 "Create an application with this App ID URI.",
             )
+        return found
+
+    def _known_resource(self, requested: str) -> _Resource | None:
+        bare = requested.rstrip("/")
+        if bare.lower() in _FIRST_PARTY or bare.lower() in self._own or bare.lower() in _FIRST_PARTY_IDS:
+            return _Resource(requested, requested, 1)
+        app = self._directory.resource(requested)
+        if app is None:
+            return None
         by_id = bare.lower() == app.app_id
         version: Version = app.token_version or (2 if by_id else 1)
         return _Resource(requested, app.app_id if version == 2 or by_id else requested, version)
@@ -453,29 +478,33 @@ class Issuer:
     # What stands in it.
 
     def _application_token(
-        self, app: Application, resource: _Resource, strength: str, lifetime_s: int, more: Mapping[str, object]
+        self,
+        client_id: str,
+        object_id: str,
+        resource: _Resource,
+        strength: str,
+        lifetime_s: int,
+        more: Mapping[str, object],
     ) -> Granted:
         now = int(self._clock())
-        claims = self._common(app, resource, strength, now, lifetime_s)
-        claims |= {"oid": app.object_id, "sub": app.object_id, "idtyp": "app"}
-        return self._signed({**claims, **more}, resource, app, now, lifetime_s)
+        claims = self._common(client_id, resource, strength, now, lifetime_s)
+        claims |= {"oid": object_id, "sub": object_id, "idtyp": "app"}
+        return self._signed({**claims, **more}, resource, client_id, now, lifetime_s)
 
     def _user_token(
         self, user: User, app: Application, resource: _Resource, scopes: tuple[str, ...], strength: str
     ) -> Granted:
         now = int(self._clock())
-        claims = self._common(app, resource, strength, now, APP_TOKEN_S)
+        claims = self._common(app.app_id, resource, strength, now, APP_TOKEN_S)
         named = {"upn": user.name, "unique_name": user.name, "amr": ["pwd"], "acr": "1"}
         if resource.version == 2:
             named = {"preferred_username": user.name}
         subject = f"{user.object_id} {resource.audience}".encode()
         claims |= {"oid": user.object_id, "sub": _opaque(subject), "name": user.display_name, "scp": " ".join(scopes)}
-        granted = self._signed(claims | named, resource, app, now, APP_TOKEN_S)
+        granted = self._signed(claims | named, resource, app.app_id, now, APP_TOKEN_S)
         return granted._replace(scopes=tuple(f"{resource.requested.rstrip('/')}/{name}" for name in scopes))
 
-    def _common(
-        self, app: Application, resource: _Resource, strength: str, now: int, lifetime_s: int
-    ) -> dict[str, Any]:
+    def _common(self, client_id: str, resource: _Resource, strength: str, now: int, lifetime_s: int) -> dict[str, Any]:
         claims: dict[str, Any] = {
             "aud": resource.audience,
             "iss": self.url,
@@ -483,14 +512,14 @@ class Issuer:
             "nbf": now,
             "exp": now + lifetime_s,
             "aio": _opaque(secrets.token_bytes(24)),
-            "rh": f"0.{_opaque(app.app_id.encode())}.",
+            "rh": f"0.{_opaque(client_id.encode())}.",
             "tid": self.tenant_id,
             "uti": _opaque(secrets.token_bytes(16)),
             "ver": f"{resource.version}.0",
         }
         if resource.version == 1:
-            return claims | {"appid": app.app_id, "appidacr": strength, "idp": self.url}
-        return claims | {"azp": app.app_id, "azpacr": strength}
+            return claims | {"appid": client_id, "appidacr": strength, "idp": self.url}
+        return claims | {"azp": client_id, "azpacr": strength}
 
     def _id_token(self, user: User, app: Application, now: int) -> str:
         claims = {
@@ -510,10 +539,10 @@ class Issuer:
         return self.ring.sign(claims, now, thumbprint=False)
 
     def _signed(
-        self, claims: Mapping[str, Any], resource: _Resource, app: Application, now: int, lifetime_s: int
+        self, claims: Mapping[str, Any], resource: _Resource, client_id: str, now: int, lifetime_s: int
     ) -> Granted:
         token = self.ring.sign(claims, now, thumbprint=resource.version == 1)
-        return Granted(token, lifetime_s, now, resource.requested, app.app_id)
+        return Granted(token, lifetime_s, now, resource.requested, client_id)
 
 
 def _field(request: TokenRequest, name: str) -> str:
