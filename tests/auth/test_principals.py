@@ -659,3 +659,89 @@ def test_published_url_is_one_of_ours_until_others_take_its_place() -> None:
 def test_url_that_is_none_cannot_be_published() -> None:
     with pytest.raises(StartFailed):
         principals().publish("wps-one", ["localhost:8081"])
+
+
+# Tunnels
+
+
+def dials(
+    audience: object, host: str = HOST, *public_endpoints: str, key: str = KEYS.primary, **claims: object
+) -> bool:
+    try:
+        principals(*public_endpoints).tunnel(token(audience, key, **claims), HUB, host)
+    except Unauthorized:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "ws://localhost:8080/server/tunnel?hub=chat",
+        "wss://localhost:8080/server/tunnel?hub=chat",
+        "https://LOCALHOST:8080/Server/Tunnel/?hub=CHAT",
+        "ws://localhost:8080/server/tunnel?hub=chat&target=t1",
+        "ws://localhost:8080/server/tunnel?target=t1&hub=ch%61t",
+        ["urn:x", "ws://localhost:8080/server/tunnel?hub=chat"],
+    ],
+)
+def test_audience_that_names_the_tunnels_of_the_hub_is_accepted_however_it_is_spelled(audience: object) -> None:
+    assert dials(audience)
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "ws://localhost:8080/server/tunnel?hub=other",
+        "ws://localhost:8080/server/tunnel?hub=chat&hub=other",
+        "ws://localhost:8080/server/tunnel?hub=",
+        "ws://localhost:8080/server/tunnel",
+        "ws://localhost:8080/server/tunnel/chat",
+        "ws://localhost:8080/server?hub=chat",
+        "ws://localhost:8080/tunnel?hub=chat",
+        "ws://localhost:8080/client?hub=chat",
+        "ws://localhost:8080/client/hubs/chat?hub=chat",
+        "ws://localhost:8081/server/tunnel?hub=chat",
+        "ws://elsewhere:8080/server/tunnel?hub=chat",
+        "",
+        None,
+    ],
+)
+def test_any_other_audience_of_a_tunnel_is_refused(audience: object) -> None:
+    assert not dials(audience)
+
+
+def test_tunnel_may_dial_a_public_endpoint() -> None:
+    assert dials("wss://hub.example.com/server/tunnel?hub=chat", "10.0.0.7:8080", "https://hub.example.com")
+    assert not dials("wss://hub.example.com/server/tunnel?hub=chat", "10.0.0.7:8080")
+
+
+def test_tunnel_is_proved_by_either_key_of_its_resource_in_its_time() -> None:
+    audience = "ws://localhost:8080/server/tunnel?hub=chat"
+
+    assert dials(audience, key=KEYS.secondary)
+    assert not dials(audience, key=OTHER_KEYS.primary)
+    assert not dials(audience, exp=NOW - 100)
+
+
+def test_tunnel_is_called_what_its_token_says() -> None:
+    audience = "ws://localhost:8080/server/tunnel?hub=chat"
+
+    assert principals().tunnel(token(audience, sub="guid"), HUB, HOST) == "guid"
+    assert principals().tunnel(token(audience), HUB, HOST) is None
+
+
+def test_tunnel_proves_nothing_with_access_keys_that_are_switched_off() -> None:
+    keys = Keys()
+    keys.policies["default"] = ResourcePolicy(local_auth=False)
+
+    with pytest.raises(Unauthorized, match="switched off"):
+        principals(keys=keys).tunnel(token("ws://localhost:8080/server/tunnel?hub=chat"), HUB, HOST)
+
+
+def test_token_of_a_tunnel_is_none_of_a_client_or_a_rest_caller_of_the_hub() -> None:
+    audience = "ws://localhost:8080/server/tunnel?hub=chat"
+
+    assert not is_accepted(audience, HOST)
+    with pytest.raises(Unauthorized):
+        rest(audience, "/api/hubs/chat/:send")

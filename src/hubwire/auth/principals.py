@@ -1,6 +1,6 @@
 """
-Who is calling: access-key tokens of clients and of REST callers to claims and principals, and the tokens that the
-service itself issues.
+Who is calling: access-key tokens of clients, of tunnels and of REST callers to claims and principals, and the tokens
+that the service itself issues.
 
 A token names the URL it is for (`aud`), and that is its scope: a client's token is for one hub's endpoint, a REST
 token for one path. How two such URLs are compared stands in `_Audience`.
@@ -32,6 +32,8 @@ _GROUPS: Final = "webpubsub.group"
 _RECOVERY_S: Final = 7 * 24 * 3600
 _SEALED: Final = "hubwire.salt."
 _KEY_NAMES: Final = ("primary", "secondary")
+_LEGACY: Final = (b"client",)
+_TUNNEL: Final = (b"server", b"tunnel")
 _KNOWN_URLS: Final = 256
 _LONG_URL: Final = 512
 """Characters; longer ones are not remembered, so that the memory stays small whatever strangers send."""
@@ -90,7 +92,7 @@ class Principals:
         legacy = wanted == (b"client", b"hubs", hub.hub.encode())
         if not any(
             self._is_ours(audience.authority, host)
-            and (audience.endpoint == wanted or (legacy and _is_legacy(audience, hub.hub)))
+            and (audience.endpoint == wanted or (legacy and _names_hub(audience, _LEGACY, hub.hub)))
             for audience in _audiences(claims)
         ):
             raise Unauthorized("token is for another audience")
@@ -122,6 +124,29 @@ class Principals:
         ):
             raise Unauthorized("token is for another audience")
         return Principal("accessKey", _KEY_NAMES[verified.key])
+
+    def tunnel(self, token: str, hub: HubKey, host: str) -> str | None:
+        """
+        Who dials in to answer the events of a hub: the user id of its token, once that is proved, or None.
+
+        The audience is the URL that was dialled, so its query says for which hub it is; what else stands there, such as
+        the target of a reconnection, does not count.
+
+        Args:
+            host: authority that the request was sent to.
+
+        Raises:
+            Unauthorized: bad signature, audience or time, or access keys are switched off.
+        """
+        if not self._keys.policy(hub.resource).local_auth:
+            raise Unauthorized("access keys are switched off")
+        claims = self._verify(token, _secrets(self._keys.access_keys(hub.resource))).claims
+        if not any(
+            self._is_ours(audience.authority, host) and _names_hub(audience, _TUNNEL, hub.hub)
+            for audience in _audiences(claims)
+        ):
+            raise Unauthorized("token is for another audience")
+        return _user_id(claims)
 
     def issue_client_token(
         self,
@@ -217,7 +242,7 @@ class _Audience(NamedTuple):
         segments: of the path, each percent-decoded once, so that an encoded slash is no separator; empty ones, and so
             a doubled or trailing slash, are left out. Bytes, since what is no UTF-8 must not fall together.
         endpoint: the segments in lower case.
-        query: still encoded; only the older form of client endpoint looks at it.
+        query: still encoded; it counts at the endpoints that have their hub there.
     """
 
     authority: str
@@ -295,8 +320,9 @@ def _endpoint(path: str) -> tuple[bytes, ...]:
     return _lower(_segments(path.encode()))
 
 
-def _is_legacy(audience: _Audience, hub: str) -> bool:
-    if audience.endpoint != (b"client",):
+def _names_hub(audience: _Audience, endpoint: tuple[bytes, ...], hub: str) -> bool:
+    """Is it for an endpoint whose query names the hub, and for this hub."""
+    if audience.endpoint != endpoint:
         return False
     named = parse_qs(audience.query, keep_blank_values=True).get("hub", [])
     return len(named) == 1 and named[0].lower() == hub
