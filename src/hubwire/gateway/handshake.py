@@ -14,7 +14,7 @@ from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
 from hubwire.model.http import RequestHead
 from hubwire.model.names import HubKey, is_hub_name
 
-__all__ = ["is_client_path", "read"]
+__all__ = ["is_client_path", "query_pairs", "read", "sent_token", "websocket_key"]
 
 _VERSION: Final = "13"
 _PREFIX: Final = "Bearer "
@@ -37,17 +37,17 @@ def read(head: RequestHead) -> Attempt:
             there, 426 for another version of the protocol.
     """
     raw_path, _, raw_query = head.target.partition("?")
-    pairs = _pairs(raw_query)
+    pairs = query_pairs(raw_query)
     query = dict(reversed(pairs))  # the first of repeated ones
     hub = _hub(raw_path, query.get("hub"))
-    key = _websocket_key(head)
+    key = websocket_key(head)
     recovery = None
     if query.get("awps_connection_id") or query.get("awps_reconnection_token"):
         recovery = Recovery(query.get("awps_connection_id", ""), query.get("awps_reconnection_token", ""))
     return Attempt(
         hub=HubKey(head.resource, hub.lower()),
         path=f"/client/hubs/{hub}",
-        token=_token(query.get("access_token"), head.header("authorization")),
+        token=sent_token(query.get("access_token"), head.header("authorization")),
         offered=_offered(head),
         query=tuple([pair for pair in pairs if pair[0] != "access_token"]),
         recovery=recovery,
@@ -56,7 +56,8 @@ def read(head: RequestHead) -> Attempt:
     )
 
 
-def _pairs(raw_query: str) -> list[tuple[str, str]]:
+def query_pairs(raw_query: str) -> list[tuple[str, str]]:
+    """The parameters of a query, decoded, in their order."""
     if "%" in raw_query or "+" in raw_query:
         return parse_qsl(raw_query, keep_blank_values=True)
     # Nothing to decode, as in most of them: the same, without looking for it in each part.
@@ -79,7 +80,13 @@ def _hub(raw_path: str, from_query: str | None) -> str:
     return hub
 
 
-def _websocket_key(head: RequestHead) -> str:
+def websocket_key(head: RequestHead) -> str:
+    """
+    The key that the answer to an upgrade request is made of.
+
+    Raises:
+        HandshakeRefused: 400 or 426, it is none that can be answered.
+    """
     upgrades = [item.lower() for item in head.all("upgrade")]
     connection = [item.lower() for item in head.all("connection")]
     if head.method != "GET" or "websocket" not in upgrades or "upgrade" not in connection:
@@ -103,8 +110,8 @@ def _offered(head: RequestHead) -> tuple[str, ...]:
     return offered
 
 
-def _token(in_query: str | None, header: str | None) -> str | None:
-    """The query wins over the header (the emulator's order)."""
+def sent_token(in_query: str | None, header: str | None) -> str | None:
+    """The access token of a request, None if there is none. The query wins over the header (the emulator's order)."""
     if in_query:
         return in_query
     if header is not None and header[: len(_PREFIX)].lower() == _PREFIX.lower():
