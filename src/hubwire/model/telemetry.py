@@ -6,7 +6,7 @@ Source of the close categories: the service's metrics reference and its troubles
 
 from enum import StrEnum
 
-__all__ = ["CloseCategory", "Telemetry"]
+__all__ = ["CloseCategory", "HandlerCounters", "Telemetry"]
 
 
 class CloseCategory(StrEnum):
@@ -25,6 +25,29 @@ class CloseCategory(StrEnum):
     PING_TIMEOUT = "PingTimeout"
 
 
+class HandlerCounters:
+    """
+    Of one event handler.
+
+    Attributes:
+        in_flight: calls now.
+        waiting: that wait for their turn.
+        events: how they ended, by the kind of event and "succeeded", "refused" or "failed".
+    """
+
+    __slots__ = ("events", "in_flight", "waiting")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.waiting = 0
+        self.events: dict[tuple[str, str], int] = {}
+
+    def count(self, event: str, outcome: str) -> None:
+        """An event is over."""
+        key = (event, outcome)
+        self.events[key] = self.events.get(key, 0) + 1
+
+
 class Telemetry:
     """
     Plain integers, added to by the hot path and read by whoever renders them.
@@ -37,6 +60,7 @@ class Telemetry:
         inbound_messages: publishes and events taken, from clients and REST.
         outbound_messages: data messages handed to clients' connections.
         queued_bytes: waiting in front of clients that read too slowly (shared bytes count once for each).
+        handlers: counters of event handlers, by resource, hub and URL template without its query.
     """
 
     __slots__ = (
@@ -44,6 +68,7 @@ class Telemetry:
         "closed",
         "connection_quota",
         "connections",
+        "handlers",
         "inbound_bytes",
         "inbound_messages",
         "opened",
@@ -73,6 +98,7 @@ class Telemetry:
         self.inbound_messages = 0
         self.outbound_messages = 0
         self.queued_bytes = 0
+        self.handlers: dict[tuple[str, str, str], HandlerCounters] = {}
 
     def count_refused(self, status: int) -> None:
         """An upgrade request was answered with this status instead of 101."""

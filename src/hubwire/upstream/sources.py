@@ -1,0 +1,101 @@
+"""One connection as a source of events: what its handlers are told of it, and what they gave it to keep."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from hubwire.model.hubs import AccessKeys
+from hubwire.model.names import HubKey
+from hubwire.model.ports import Cookies
+
+__all__ = ["EventSource", "JournalledSource"]
+
+
+class JournalledSource(Struct, frozen=True, omit_defaults=True):
+    """
+    What the journal keeps of a connection whose end a handler is to be told.
+
+    Attributes:
+        event_id: of the `disconnected` event, once there is one; so a handler that gets it twice can tell.
+        reason: the same.
+    """
+
+    resource: str
+    hub: str
+    connection_id: str
+    origin: str
+    user_id: str | None = None
+    subprotocol: str | None = None
+    state: str | None = None
+    event_id: int | None = None
+    reason: str | None = None
+
+
+class EventSource:
+    """
+    Attributes:
+        hub, connection_id, user_id, subprotocol: of the connection.
+        origin: our host name, as handlers are told it.
+        state: opaque text that a handler gave it; None for none, which is something else than an empty one.
+        cookies: of its handlers; None while there are none.
+        journalled: its end is to be told, even after a crash.
+        waiting: notifications in their order; the first one is under way.
+    """
+
+    __slots__ = (
+        "_next_id",
+        "_signature",
+        "_signed_with",
+        "connection_id",
+        "cookies",
+        "hub",
+        "journalled",
+        "origin",
+        "state",
+        "subprotocol",
+        "user_id",
+        "waiting",
+    )
+
+    def __init__(
+        self, hub: HubKey, connection_id: str, origin: str, user_id: str | None = None, subprotocol: str | None = None
+    ) -> None:
+        self.hub = hub
+        self.connection_id = connection_id
+        self.origin = origin
+        self.user_id = user_id
+        self.subprotocol = subprotocol
+        self.state: str | None = None
+        self.cookies: Cookies | None = None
+        self.journalled = False
+        self.waiting: deque[Callable[[], Awaitable[None]]] = deque()
+        self._next_id = 1
+        self._signature = ""
+        self._signed_with: AccessKeys | None = None
+
+    def next_id(self) -> int:
+        """Number of its next event; 0 is that of `connect`, whether or not anybody is asked."""
+        number = self._next_id
+        self._next_id += 1
+        return number
+
+    def signature(self, keys: AccessKeys, sign: Callable[[str, AccessKeys], str]) -> str:
+        """The same for all its events, as long as the keys are."""
+        if self._signed_with is not keys:
+            self._signature, self._signed_with = sign(self.connection_id, keys), keys
+        return self._signature
+
+    def journal_entry(self, event_id: int | None = None, reason: str | None = None) -> JournalledSource:
+        """As the journal keeps it."""
+        return JournalledSource(
+            self.hub.resource,
+            self.hub.hub,
+            self.connection_id,
+            self.origin,
+            self.user_id,
+            self.subprotocol,
+            self.state,
+            event_id,
+            reason,
+        )

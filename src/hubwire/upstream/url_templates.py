@@ -1,0 +1,113 @@
+"""
+URL templates of event handlers: taken apart once, filled in for each event. Pure.
+
+Sources: the service's page on event handlers (placeholders and where they may stand); its emulator, which encodes
+everything but unreserved characters and resolves in one pass; its page on managed identities (secrets).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from hubwire.model.errors import BadRequest
+from hubwire.model.secret_references import find_references
+
+__all__ = ["UrlTemplate", "parse_template"]
+
+_PLACE: Final = re.compile(r"\{(hub|event)\}", re.IGNORECASE)
+_WHOLE: Final = re.compile(r"https?://[^\s/?#{}]+(?:[/?]\S*)?", re.IGNORECASE | re.ASCII)
+_TUNNEL: Final = "tunnel://"
+
+
+class _Secret(Struct, frozen=True):
+    uri: str
+
+
+class _Named(Struct, frozen=True):
+    name: str
+
+
+class UrlTemplate(Struct, frozen=True):
+    """
+    Attributes:
+        shown: for logs and counters: neither a query, where keys stand, nor secrets.
+        secrets: identifiers of those that it needs.
+        is_tunnel: no URL of HTTP; whoever has dialled in is asked.
+    """
+
+    shown: str
+    secrets: tuple[str, ...]
+    is_tunnel: bool
+    _parts: tuple[str | _Secret | _Named, ...]
+
+    def resolve(self, hub: str, event: str, secrets: Mapping[str, str]) -> str:
+        """
+        The URL for an event.
+
+        Args:
+            secrets: values by identifier; put in as they are, and nothing in them is a placeholder, unless the template
+                is a secret and nothing else.
+
+        Raises:
+            BadRequest: the secret that is to be the whole URL is none.
+        """
+        values = {"hub": quote(hub, safe=""), "event": quote(event, safe="")}
+        if self._is_whole:
+            return _whole(secrets[self.secrets[0]], values)
+        return "".join(
+            [
+                part if isinstance(part, str) else secrets[part.uri] if isinstance(part, _Secret) else values[part.name]
+                for part in self._parts
+            ]
+        )
+
+    @property
+    def _is_whole(self) -> bool:
+        return len(self._parts) == 1 and isinstance(self._parts[0], _Secret)
+
+
+def parse_template(text: str) -> UrlTemplate:
+    """
+    Raises:
+        BadRequest: a reference in it is malformed.
+    """
+    parts: list[str | _Secret | _Named] = []
+    secrets: list[str] = []
+    end = 0
+    for reference in find_references(text):
+        parts += _places(text[end : reference.start])
+        parts.append(_Secret(reference.uri))
+        secrets.append(reference.uri)
+        end = reference.end
+    parts += _places(text[end:])
+    shown = "".join([part if isinstance(part, str) else "{…}" for part in _without_names(parts)])
+    return UrlTemplate(
+        shown=re.split(r"[?#]", shown, maxsplit=1)[0],
+        secrets=tuple(dict.fromkeys(secrets)),
+        is_tunnel=text.lower().startswith(_TUNNEL),
+        _parts=tuple(parts),
+    )
+
+
+def _places(text: str) -> list[str | _Secret | _Named]:
+    parts: list[str | _Secret | _Named] = []
+    for position, piece in enumerate(_PLACE.split(text)):
+        if position % 2:
+            parts.append(_Named(piece.lower()))
+        elif piece:
+            parts.append(piece)
+    return parts
+
+
+def _without_names(parts: list[str | _Secret | _Named]) -> list[str | _Secret]:
+    return [f"{{{part.name}}}" if isinstance(part, _Named) else part for part in parts]
+
+
+def _whole(value: str, values: Mapping[str, str]) -> str:
+    url = _PLACE.sub(lambda place: values[place[1].lower()], value)
+    if _WHOLE.fullmatch(url) is None:
+        raise BadRequest("The secret that is to be the URL of an event handler is no http or https URL.", "urlTemplate")
+    return url
