@@ -6,10 +6,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from doubles import ALL_ROLES, HUB, Directory, HeldBus, Keys, RecordingSink, VirtualLoop, done, head, settle
+from handlers import Upstream
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway.attempt import HandshakeRefused
+from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
@@ -32,12 +34,14 @@ class House:
 
     Args:
         queue_messages: that a reliable client may leave unacknowledged.
+        shown: what `connect` events say.
 
     Attributes:
         clock: seconds since 1970, for tokens.
+        upstream: its event handlers, if hubs have any.
     """
 
-    def __init__(self, quota: int = 100, queue_messages: int = 5) -> None:
+    def __init__(self, quota: int = 100, queue_messages: int = 5, shown: Shown | None = None) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
         self.telemetry = Telemetry(quota)
@@ -46,9 +50,17 @@ class House:
         self.node = Node(self.bus, self.telemetry, self.loop)
         self.directory = Directory()
         self.principals = Principals(Keys(), (), 60, lambda: self.clock)
-        self.gateway = Gateway(self.node, self.principals, self.directory, self.telemetry, QueueLimits(queue_messages))
+        self.upstream = Upstream(self.directory)
+        self.gateway = Gateway(
+            self.node,
+            self.principals,
+            self.directory,
+            ConnectionEvents(self.upstream.dispatcher, shown or Shown()),
+            self.telemetry,
+            QueueLimits(queue_messages),
+        )
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
-        self.node.on_end.append(lambda *what: self.ended.append(what))
+        self.node.on_end.append(lambda *what: self.ended.append(what[:4]))
 
     def token(
         self,
@@ -60,8 +72,10 @@ class House:
         return self.principals.issue_client_token(HUB.resource, audience, user_id, roles, groups, 5)
 
     def decide(self, *offers: str, url: str = URL, **query: str) -> Opening:
-        """An upgrade request with this query."""
-        return self.gateway.decide(head(f"{url}?{urlencode(query)}", offers=offers))
+        """An upgrade request with this query, about which nobody is asked."""
+        opening = self.gateway.decide(head(f"{url}?{urlencode(query)}", offers=offers))
+        assert isinstance(opening, Opening)
+        return opening
 
     def refusal(self, *offers: str, url: str = URL, **query: str) -> HandshakeRefused | None:
         """What is answered instead of 101, if anything."""

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from doubles import ALL_ROLES, HUB, Directory, Keys, RecordingSink, VirtualLoop, done, head, settle
+from doubles import ALL_ROLES, HUB, Keys, RecordingSink, VirtualLoop, done, head, settle
+from handlers import Upstream
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
+from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Answer, Query, Send
@@ -31,7 +33,15 @@ class Machine:
         self.telemetry = Telemetry(10_000)
         self.principals = Principals(Keys(), (), 60)
         self.node = Node(exchange.bus(), self.telemetry, loop)
-        self.gateway = Gateway(self.node, self.principals, Directory(), self.telemetry, QueueLimits())
+        self.upstream = Upstream()
+        self.gateway = Gateway(
+            self.node,
+            self.principals,
+            self.upstream.directory,
+            ConnectionEvents(self.upstream.dispatcher, Shown()),
+            self.telemetry,
+            QueueLimits(),
+        )
 
     async def client(
         self,

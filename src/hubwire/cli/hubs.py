@@ -62,9 +62,12 @@ def list_hubs(resource: str | None, data: Path, as_json: bool) -> None:
 @as_json
 @data_folder
 def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None:
-    """Show what is configured for one hub."""
+    """Show what is configured for one hub, and how its event handlers are."""
+    states: Sequence[str] = ()
     try:
-        document = _Hubs(data, resource).get(name)
+        hubs = _Hubs(data, resource)
+        document = hubs.get(name)
+        states = [] if as_json else hubs.handler_states(name)
     except NoServer:
 
         async def stored(catalog: StoredCatalog) -> Mapping[str, Any] | None:
@@ -74,7 +77,7 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
         if found is None:
             raise CommandFailed(f"nobody configured a hub {name}; it has the defaults") from None
         document = dict(found)
-    _print_hub(document, as_json)
+    _print_hub(document, as_json, states)
 
 
 @hub.command("set")
@@ -175,6 +178,12 @@ class _Hubs:
         # The resource manager replaces a hub as a whole.
         return dict(self._manager.call("PUT", path, {"properties": {**old, **properties}}).document)
 
+    def handler_states(self, name: str) -> list[str]:
+        """How each of its event handlers is, in words."""
+        resource = quote(self._resource or DEFAULT_RESOURCE, safe="")
+        answer = control(self._folder, "GET", f"/control/handlers/{resource}{_below(name)}")
+        return [str(handler["state"]) for handler in answer["value"]]
+
     def delete(self, name: str) -> None:
         if self._resource is None:
             control(self._folder, "DELETE", f"/control/hubs{_below(name)}")
@@ -226,7 +235,7 @@ def _handlers_of(file: str) -> list[Any]:
     return value
 
 
-def _hub_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _hub_lines(document: Mapping[str, Any], states: Sequence[str] = ()) -> list[tuple[str, str]]:
     properties = document["properties"]
     lines = [
         ("hub", str(document["name"])),
@@ -234,7 +243,11 @@ def _hub_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("keep alive", f"{properties['webSocketKeepAliveIntervalInSeconds']} s"),
     ]
     handlers = properties.get("eventHandlers") or ()
-    return [*lines, *(("handler", _handler_text(handler)) for handler in handlers)]
+    for position, handler in enumerate(handlers):
+        lines.append(("handler", _handler_text(handler)))
+        if position < len(states):
+            lines.append(("", states[position]))
+    return lines
 
 
 def _handler_text(handler: Mapping[str, Any]) -> str:
@@ -244,8 +257,8 @@ def _handler_text(handler: Mapping[str, Any]) -> str:
     return f"{handler['urlTemplate']} ({', '.join(events) or 'no events'})"
 
 
-def _print_hub(document: Mapping[str, Any], as_json: bool) -> None:
+def _print_hub(document: Mapping[str, Any], as_json: bool, states: Sequence[str] = ()) -> None:
     if as_json:
         print_document(document, as_json)
     else:
-        print_rows(_hub_lines(document))
+        print_rows(_hub_lines(document, states))

@@ -29,14 +29,14 @@ from hubwire.model.commands import (
 )
 from hubwire.model.errors import Conflict
 from hubwire.model.filters import compile_filter
-from hubwire.model.messages import Disconnected
+from hubwire.model.messages import DataMessage, Disconnected
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus, Sink, Spread
 from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
 
-__all__ = ["Ending", "Node"]
+__all__ = ["Ending", "Membership", "Node"]
 
 _T = TypeVar("_T")
 
@@ -45,8 +45,14 @@ _SLICE: Final = 200
 
 _ASK_TIMEOUT_S: Final = 5.0
 
-Ending = Callable[[Connection, CloseCategory, int, str], None]
-"""Told of every connection that ended for good: category, close code, and the text the client was told."""
+Ending = Callable[[Connection, CloseCategory, int, str, str | None], None]
+"""
+Told of every connection that ended for good: category, close code, the text the client was told, and the reason for its
+event handlers.
+"""
+
+Membership = Callable[[Connection, str, bool], None]
+"""Told who has become a member of a group, or is one no more; not of groups that a connection begins in."""
 
 _NORMAL: Final = 1000
 _CLOSED_BY_SERVER: Final = "Application server closed the connection."
@@ -89,6 +95,7 @@ class Node:
         self._pace = Pace()
         self._clock = clock or loop.time
         self.on_end: list[Ending] = []
+        self.on_membership: Membership = lambda _connection, _group, _is_member: None
         bus.attach(self)
 
     # What is sent.
@@ -117,6 +124,12 @@ class Node:
         """Answer one client, behind everything that was accepted before."""
         if frame:
             self._delivery.reply(connection, frame)
+            self._schedule_flush()
+
+    def tell(self, connection: Connection, message: DataMessage) -> None:
+        """Send one client a message of its own, behind everything that was accepted before."""
+        if connection.alive:
+            self._delivery.send_to((connection,), message)
             self._schedule_flush()
 
     def _schedule_flush(self) -> None:
@@ -239,14 +252,18 @@ class Node:
     def _joined(self, hub: Hub, connection: Connection, topic: Target) -> None:
         if hub.join(connection, topic.name):
             self._delivery.joined(connection, topic)
+            self.on_membership(connection, topic.name, True)
 
     def leave(self, connection: Connection, group: str) -> None:
         """End a membership. What was sent to the group before still reaches the connection."""
         topic = to_group(connection.hub, group)
         if self._delivery.concerns(topic):
             self.flush()
-        if connection.alive and self._hubs[connection.hub].leave(connection, group):
+        if not connection.alive or group not in connection.groups:
+            return
+        if self._hubs[connection.hub].leave(connection, group):
             self._interest.left((topic,))
+        self.on_membership(connection, group, False)
 
     def lost(self, connection: Connection, sink: Sink, final: bool, category: CloseCategory, code: int) -> None:
         """
@@ -268,7 +285,9 @@ class Node:
         self._telemetry.retained += 1
         self._schedule_sweep()
 
-    def close(self, connection: Connection, code: int, text: str, category: CloseCategory) -> None:
+    def close(
+        self, connection: Connection, code: int, text: str, category: CloseCategory, reason: str | None = None
+    ) -> None:
         """
         End a connection from our side: what was accepted before, the reason as a message, a close frame.
 
@@ -276,6 +295,7 @@ class Node:
             code: of the close frame. With 1000 its own reason stays empty: what the application has to say may be
                 longer than a reason can be. Otherwise it is what simple clients, who get no messages, learn.
             text: for the client and the records.
+            reason: for event handlers; the text, if None.
         """
         if self._delivery.pending and connection.alive:
             self.flush()
@@ -289,19 +309,24 @@ class Node:
             sink.close(code, "" if code == _NORMAL else text)
         elif self._waiting.release(connection):
             self._telemetry.retained -= 1
-        self._end(connection, category, code, text)
+        self._end(connection, category, code, text, text if reason is None else reason)
 
-    def _end(self, connection: Connection, category: CloseCategory, code: int, text: str) -> None:
+    def _end(
+        self, connection: Connection, category: CloseCategory, code: int, text: str, reason: str | None = None
+    ) -> None:
         connection.alive = False
         connection.ended_at = self._loop.time()
+        groups = connection.groups
         hub = self._hubs[connection.hub]
         self._interest.left(hub.remove(connection))
         if not hub.connections:
             del self._hubs[connection.hub]
         self._telemetry.connections -= 1
         self._telemetry.closed[category] += 1
+        for group in groups:
+            self.on_membership(connection, group, False)
         for told in self.on_end:
-            told(connection, category, code, text)
+            told(connection, category, code, text, reason)
 
     def _schedule_sweep(self) -> None:
         if self._sweep is not None:
@@ -390,7 +415,7 @@ class Node:
 
     async def _close_all(self, picked: Sequence[Connection], reason: str) -> Answer:
         text = f"{_CLOSED_BY_SERVER} Reason: {reason}" if reason else _CLOSED_BY_SERVER
-        await self._end_all(picked, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER)
+        await self._end_all(picked, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER, reason)
         return Answer(count=len(picked))
 
     async def end(self, code: int, text: str, category: CloseCategory, resource: str | None = None) -> None:
@@ -403,9 +428,16 @@ class Node:
         picked = [c for c in self.connections() if resource is None or c.hub.resource == resource]
         await self._end_all(picked, code, text, category)
 
-    async def _end_all(self, picked: Sequence[Connection], code: int, text: str, category: CloseCategory) -> None:
+    async def _end_all(
+        self,
+        picked: Sequence[Connection],
+        code: int,
+        text: str,
+        category: CloseCategory,
+        reason: str | None = None,
+    ) -> None:
         def close(connection: Connection) -> None:
-            self.close(connection, code, text, category)
+            self.close(connection, code, text, category, reason)
 
         await _in_turns(picked, close)
 

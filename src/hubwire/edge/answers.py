@@ -14,6 +14,7 @@ from hubwire.gateway.opening import Opening
 
 __all__ = ["refusal", "switching"]
 
+_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -27,12 +28,12 @@ def switching(opening: Opening) -> bytes:
 
 
 def refusal(refused: HandshakeRefused) -> bytes:
-    body = refused.text.encode()
-    phrase = HTTPStatus(refused.status).phrase
+    body = refused.body
+    phrase = _PHRASES.get(refused.status, "Refused")
     more = "".join(f"{name}: {value}\r\n" for name, value in refused.headers.items())
     challenge = "WWW-Authenticate: Bearer\r\n" if refused.status == HTTPStatus.UNAUTHORIZED else ""
     head = (
-        f"HTTP/1.1 {refused.status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"HTTP/1.1 {refused.status} {phrase}\r\nContent-Type: {refused.content_type}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n{challenge}{more}\r\n"
     )
-    return head.encode() + body
+    return head.encode("latin-1", "replace") + body

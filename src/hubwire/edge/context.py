@@ -10,6 +10,7 @@ deadline is seen up to a quarter of itself, at most one second, late.
 import asyncio
 import math
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
@@ -25,14 +26,35 @@ from hubwire.model.http import RequestHead
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.standstill import STOOD_STILL_S
 
-__all__ = ["Application", "FrontContext", "Gate", "Upgrade"]
+__all__ = ["Application", "FrontContext", "Gate", "Undecided", "Upgrade"]
 
 Upgrade: TypeAlias = Callable[[RequestHead, asyncio.Transport, bytes], object | None]
 """
 Takes over a client that asks to speak WebSocket: sets itself as the transport's protocol and returns it. The bytes
 are what the client already sent after its head. None is a refusal: the answer (with `Connection: close`) is written,
-and the front ends the connection. The transport is not paused.
+and the front ends the connection. The transport is not paused. An `Undecided` is neither of them yet.
 """
+
+
+class Undecided(ABC):
+    """
+    A client whose upgrade somebody else has a say in. Meanwhile the front keeps the transport, and what comes.
+
+    Attributes:
+        on_decided: called once, in a later turn, unless `leave` was.
+    """
+
+    def __init__(self) -> None:
+        self.on_decided: Callable[[], None] = lambda: None
+
+    @abstractmethod
+    def finish(self, rest: bytes) -> object | None:
+        """Now that it is decided, the same as `Upgrade`. `rest` is what the client has sent so far."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """The client is gone."""
+
 
 Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI 3 application. Of its scopes only "http" occurs; there is no lifespan."""

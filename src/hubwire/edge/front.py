@@ -4,6 +4,7 @@ One port for everything: reads each request head within bounds, and decides who 
     HEAD    between requests, or a head is coming
       -> QUEUED           a whole head, and too many others in this turn; then as below
       -> handed over      it asks for WebSocket: `FrontContext.upgrade` has the transport from here on
+      -> DECIDING         the same, once an event handler has said whether it may
       -> BODY -> ANSWER   it goes to the HTTP server behind (`inner`), its body after it; then its response is awaited
       -> LINGER           it is refused
     ANSWER -> HEAD        the response is complete
@@ -16,6 +17,7 @@ for the response before it. What a client sends ahead waits in the kernel, excep
 What a client may do to a front, and what stops it: a head without end (`max_head_bytes`), a slow head or body, a
 silent connection, not taking its answer (deadlines, see `context`), sending ahead (reading pauses), two meanings of
 one request (`head`, `body`), sending on after its answer (`_DISCARDED_BYTES`), too many connections (`max_sockets`),
+sending while it is decided on (`_EARLY_BYTES`),
 coming in crowds (`FrontContext.heads`).
 """
 
@@ -27,7 +29,7 @@ from enum import Enum, auto
 from typing import Any, Final, Literal, cast
 
 from hubwire.edge.body import Body, ChunkedBody, FixedBody
-from hubwire.edge.context import FrontContext
+from hubwire.edge.context import FrontContext, Undecided
 from hubwire.edge.head import Head, RequestFault, parse_head, serialise
 from hubwire.edge.inner import RestProtocol
 from hubwire.edge.proxies import forwarded_certificate, peer_address
@@ -41,6 +43,8 @@ _LINGER_S: Final = 2.0
 _GOODBYE_S: Final = 0.2
 _DISCARDED_BYTES: Final = 4 << 20  # of a body that nobody wants, so that its sender gets to read the answer
 
+_EARLY_BYTES: Final = 64 * 1024  # of a client that is not let in yet
+
 _HEAD_BEGINS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]|\r\Z")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
@@ -48,6 +52,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 class _State(Enum):
     HEAD = auto()
     QUEUED = auto()
+    DECIDING = auto()
     BODY = auto()
     ANSWER = auto()
     LINGER = auto()
@@ -90,6 +95,7 @@ class Front:
         "_searched",
         "_state",
         "_transport",
+        "_undecided",
         "_unsent",
         "_write_paused",
         "deadline",
@@ -126,6 +132,7 @@ class Front:
         self._last = False
         self._patient = False
         self._discarded = 0
+        self._undecided: Undecided | None = None
 
     # What the transport says
 
@@ -153,6 +160,10 @@ class Front:
         elif state is _State.ANSWER or state is _State.QUEUED:
             self._buffer += data
             self._hold()
+        elif state is _State.DECIDING:
+            self._buffer += data
+            if len(self._buffer) > _EARLY_BYTES:
+                self._hold()
         elif state is _State.LINGER:
             self._discarded += len(data)
             if self._discarded > _DISCARDED_BYTES:
@@ -352,10 +363,37 @@ class Front:
         try:
             taken = self._context.upgrade(head, self._transport, rest)
         except BaseException:
-            # A fault of ours. Perhaps another protocol has the transport, so that we would not hear of its end.
-            self._leave()
-            self._transport.abort()
+            self._fail()
             raise
+        if isinstance(taken, Undecided):
+            self._state = _State.DECIDING
+            self.deadline = math.inf
+            self._buffer = rest
+            self._undecided = taken
+            taken.on_decided = self._decided
+        else:
+            self._end_handing_over(taken)
+
+    def _decided(self) -> None:
+        """Whoever had a say in an upgrade has said it."""
+        undecided, self._undecided = self._undecided, None
+        if undecided is None:
+            return
+        rest, self._buffer = self._buffer, b""
+        self._release()
+        try:
+            taken = undecided.finish(rest)
+        except BaseException:
+            self._fail()
+            raise
+        self._end_handing_over(taken)
+
+    def _fail(self) -> None:
+        """A fault of ours. Perhaps another protocol has the transport, so that we would not hear of its end."""
+        self._leave()
+        self._transport.abort()
+
+    def _end_handing_over(self, taken: object | None) -> None:
         if taken is not None:
             self._leave()
         elif self._state is not _State.GONE:
@@ -505,6 +543,9 @@ class Front:
 
     def _leave(self) -> None:
         """This connection is none of ours any more."""
+        undecided, self._undecided = self._undecided, None
+        if undecided is not None:
+            undecided.leave()
         self._state = _State.GONE
         self.deadline = math.inf
         self._buffer = b""

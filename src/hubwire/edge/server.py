@@ -221,6 +221,11 @@ class Listeners:
         self._front.crowded_at = self._room()
 
     @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Addresses and ports on which we listen."""
+        return [bound.socket.getsockname()[:2] for bound in self._bound if bound.socket.fileno() >= 0]
+
+    @property
     def is_short(self) -> bool:
         """Are there no descriptors for more listeners besides those that are kept free."""
         return self._room() - self._front.sockets < _PER_RESOURCE

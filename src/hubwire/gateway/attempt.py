@@ -24,16 +24,25 @@ class HandshakeRefused(HubwireError):  # noqa: N818
         text: one plain sentence for the client's developer; nothing that came with the request.
         headers: more headers of the answer.
         cause: for the records.
+        body, content_type: in place of the text.
     """
 
     def __init__(
-        self, status: int, text: str, headers: Mapping[str, str] | None = None, cause: str | None = None
+        self,
+        status: int,
+        text: str,
+        headers: Mapping[str, str] | None = None,
+        cause: str | None = None,
+        body: bytes | None = None,
+        content_type: str = "text/plain; charset=utf-8",
     ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
         self.headers = headers or {}
         self.cause = cause or text
+        self.body = text.encode() if body is None else body
+        self.content_type = content_type
 
 
 class Recovery(Struct, frozen=True):

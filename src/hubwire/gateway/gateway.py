@@ -2,11 +2,12 @@
 The face of this room for the edge: an upgrade request in, a connection out; then its messages, then its end.
 
 Opening a connection has two steps around the 101, so that a refusal can still be an HTTP status: `decide` answers who
-the client is and what it gets, `begin` lets it in.
+the client is and what it gets, `begin` lets it in. An event handler that is asked makes the first one take its time.
 """
 
 import secrets
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Final
 
 from hubwire.auth.callers import ClientClaims
@@ -14,8 +15,9 @@ from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
+from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.handshake import read
-from hubwire.gateway.opening import Opening
+from hubwire.gateway.opening import Deciding, Opening
 from hubwire.gateway.requests import Requests
 from hubwire.hub.connection import Connection
 from hubwire.model.errors import BadRequest, NotFound, ProtocolViolation, Unauthorized
@@ -28,6 +30,7 @@ from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.protocols.session import Session
+from hubwire.upstream.sources import EventSource
 
 __all__ = ["Gateway"]
 
@@ -38,6 +41,7 @@ _CATEGORIES: Final = {
     400: CloseCategory.BAD_REQUEST,
     401: CloseCategory.UNAUTHORIZED,
     403: CloseCategory.UNAUTHORIZED,
+    500: CloseCategory.SERVICE_TRANSIENT_ERROR,
     429: CloseCategory.THROTTLED,
     503: CloseCategory.SERVICE_RELOAD,
 }
@@ -51,28 +55,40 @@ class Gateway:
 
     Args:
         limits: of each reliable client's unacknowledged queue.
+
+    Attributes:
+        watch: see `ConnectionEvents`.
     """
 
     def __init__(
-        self, node: Node, principals: Principals, directory: HubDirectory, telemetry: Telemetry, limits: QueueLimits
+        self,
+        node: Node,
+        principals: Principals,
+        directory: HubDirectory,
+        events: ConnectionEvents,
+        telemetry: Telemetry,
+        limits: QueueLimits,
     ) -> None:
         self._node = node
+        self._events = events
+        self.watch = events.watch
         self._principals = principals
         self._directory = directory
         self._telemetry = telemetry
         self._limits = limits
-        self._requests = Requests(node, telemetry)
+        self._requests = Requests(node, events, telemetry)
         self._stopping = False
         self._opening = 0
         self._counts: dict[str, int] = {}
+        node.on_membership = events.membership
         node.on_end.append(self._ended)
         node.on_end.append(records.ended)
 
     # The opening.
 
-    def decide(self, head: RequestHead) -> Opening:
+    def decide(self, head: RequestHead) -> Opening | Deciding:
         """
-        Answer an upgrade request.
+        Answer an upgrade request, at once or, where an event handler is asked, later.
 
         Raises:
             HandshakeRefused: with the documented status.
@@ -86,10 +102,13 @@ class Gateway:
                 return self._recover(attempt, attempt.recovery)
             return self._open(attempt, policy)
         except HandshakeRefused as refusal:
-            self._telemetry.count_refused(refusal.status)
-            self._telemetry.closed[_CATEGORIES.get(refusal.status, CloseCategory.BAD_REQUEST)] += 1
-            records.refused(head, refusal.status, refusal.cause)
+            self._refused(head, refusal)
             raise
+
+    def _refused(self, head: RequestHead, refusal: HandshakeRefused) -> None:
+        self._telemetry.count_refused(refusal.status)
+        self._telemetry.closed[_CATEGORIES.get(refusal.status, CloseCategory.BAD_REQUEST)] += 1
+        records.refused(head, refusal.status, refusal.cause)
 
     def _policy(self, attempt: Attempt) -> ResourcePolicy:
         """What the resource demands of everybody, whoever it is."""
@@ -104,9 +123,9 @@ class Gateway:
             raise HandshakeRefused(503, "The resource is stopped.", {"Retry-After": "1"})
         return policy
 
-    def _open(self, attempt: Attempt, policy: ResourcePolicy) -> Opening:
+    def _open(self, attempt: Attempt, policy: ResourcePolicy) -> Opening | Deciding:
         claims = self._identify(attempt)
-        session = self._session(attempt)
+        session = self._session(attempt, None)
         resource = attempt.hub.resource
         if self._counts.get(resource, 0) >= policy.quota:
             text = "The connection quota of this resource is used up."
@@ -115,17 +134,61 @@ class Gateway:
         if self._telemetry.connections + self._opening >= self._telemetry.connection_quota:
             text = "The connection quota of this server is used up."
             raise HandshakeRefused(429, text, {"Retry-After": "1"}, "ConnectionCountLimitReached")
+        self._opening += 1
+        self._count(resource, 1)
+        if self._events.decide(attempt.hub):
+            return Deciding(partial(self._ask, attempt, claims, policy))
+        return self._opened(attempt, secrets.token_hex(16), claims, session, None)
+
+    def _opened(
+        self, attempt: Attempt, connection_id: str, claims: ClientClaims, session: Session, source: EventSource | None
+    ) -> Opening:
         connection = Connection(
-            id=secrets.token_hex(16),
+            id=connection_id,
             hub=attempt.hub,
             user_id=claims.user_id,
             permissions=Permissions(parse_roles(claims.roles)),
             session=session,
             client_ip=attempt.head.client_ip,
+            origin=self._events.origin(attempt.head.host),
         )
-        self._opening += 1
-        self._count(connection, 1)
+        if source is not None:
+            source.subprotocol = session.subprotocol
+            connection.source = source
         return Opening(connection, session.subprotocol, attempt.websocket_key, claims.groups)
+
+    async def _ask(self, attempt: Attempt, claims: ClientClaims, policy: ResourcePolicy, deciding: Deciding) -> Opening:
+        """
+        Let an event handler decide. What it says takes the place of what the token says.
+
+        Raises:
+            HandshakeRefused: with its status, or 500.
+        """
+        connection_id = secrets.token_hex(16)
+        opening = None
+        source = None
+        try:
+            source, verdict = await self._events.connect(attempt, connection_id, claims, policy, deciding)
+            if self._stopping:
+                raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
+            self._policy(attempt)  # of now
+            said = ClientClaims(
+                claims.user_id if verdict.user_id is None else verdict.user_id or None,
+                claims.roles if verdict.roles is None else verdict.roles,
+                claims.groups if verdict.groups is None else verdict.groups,
+                claims.claims,
+            )
+            opening = self._opened(attempt, connection_id, said, self._session(attempt, verdict.subprotocol), source)
+        except HandshakeRefused as refusal:
+            self._refused(attempt.head, refusal)
+            raise
+        finally:
+            if opening is None:
+                self._opening -= 1
+                self._count(attempt.hub.resource, -1)
+                if source is not None:
+                    self._events.never_begun(source)
+        return opening
 
     def _identify(self, attempt: Attempt) -> ClientClaims:
         if attempt.token is None:
@@ -139,18 +202,24 @@ class Gateway:
         except BadRequest as refusal:
             raise HandshakeRefused(400, refusal.message) from refusal
 
-    def _session(self, attempt: Attempt) -> Session:
+    def _session(self, attempt: Attempt, named: str | None) -> Session:
+        """
+        Args:
+            named: subprotocol that an event handler has chosen from those that were offered.
+        """
         # The mode is checked for every client, although it only matters to simple ones.
         mode = attempt.publish_mode()
-        chosen = catalog.choose(attempt.offered)
+        chosen = catalog.choose(attempt.offered if named is None else (named,))
         if chosen is not None:
             return catalog.create(chosen, self._limits)
         missing = next((name for name in attempt.offered if name in catalog.NOT_OFFERED), None)
+        if named is not None:
+            missing = named if named in catalog.NOT_OFFERED else None
         if missing is not None:
             raise HandshakeRefused(400, f"This server does not offer the subprotocol {missing} yet.")
         if mode is None:
-            return catalog.simple()
-        return catalog.simple(publish_to=mode.group, no_echo=mode.no_echo)
+            return catalog.simple(named)
+        return catalog.simple(named, publish_to=mode.group, no_echo=mode.no_echo)
 
     def _recover(self, attempt: Attempt, recovery: Recovery) -> Opening:
         """The access token is ignored: it may have expired, and the reconnection token proves the same client."""
@@ -190,31 +259,44 @@ class Gateway:
             if waiting is None:
                 self._settle_opening(connection, let_in)
         if waiting is not None:
-            return self._started_after(waiting, connection)
-        records.started(connection)
+            return self._started_after(waiting, connection, opening.groups)
+        self._started(connection, opening.groups)
         return None
 
-    async def _started_after(self, waiting: Awaitable[None], connection: Connection) -> None:
+    async def _started_after(self, waiting: Awaitable[None], connection: Connection, groups: Sequence[str]) -> None:
         let_in = False
         try:
             await waiting
             let_in = True
         finally:
             self._settle_opening(connection, let_in)
+        self._started(connection, groups)
+
+    def _started(self, connection: Connection, groups: Sequence[str]) -> None:
         records.started(connection)
+        self._events.opened(connection, groups)
 
     def _settle_opening(self, connection: Connection, let_in: bool) -> None:
         self._opening -= 1
         if not let_in:
-            self._count(connection, -1)
+            self._count(connection.hub.resource, -1)
+            if connection.source is not None:
+                self._events.never_begun(connection.source)
 
-    def _count(self, connection: Connection, change: int) -> None:
+    def abandon(self, opening: Opening) -> None:
+        """The client of an opening is gone before that could begin."""
+        if opening.connection is not None and not opening.resumed:
+            self._settle_opening(opening.connection, False)
+
+    def _count(self, resource: str, change: int) -> None:
         """Connections of each resource, those that are answered 101 but not in yet included."""
-        resource = connection.hub.resource
         self._counts[resource] = self._counts.get(resource, 0) + change
 
-    def _ended(self, connection: Connection, _category: CloseCategory, _code: int, _text: str) -> None:
-        self._count(connection, -1)
+    def _ended(
+        self, connection: Connection, _category: CloseCategory, _code: int, _text: str, reason: str | None
+    ) -> None:
+        self._count(connection.hub.resource, -1)
+        self._events.ended(connection, reason)
 
     def _resume(self, connection: Connection, sink: Sink) -> None:
         if not self._node.resume(connection, sink, self._connected(connection)):

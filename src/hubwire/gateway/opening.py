@@ -1,10 +1,12 @@
-"""What a client that was let in gets, as a value."""
+"""What a client that was let in gets, as a value; and a decision about one that takes its time."""
+
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
 from hubwire.hub.connection import Connection
 
-__all__ = ["Opening"]
+__all__ = ["Deciding", "Opening"]
 
 
 class Opening(Struct, frozen=True):
@@ -23,3 +25,27 @@ class Opening(Struct, frozen=True):
     websocket_key: str
     groups: tuple[str, ...] = ()
     resumed: bool = False
+
+
+class Deciding:
+    """
+    An event handler has a say.
+
+    Args:
+        ask: asks it, once; is given this, and raises HandshakeRefused.
+
+    Attributes:
+        client_gone: to be set when nobody waits for the decision any more. What is under way goes on: a handler that
+            accepts a connection is told its end.
+    """
+
+    def __init__(self, ask: Callable[["Deciding"], Awaitable[Opening]]) -> None:
+        self._ask = ask
+        self.client_gone = False
+
+    async def outcome(self) -> Opening:
+        """
+        Raises:
+            HandshakeRefused: with the documented status.
+        """
+        return await self._ask(self)

@@ -36,7 +36,7 @@ def recovered(connection: Connection) -> None:
     _connection(logging.INFO, "ConnectionRecovered", connection, "Connection recovered")
 
 
-def ended(connection: Connection, category: CloseCategory, code: int, text: str) -> None:
+def ended(connection: Connection, category: CloseCategory, code: int, text: str, _reason: str | None) -> None:
     """A connection ended for good: expectedly, or at level warning for a reason that somebody may want to mend."""
     level, operation = (
         (logging.INFO, "ConnectionEnded") if category in _EXPECTED else (logging.WARNING, "ConnectionAborted")

@@ -11,6 +11,7 @@ from typing import Final
 
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
+from hubwire.gateway.events import ConnectionEvents
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Permission, Send
 from hubwire.model.errors import Conflict, Duplicate, EventUndelivered, Forbidden, Refused
@@ -28,6 +29,7 @@ from hubwire.model.messages import (
 )
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.upstream.dispatcher import NoHandler
 
 __all__ = ["Requests"]
 
@@ -37,8 +39,9 @@ _INTERNAL: Final = "Internal server error"
 class Requests:
     """Handles requests of all clients of a node."""
 
-    def __init__(self, node: Node, telemetry: Telemetry) -> None:
+    def __init__(self, node: Node, events: ConnectionEvents, telemetry: Telemetry) -> None:
         self._node = node
+        self._events = events
         self._telemetry = telemetry
 
     def handle(self, connection: Connection, request: ClientRequest) -> Awaitable[None] | None:
@@ -68,8 +71,9 @@ class Requests:
                     self._node.leave(connection, group)
                 case SendEvent():
                     self._telemetry.inbound_messages += 1
-                    # Nothing can configure event handlers yet, so no hub has one that could take the event.
-                    raise EventUndelivered("No event handler is configured for this event.")
+                    if not self._events.takes(connection, request.event):
+                        raise NoHandler("No event handler is configured for this event.")
+                    return self._event(connection, request)
         except Refused as refusal:
             self._refuse(connection, request, refusal)
         else:
@@ -79,6 +83,19 @@ class Requests:
     async def _join(self, connection: Connection, waiting: Awaitable[None], request: JoinGroup) -> None:
         await waiting
         if connection.alive:
+            self._carried_out(connection, request)
+
+    async def _event(self, connection: Connection, request: SendEvent) -> None:
+        """Whatever the handler answers comes before the ack."""
+        try:
+            answer = await self._events.user_event(connection, request)
+        except EventUndelivered as refusal:
+            if connection.alive:
+                self._refuse(connection, request, refusal)
+            return
+        if connection.alive:
+            if answer is not None:
+                self._node.tell(connection, answer)
             self._carried_out(connection, request)
 
     def _send_to_group(self, connection: Connection, request: SendToGroup) -> None:
@@ -107,8 +124,11 @@ class Requests:
 
     def _end(self, connection: Connection, refusal: Refused) -> None:
         """A simple client has no acks: the only answer to a message that cannot be taken is to close."""
-        if isinstance(refusal, EventUndelivered):
+        if isinstance(refusal, NoHandler):
             self._node.close(connection, 1011, refusal.message, CloseCategory.EVENT_HANDLER_NOT_FOUND)
+        elif isinstance(refusal, EventUndelivered):
+            # Why is for the operator, who finds it in the log.
+            self._node.close(connection, 1011, "The event handler failed.", CloseCategory.SEND_EVENT_FAILED)
         else:
             self._node.close(connection, 1008, refusal.message, CloseCategory.UNAUTHORIZED)
 

@@ -1,7 +1,7 @@
 """Who a client is, and what of it outlives its socket."""
 
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions
@@ -81,6 +81,8 @@ class Connection:
         alive: false once it has ended for good.
         client_ip: where it came from, for the records.
         opened_at, ended_at: monotonic seconds.
+        origin: host name of this server for event handlers.
+        source: what event handlers know of it; None until one is told something.
         why: category under which it will end if it does not come back.
     """
 
@@ -94,9 +96,11 @@ class Connection:
         "hub",
         "id",
         "opened_at",
+        "origin",
         "permissions",
         "session",
         "sink",
+        "source",
         "user_id",
         "why",
     )
@@ -109,6 +113,7 @@ class Connection:
         permissions: Permissions,
         session: Session,
         client_ip: str = "",
+        origin: str = "",
     ) -> None:
         self.id = id
         self.hub = hub
@@ -120,6 +125,8 @@ class Connection:
         self.sink: Sink | None = None
         self.alive = True
         self.client_ip = client_ip
+        self.origin = origin
+        self.source: Any = None
         self.opened_at = 0.0
         self.ended_at = 0.0
         self.why = CloseCategory.NORMAL

@@ -65,8 +65,6 @@ def ignored(resource: StoredResource, body: Mapping[str, Any], before: StoredRes
 def ignored_of_hub(hub: StoredHub) -> list[str]:
     """Warnings about a hub."""
     found = []
-    if hub.properties.get("eventHandlers"):
-        found.append("eventHandlers are kept and are not called by this version")
     if hub.properties.get("eventListeners"):
         found.append("eventListeners are kept and get no events from this version")
     unknown = hub_properties.unknown_names(hub.properties)

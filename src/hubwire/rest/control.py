@@ -13,8 +13,6 @@ from msgspec import Meta, Struct
 from hubwire.model.errors import BadRequest, NotFound
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys, KeyKind, connection_string
 from hubwire.model.telemetry import Telemetry
-from hubwire.resources.documents import StoredHub
-from hubwire.resources.effects import ignored_of_hub
 from hubwire.rest.audience import TOKEN_MINUTES, client_url, known_client_type
 from hubwire.rest.bodies import json_reply, read_json
 from hubwire.rest.call import Call
@@ -160,27 +158,26 @@ class Control:
 
     async def _put_hub(self, call: Call) -> Reply:
         name = _hub(call)
-        return _hub_reply(await self._catalog.put_hub(name, (await read_json(call, _HubRequest)).properties))
+        return self._hub_reply(await self._catalog.put_hub(name, (await read_json(call, _HubRequest)).properties))
 
     async def _patch_hub(self, call: Call) -> Reply:
         name = _hub(call)
         properties = (await read_json(call, _HubRequest)).properties
         try:
-            return _hub_reply(await self._catalog.patch_hub(name, properties))
+            return self._hub_reply(await self._catalog.patch_hub(name, properties))
         except NotFound:
             # Every hub has settings, the defaults if nobody gave it any: there is always something to change.
             given = {key: value for key, value in properties.items() if value is not None}
-            return _hub_reply(await self._catalog.put_hub(name, given))
+            return self._hub_reply(await self._catalog.put_hub(name, given))
+
+    def _hub_reply(self, hub: Mapping[str, Any]) -> Reply:
+        """With what of it does not act."""
+        return json_reply(hub, warning_headers(self._catalog.hub_warnings(hub["name"])))
 
     async def _delete_hub(self, call: Call) -> Reply:
         if not await self._catalog.delete_hub(_hub(call)):
             raise NotFound("Nobody configured this hub; it has the defaults.", "hub")
         return Reply()
-
-
-def _hub_reply(hub: Mapping[str, Any]) -> Reply:
-    """With what of it does not act."""
-    return json_reply(hub, warning_headers(ignored_of_hub(StoredHub(**hub))))
 
 
 def _hub(call: Call) -> str:

@@ -124,6 +124,9 @@ class Catalog(Protocol):
     async def list_hubs(self) -> Sequence[Mapping[str, Any]]:
         """The configured hubs, by name."""
 
+    def hub_warnings(self, name: str, /) -> Sequence[str]:
+        """What of a hub's settings does not act."""
+
     async def delete_hub(self, name: str, /) -> bool:
         """Back to the defaults. False if nobody had configured it."""
 

@@ -12,7 +12,7 @@ from hubwire.model.errors import BadRequest, NotFound
 from hubwire.model.hubs import KeyKind
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import StoredHub, StoredResource
-from hubwire.resources.effects import ignored, ignored_of_hub
+from hubwire.resources.effects import ignored
 from hubwire.resources.resource_documents import (
     Place,
     hub_document,
@@ -340,7 +340,8 @@ class WebPubSubTable:
             raise BadRequest("The properties of the hub are required.", "properties")
         hub = StoredHub(**await self._catalog.put_hub(call.names["hub"], properties, resource.name))
         # Never 201: a hub has no provisioning state, and clients would ask for it once more.
-        return document_reply(hub_document(resource, hub), 200, warning_headers(ignored_of_hub(hub)))
+        warnings = self._catalog.hub_warnings(hub.name, resource.name)
+        return document_reply(hub_document(resource, hub), 200, warning_headers(warnings))
 
     async def _delete_hub(self, call: Call) -> Reply:
         try:
