@@ -102,12 +102,14 @@ def test_url_template_is_required(handler: dict[str, Any]) -> None:
     assert refused(handler).message == "eventHandlers[0].urlTemplate is required."
 
 
-@pytest.mark.parametrize("pattern", ["*", "", " ", "chat", "a,b", "a, b ,c", "*,x", "a.b-c_d", "connect"])
+@pytest.mark.parametrize(
+    "pattern", ["*", "", " ", "chat", "a,b", "a, b ,c", "*,x", "a.b-c_d", "connect", "room.*", "**", "a?c,*.x"]
+)
 def test_pattern_of_user_events_is_a_star_or_names(pattern: str) -> None:
     assert kept(userEventPattern=pattern)["userEventPattern"] == pattern
 
 
-@pytest.mark.parametrize("pattern", ["a*", "**", "a b", "a,,b", "a,", ",", "*.x", 1, ["a"], True, "a\nb"])
+@pytest.mark.parametrize("pattern", ["a b", "a,,b", "a,", ",", "1*", "a\\b", "a*b*c*d*e*f*", 1, ["a"], True, "a\nb"])
 def test_other_patterns_are_refused(pattern: object) -> None:
     assert refused({"urlTemplate": "http://h", "userEventPattern": pattern}).target == (
         "eventHandlers[0].userEventPattern"

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.model.telemetry import CloseCategory, HandlerCounters, Telemetry
 from hubwire.rest.metrics import TelemetryCollector
 from rest.asgi import World
 
@@ -23,6 +23,9 @@ async def test_counters_come_as_prometheus_text(world: World) -> None:
     now.inbound_messages, now.outbound_messages = 7, 8
     now.inbound_bytes, now.outbound_bytes = 9, 10
     now.recoveries, now.recoveries_refused = 11, 12
+    counters = now.handlers["default", "chat", "http://app/{event}"] = HandlerCounters()
+    counters.in_flight, counters.waiting = 13, 14
+    counters.count("connect", "refused")
     now.count_refused(401)
     now.count_ack_error("Forbidden")
     now.count_request("SendToAll", 202)
@@ -47,6 +50,9 @@ async def test_counters_come_as_prometheus_text(world: World) -> None:
         ("hubwire_ack_errors_total", ("Forbidden",)): 1,
         ("hubwire_recoveries_total", ("resumed",)): 11,
         ("hubwire_recoveries_total", ("refused",)): 12,
+        ("hubwire_handler_calls", ("http://app/{event}", "chat", "default")): 13,
+        ("hubwire_handler_waiting", ("http://app/{event}", "chat", "default")): 14,
+        ("hubwire_handler_events_total", ("connect", "http://app/{event}", "chat", "refused", "default")): 1,
     }
     assert {key: found.get(key) for key in expected} == expected
     assert ("webpubsub_server_load", ()) in found

@@ -8,10 +8,12 @@ handlers (URL templates, patterns).
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from hubwire.model.errors import BadRequest
 from hubwire.model.names import is_event_name
+from hubwire.model.patterns import parse_pattern
 from hubwire.model.secret_references import find_references
 from hubwire.resources.shapes import Check, as_list, as_object, choice, choices, free, text
 
@@ -24,6 +26,8 @@ _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 _SECRET: Final = "@"  # noqa: S105  stands in the braces of a reference once that is looked at
 _KNOWN_PLACES: Final = ("hub", "event", _SECRET)
 _URL: Final = re.compile(r"(https?|tunnel)://([^/?#]*)([^#]*)", re.IGNORECASE)
+_BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+_WILDCARD: Final = re.compile(r"\*+|\?")
 _AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -79,16 +83,35 @@ def _url_template(name: str, value: object) -> str:
             raise BadRequest(f"{name} of a tunnel has no host: tunnel:///path.", target=name)
     elif _AUTHORITY.fullmatch(url[2]) is None:
         raise BadRequest(f"{name} must name a host.", target=name)
+    if _BLANK.search(shortened):
+        raise BadRequest(f"{name} has a blank; write %20.", target=name)
     return template
 
 
+def _user_event_names(name: str, value: object) -> str:
+    """What listeners take: names alone."""
+    return _list_of_events(name, value, lambda part: part == "*" or is_event_name(part))
+
+
 def _user_event_pattern(name: str, value: object) -> str:
+    """What handlers take: names may have the wildcards of roles, as in `room.*`."""
+    return _list_of_events(name, value, _is_event_pattern)
+
+
+def _list_of_events(name: str, value: object, is_one: Callable[[str], bool]) -> str:
+    wanted = f"{name} must be *, a name of an event, or several with commas between them."
     if not isinstance(value, str):
-        raise BadRequest(f"{name} must be *, a name of an event, or several with commas between them.", target=name)
-    parts = [part.strip() for part in value.split(",")]
-    if value.strip() and not all(part == "*" or is_event_name(part) for part in parts):
-        raise BadRequest(f"{name} must be *, a name of an event, or several with commas between them.", target=name)
+        raise BadRequest(wanted, target=name)
+    if value.strip() and not all(is_one(part.strip()) for part in value.split(",")):
+        raise BadRequest(wanted, target=name)
     return value
+
+
+def _is_event_pattern(text: str) -> bool:
+    if parse_pattern(text) is None:
+        return False
+    # Any letter in place of the wildcards: what is left must be able to be a name.
+    return is_event_name(_WILDCARD.sub("x", text))
 
 
 def _managed_identity(name: str, value: object) -> dict[str, Any]:
@@ -101,7 +124,7 @@ def _auth(name: str, value: object) -> dict[str, Any]:
 
 def _filter(name: str, value: object) -> dict[str, Any]:
     events = choices("connected", "disconnected")
-    checks = {"type": choice("EventName"), "systemEvents": events, "userEventPattern": _user_event_pattern}
+    checks = {"type": choice("EventName"), "systemEvents": events, "userEventPattern": _user_event_names}
     return _typed(name, as_object(name, value, checks))
 
 

@@ -103,6 +103,23 @@ class TelemetryCollector(Collector):
         recoveries.add_metric(["resumed"], now.recoveries)
         recoveries.add_metric(["refused"], now.recoveries_refused)
         yield recoveries
+        yield from self._handlers()
+
+    def _handlers(self) -> Iterator[Metric]:
+        labels = ["resource", "hub", "handler"]
+        in_flight = GaugeMetricFamily("hubwire_handler_calls", "Calls of event handlers now.", labels=labels)
+        waiting = GaugeMetricFamily("hubwire_handler_waiting", "Calls that wait for their turn.", labels=labels)
+        events = CounterMetricFamily(
+            "hubwire_handler_events", "Events by how they ended.", labels=[*labels, "event", "outcome"]
+        )
+        for handler, counters in self._telemetry.handlers.items():
+            in_flight.add_metric(handler, counters.in_flight)
+            waiting.add_metric(handler, counters.waiting)
+            for ended, count in counters.events.items():
+                events.add_metric([*handler, *ended], count)
+        yield in_flight
+        yield waiting
+        yield events
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -19,6 +19,7 @@ __all__ = ["UrlTemplate", "parse_template"]
 
 _PLACE: Final = re.compile(r"\{(hub|event)\}", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"https?://[^\s/?#{}]+(?:[/?]\S*)?", re.IGNORECASE | re.ASCII)
+_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 _TUNNEL: Final = "tunnel://"
 
 
@@ -98,7 +99,7 @@ def _places(text: str) -> list[str | _Secret | _Named]:
         if position % 2:
             parts.append(_Named(piece.lower()))
         elif piece:
-            parts.append(piece)
+            parts.append(quote(piece, safe=_ASCII))
     return parts
 
 
