@@ -118,6 +118,7 @@ class Dispatcher:
         self._lanes: dict[tuple[HubKey, str], Lane] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._notifications = 0
+        self._working: dict[asyncio.Task[None], str] = {}
         self.handlers_of = HandlersOf(directory)
 
     # What clients wait for.
@@ -318,7 +319,9 @@ class Dispatcher:
         self._notifications += 1
         source.waiting.append(tell)
         if len(source.waiting) == 1:
-            self._settled(self._work(source))
+            task = self._settled(self._work(source))
+            self._working[task] = source.hub.resource
+            task.add_done_callback(self._working.pop)
 
     async def _work(self, source: EventSource) -> None:
         """All notifications of one connection, in order."""
@@ -498,6 +501,12 @@ class Dispatcher:
         task = asyncio.get_running_loop().create_task(work)
         self.watch(task)
         return task
+
+    async def settle(self, resource: str, seconds: float) -> None:
+        """Wait for what is still to be told of connections of a resource, which is about to be deleted."""
+        working = [task for task, whose in self._working.items() if whose == resource]
+        if working:
+            await asyncio.wait(working, timeout=seconds)
 
     async def drain(self, seconds: float) -> int:
         """
