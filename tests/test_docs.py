@@ -195,6 +195,7 @@ def rest_tables() -> dict[str, list[Documented]]:
     from hubwire.rest.dataplane import DataPlane
     from hubwire.rest.deployments import DeploymentTable
     from hubwire.rest.directory import DirectoryTable
+    from hubwire.rest.identities import IdentityTable
     from hubwire.rest.issuer import IssuerTable
     from hubwire.rest.managed_identity import ManagedIdentityTable
     from hubwire.rest.metrics import Probes
@@ -215,6 +216,7 @@ def rest_tables() -> dict[str, list[Documented]]:
         "## Token issuer": IssuerTable(nobody, nobody).operations(),
         "## Managed identity": identity.operations(),
         "## Web PubSub resources": WebPubSubTable(nobody, nobody, "", nobody, nobody).operations(),
+        "## User-assigned identities": IdentityTable(nobody, nobody).operations(),
         "## Subscriptions and resource groups": subscriptions.operations(),
         "## Deployments": DeploymentTable(nobody, nobody, nobody, None, "").operations(),
         "## Probes": tuple(row for row in probes.operations() if row.method == "GET"),

@@ -57,11 +57,13 @@ from hubwire.resources.deployables import Deployables, split_id
 from hubwire.resources.deployments import Deployments, Order
 from hubwire.resources.directory import Directory
 from hubwire.resources.documents import StoredResource
+from hubwire.resources.identities import UserIdentities, join
 from hubwire.resources.resource_documents import Place
 from hubwire.resources.template_faults import TemplateFault
 from hubwire.rest.app import build_app
 from hubwire.rest.deployments import DeploymentTable
 from hubwire.rest.directory import DirectoryTable
+from hubwire.rest.identities import IdentityTable
 from hubwire.rest.issuer import IssuerTable
 from hubwire.rest.managed_identity import ManagedIdentityTable
 from hubwire.rest.operation import Operation
@@ -214,14 +216,7 @@ async def _with_store(
 async def _load_catalog(store: Store, directory: Directory) -> Catalog:
     catalog = await Catalog.load(store, subscription_id=directory.tenant.subscription_id)
 
-    def identity(resource_id: str) -> tuple[str, str] | None:
-        found = directory.identity(resource_id)
-        return None if found is None else (found.object_id, found.app_id)
-
-    catalog.identities = identity
-    directory.is_identity = lambda object_id: any(
-        resource.identity.principal_id == object_id for resource in catalog.resources()
-    )
+    join(catalog, directory)
     return catalog
 
 
@@ -237,12 +232,7 @@ async def _load_deployments(
     ignore = settings.foreign_resources == "ignore"
     deployments = Deployments(store, catalog, deployables, tenant_id, time.time, ignore_foreign=ignore)
     await deployments.load()
-
-    async def forget(scope: str) -> None:
-        await directory.unassign_below(scope)
-        await deployments.forget(scope)
-
-    catalog.on_end.append(forget)
+    catalog.on_end.append(deployments.forget)
     return deployments
 
 
@@ -523,6 +513,7 @@ class _Service:
             server.https_endpoint or server.endpoint,
             entra.managers,
             sorted({row.action for row in web_pubsub if row.action is not None}),
+            (entra.identities.documents,),
         )
         public = self._settings.public_endpoints[0] if self._settings.public_endpoints else None
         deploying = DeploymentTable(self._catalog, deployments, entra.managers, public, server.endpoint)
@@ -654,6 +645,7 @@ class _Entra:
             ),
             at_rest,
         )
+        self.identities = UserIdentities(catalog, directory)
         self._timer = Every(_TOKEN_KEYS_S, self._look)
 
     @property
@@ -675,7 +667,8 @@ class _Entra:
             self._at_identity,
         )
         tokens = IssuerTable(self.issuer, self._at_issuer).operations() if settings.local_issuer else ()
-        return (*rows, *identity.operations(), *tokens)
+        resources = IdentityTable(self.identities, self.managers).operations()
+        return (*rows, *identity.operations(), *tokens, *resources)
 
     def principal(self) -> dict[str, str]:
         """What a program needs to sign in as the principal that is there from the first start."""

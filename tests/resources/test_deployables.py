@@ -160,7 +160,7 @@ async def test_role_assignment_is_shown_by_its_id_until_it_is_taken_away(world: 
             "scope": ONE,
         },
     }
-    await world.directory.unassign_below(ONE)
+    await world.directory.delete_below(ONE)
     assert world.deployables.shown(at) is None
 
 

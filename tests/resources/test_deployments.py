@@ -16,6 +16,7 @@ from hubwire.resources.deployables import Deployables
 from hubwire.resources.deployments import Active, Deployments, Invalid, Order, StoredDeployment
 from hubwire.resources.directory import Directory
 from hubwire.resources.documents import HOME_GROUP, StoredGroup, StoredResource
+from hubwire.resources.identities import join
 from hubwire.resources.resource_documents import Place, group_id, resource_id
 from hubwire.resources.template_faults import TemplateFault
 from rest.issuing import MemoryStore
@@ -90,21 +91,13 @@ class World:
             self.store, lambda begin: TokenKey(f"certificate {next(numbers)}", "key", int(NOW), begin), NOW
         )
         self.catalog = await Catalog.load(self.store, subscription_id=SUBSCRIPTION, clock=lambda: self.now)
-        self.catalog.identities = self._identity
+        join(self.catalog, self.directory)
         tenant = self.directory.tenant.tenant_id
         deployables = Deployables(self.catalog, self.directory, place, tenant)
         self.deployments = Deployments(self.store, self.catalog, deployables, tenant, lambda: self.now)
         await self.deployments.load()
-        self.catalog.on_end.append(self._forget)
+        self.catalog.on_end.append(self.deployments.forget)
         return self
-
-    def _identity(self, identity: str) -> tuple[str, str] | None:
-        found = self.directory.identity(identity)
-        return None if found is None else (found.object_id, found.app_id)
-
-    async def _forget(self, scope: str) -> None:
-        await self.directory.unassign_below(scope)
-        await self.deployments.forget(scope)
 
     async def made(self, name: str, group: str = "g") -> StoredResource:
         found, _ = await self.catalog.put_resource(SUBSCRIPTION, group, name, {"location": "eastus"})
@@ -263,7 +256,7 @@ async def test_api_version_of_a_resource_is_one_of_its_type(
 
 async def test_identity_is_given_in_a_template_by_whoever_may_use_it(world: World) -> None:
     elsewhere = f"{GROUP.replace('/g', '/h')}/providers/{IDENTITY}/one"
-    await world.directory.create("one", NOW, managed=True, resource_id=elsewhere)
+    await world.directory.create_identity(elsewhere, NOW)
     content = order(web_pubsub("wps-new"), web_pubsub("wps-one", identity=assigned(elsewhere)))
 
     await refused_by_all(world, content, Rights(("assign/action", elsewhere)), Forbidden)
@@ -284,7 +277,7 @@ async def test_identity_of_the_same_template_is_given_by_whoever_may_use_it(worl
 async def test_identity_that_is_known_late_is_given_by_whoever_may_use_it(world: World) -> None:
     """Its id is told by a resource that is not there before the deployment has begun."""
     elsewhere = f"{GROUP.replace('/g', '/h')}/providers/{IDENTITY}/one"
-    await world.directory.create("one", NOW, managed=True, resource_id=elsewhere)
+    await world.directory.create_identity(elsewhere, NOW)
     key = f"[reference('wps-one', '{VERSION}', 'full').tags.which]"
     content = order(web_pubsub("wps-one", tags={"which": elsewhere}), web_pubsub("wps-two", identity=assigned(key)))
 
@@ -322,6 +315,68 @@ async def test_complete_deployment_over_the_first_resource_is_refused_before_it_
 
     assert "cannot be deleted" in said[0]
     assert (await world.deploy(group=HOME_GROUP)).state == "Succeeded"
+
+
+async def test_complete_deployment_deletes_identities_that_the_template_has_not(world: World) -> None:
+    """Those of the same group, after the resources that use them."""
+    at = f"[resourceId('{IDENTITY}', 'one')]"
+    await world.deploy(identity("one"), identity("two"), web_pubsub("wps-one", identity=assigned(at), dependsOn=[at]))
+    elsewhere = f"{GROUP.replace('/g', '/h')}/providers/{IDENTITY}/three"
+    await world.directory.create_identity(elsewhere, NOW)
+
+    changes = await world.what_if(identity("two"), complete=True)
+    done = await world.deploy(identity("two"), complete=True)
+
+    assert [(change["changeType"], change["resourceId"].rpartition("/")[2]) for change in changes] == [
+        ("NoChange", "two"),
+        ("Delete", "wps-one"),
+        ("Delete", "one"),
+    ]
+    assert done.state == "Succeeded"
+    assert [step.kind for step in done.operations] == ["Create", "Delete", "Delete"]
+    assert [app.name for app in world.directory.identities()] == ["three", "two"]
+
+
+async def test_complete_deployment_deletes_no_identity_that_a_resource_elsewhere_has(world: World) -> None:
+    one = f"{GROUP}/providers/{IDENTITY}/one"
+    await world.directory.create_identity(one, NOW)
+    body = {"location": "eastus", "identity": assigned(one)}
+    await world.catalog.put_resource(SUBSCRIPTION, "h", "wps-else", body)
+    await world.made("wps-one")
+
+    said = await refused_by_all(world, order(web_pubsub("wps-one"), complete=True), EVERYTHING, Invalid)
+
+    assert all("used by wps-else" in text for text in said)
+
+
+async def test_complete_deployment_stops_at_an_identity_that_a_resource_of_it_keeps(world: World) -> None:
+    one = f"{GROUP}/providers/{IDENTITY}/one"
+    await world.directory.create_identity(one, NOW)
+    content = web_pubsub("wps-one", identity=assigned(one))
+
+    failed = reason(await world.deploy(content, complete=True))
+
+    assert (failed["code"], failed["target"]) == ("Conflict", one)
+    assert "used by wps-one" in failed["message"]
+    assert (await world.deploy(web_pubsub("wps-one"), complete=True)).state == "Succeeded"
+    assert world.directory.identities() == []
+
+
+async def test_what_if_shows_what_becomes_of_an_identity(world: World) -> None:
+    first, second = identity("one", tags={"a": "b"}), identity("one", tags={"a": "c"})
+    assert [change["changeType"] for change in await world.what_if(first)] == ["Create"]
+    await world.deploy(first)
+
+    assert [change["changeType"] for change in await world.what_if(first)] == ["NoChange"]
+    (change,) = await world.what_if(second)
+    assert [(delta["path"], delta["before"], delta["after"]) for delta in change["delta"]] == [("tags.a", "b", "c")]
+
+
+@pytest.mark.parametrize("given", [{"location": None}, {"tags": 7}, {"name": "x"}])
+async def test_identity_that_cannot_be_is_refused_before_anything_is_done(world: World, given: Any) -> None:
+    wanted = {name: value for name, value in {**identity("one"), **given}.items() if value is not None}
+
+    await refused_by_all(world, order(web_pubsub("wps-one"), wanted), EVERYTHING, Invalid)
 
 
 async def test_complete_deployment_takes_the_right_to_delete_before_it_begins(world: World) -> None:

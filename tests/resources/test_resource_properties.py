@@ -16,6 +16,7 @@ from hubwire.resources.resource_properties import (
     completed,
     identity_of,
     is_group_name,
+    is_identity_name,
     is_location,
     is_resource_name,
     kind_of,
@@ -397,6 +398,25 @@ def test_resource_has_one_identity_or_none(identity: object, expected: tuple[str
 )
 def test_other_identities_are_refused(identity: object) -> None:
     assert (fault(lambda: identity_of(identity)).target or "").startswith("identity")
+
+
+@pytest.mark.parametrize(
+    "kind", ["SystemAssigned, UserAssigned", "SystemAssigned,UserAssigned", "userassigned,systemassigned"]
+)
+def test_both_kinds_of_identity_at_once_are_refused_with_the_reason(kind: str) -> None:
+    identity = {"type": kind, "userAssignedIdentities": {IDENTITY: {}}}
+
+    assert "one identity" in fault(lambda: identity_of(identity)).message
+
+
+@pytest.mark.parametrize("name", ["one", "0ne", "a-b_C", "x" * 128])
+def test_name_of_an_identity_is_good(name: str) -> None:
+    assert is_identity_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "on", "-one", "_one", "a b", "a/b", "a.b", "x" * 129, "önE", "one\n"])
+def test_name_of_no_identity_is_known(name: str) -> None:
+    assert not is_identity_name(name)
 
 
 def test_names_within_an_identity_have_any_letter_case() -> None:

@@ -1,5 +1,6 @@
 """The resource manager's tables on a real catalog, below an application that only takes its tokens."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +9,15 @@ from auth.entra import ISSUER_URL, NOW, OBJECT_ID, TENANT, Clock, ForeignKeys, I
 from hubwire.auth.bearers import MANAGEMENT, Bearers
 from hubwire.auth.failures import Failures
 from hubwire.auth.managers import Managers
-from hubwire.model.directory import Assignment
+from hubwire.model.directory import Assignment, TokenKey
 from hubwire.model.roles import RESOURCE_OWNER
 from hubwire.model.telemetry import Telemetry
 from hubwire.resources.catalog import Catalog
+from hubwire.resources.directory import Directory
 from hubwire.resources.documents import StoredResource
+from hubwire.resources.identities import UserIdentities, join
 from hubwire.resources.resource_documents import Place
+from hubwire.rest.identities import IdentityTable
 from hubwire.rest.operation import Operation, RestApp
 from hubwire.rest.subscriptions import SubscriptionTable
 from hubwire.rest.web_pubsub import WebPubSubTable
@@ -41,12 +45,17 @@ def bearer(**claims: object) -> str:
 class Managing:
     """
     Attributes:
+        directory: of those who call.
+        stored: the directory that has the identities.
         restarted: resources that were.
     """
 
-    def __init__(self, store: MemoryStore, catalog: Catalog) -> None:
+    def __init__(self, store: MemoryStore, catalog: Catalog, stored: Directory) -> None:
+        join(catalog, stored)
         self.store = store
         self.catalog = catalog
+        self.stored = stored
+        self.identities = UserIdentities(catalog, stored, lambda: NOW)
         self.directory = InMemory()
         self.restarted: list[str] = []
         clock = Clock()
@@ -55,8 +64,10 @@ class Managing:
         managers = Managers(bearers, Failures(0), clock)
         web_pubsub = WebPubSubTable(catalog, self.place, TENANT.tenant_id, self._restart, managers).operations()
         actions = sorted({row.action for row in web_pubsub if row.action is not None})
-        subscriptions = SubscriptionTable(catalog, self.place, TENANT.tenant_id, ISSUER, OWN, managers, actions)
-        self.operations: tuple[Operation, ...] = (*web_pubsub, *subscriptions.operations())
+        others = (self.identities.documents,)
+        subscriptions = SubscriptionTable(catalog, self.place, TENANT.tenant_id, ISSUER, OWN, managers, actions, others)
+        identities = IdentityTable(self.identities, managers).operations()
+        self.operations: tuple[Operation, ...] = (*web_pubsub, *subscriptions.operations(), *identities)
         self.app = RestApp(
             self.operations,
             callers=FakePrincipals(),
@@ -131,8 +142,11 @@ class Managing:
 
 async def open_managing(role_id: str = RESOURCE_OWNER.id) -> Managing:
     """Whoever calls has a role for everything."""
-    store = MemoryStore()
+    store, numbers = MemoryStore(), itertools.count()
     catalog = await Catalog.load(store, subscription_id=SUBSCRIPTION, clock=lambda: NOW)
-    managing = Managing(store, catalog)
+    stored = await Directory.load(
+        store, lambda begin: TokenKey(f"certificate {next(numbers)}", "key", int(NOW), begin), NOW
+    )
+    managing = Managing(store, catalog, stored)
     managing.assign(role_id)
     return managing

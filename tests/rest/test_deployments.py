@@ -54,9 +54,8 @@ class Deploying(Managing):
     """The tables with that of deployments, and with a directory that is stored."""
 
     def __init__(self, store: GatedStore, catalog: Catalog, stored: Directory, deployments: Deployments) -> None:
-        super().__init__(store, catalog)
+        super().__init__(store, catalog, stored)
         self.gate = store
-        self.stored = stored
         self.deployments = deployments
         clock = Clock()
         foreign = ForeignKeys({(ISSUER_URL, "foreign-key"): rsa_key("foreign").public_key()})
@@ -109,11 +108,6 @@ async def open_deploying(store: GatedStore | None = None) -> Deploying:
         store, lambda begin: TokenKey(f"certificate {next(numbers)}", "key", int(NOW), begin), NOW
     )
 
-    def identity(resource_id: str) -> tuple[str, str] | None:
-        found = directory.identity(resource_id)
-        return None if found is None else (found.object_id, found.app_id)
-
-    catalog.identities = identity
     deployables = Deployables(catalog, directory, Managing.place, TENANT.tenant_id)
     times = itertools.count()
     deployments = Deployments(store, catalog, deployables, TENANT.tenant_id, lambda: NOW + next(times))
@@ -292,7 +286,7 @@ async def test_deployment_that_was_cut_off_is_told_as_failed(deploying: Deployin
 
 async def test_template_gives_an_identity_by_the_right_to_use_it(deploying: Deploying) -> None:
     which = f"{GROUP}/providers/{IDENTITY}/one"
-    await deploying.stored.create("one", NOW, managed=True, resource_id=which)
+    await deploying.stored.create_identity(which, NOW)
     identity = {"type": "UserAssigned", "userAssignedIdentities": {which: {}}}
     content = template(web_pubsub("wps-new"), web_pubsub(identity=identity))
     deploying.only(WEB_PUBSUB_CONTRIBUTOR.id, GROUP)

@@ -86,10 +86,11 @@ def exported(folder: Path, group: str) -> dict[str, Any]:
         CommandFailed: there is no such group; or the folder cannot be used.
     """
 
-    async def look(catalog: Catalog, _deployments: Deployments) -> dict[str, Any]:
+    async def look(catalog: Catalog, deployments: Deployments) -> dict[str, Any]:
         if catalog.group(catalog.subscription_id, group) is None:
             raise CommandFailed(f"there is no resource group {group}")
-        return await export(catalog, catalog.subscription_id, group)
+        others = deployments.documents(catalog.subscription_id, group)
+        return await export(catalog, catalog.subscription_id, group, others)
 
     return _offline(folder, look)
 

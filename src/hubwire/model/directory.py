@@ -103,6 +103,7 @@ class Application(Struct, frozen=True):
         id_uris: App ID URIs, as resources for which tokens can be had.
         token_version: of tokens for it; None is 2 where it is asked for by its id, and 1 by an App ID URI.
         resource_id: of a managed identity; empty for an application.
+        location, tags: of a user-assigned identity, as a resource.
     """
 
     app_id: str
@@ -116,6 +117,8 @@ class Application(Struct, frozen=True):
     secrets: tuple[ClientSecret, ...] = ()
     certificates: tuple[ClientCertificate, ...] = ()
     federated: tuple[FederatedCredential, ...] = ()
+    location: str = "local"
+    tags: dict[str, str] = {}
 
 
 class Assignment(Struct, frozen=True):

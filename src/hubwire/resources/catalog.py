@@ -10,8 +10,8 @@ import base64
 import copy
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -24,6 +24,7 @@ from hubwire.model.names import HubKey, is_hub_name
 from hubwire.model.network import network_rules
 from hubwire.model.ports import Change, Store
 from hubwire.model.resources import ResourcePolicy
+from hubwire.model.roles import covers
 from hubwire.resources import resource_properties
 from hubwire.resources.documents import (
     GROUP,
@@ -64,6 +65,8 @@ _MOST_BYTES: Final = 256 * 1024
 _ANYWHERE: Final = "local"
 """Location of what nobody gave one."""
 _MOST_REPLICAS: Final = 10
+
+_T = TypeVar("_T")
 
 Changed = Callable[[StoredResource | None, StoredResource | None], Awaitable[None]]
 """Told of a resource before and after a change; None where it is not there."""
@@ -260,9 +263,42 @@ class Catalog:
         Delete a resource group with all that is in it. False if there is none.
 
         Raises:
-            Conflict: the resource that answers for every host is in it.
+            Conflict: the resource that answers for every host is in it, or an identity that a resource elsewhere has.
         """
         return await self._serial.run(self._delete_group(subscription, name))
+
+    async def make_in(
+        self, subscription: str, group: str, location: object, make: Callable[[StoredGroup], Awaitable[_T]]
+    ) -> _T:
+        """
+        Make something in a resource group, which is there then, among the changes of the resources.
+
+        Args:
+            location: of what is made, and of the group if that is new.
+
+        Raises:
+            BadRequest: no group can have this name.
+        """
+        return await self._serial.run(self._make_in(subscription, group, location, make))
+
+    # Identities.
+
+    def users_of(self, identity: str) -> list[StoredResource]:
+        """The resources that have a user-assigned identity, by its resource id."""
+        return [one for one in self.resources() if (one.identity.assigned or "").lower() == identity.lower()]
+
+    async def release(self, identity: str, delete: Callable[[], Awaitable[None]]) -> None:
+        """
+        Delete a user-assigned identity by `delete`, when no resource has it, and none can get it meanwhile.
+
+        Raises:
+            Conflict: one has it.
+        """
+        await self._serial.run(self._release(identity, delete))
+
+    async def run(self, change: Coroutine[Any, Any, _T]) -> _T:
+        """The result of a change of what is kept beside the resources, when it is its turn among theirs."""
+        return await self._serial.run(change)
 
     # Resources.
 
@@ -394,12 +430,42 @@ class Catalog:
         inside = self.resources(subscription, name)
         for resource in inside:
             _check_deletable(resource)
+        scope = group_id(group.subscription, group.name)
+        for other in self._resources.values():
+            if other not in inside and other.identity.assigned and covers(scope, other.identity.assigned):
+                raise _in_use(other.identity.assigned, [other])
         for resource in inside:
             await self._drop(resource)
-        await self._forget(group_id(group.subscription, group.name))
+        await self._forget(scope)
         await self._store.commit([group_deletion(group)])
         del self._groups[group.subscription.lower(), group.name.lower()]
         return True
+
+    def _group_for(self, subscription: str, group: str, location: object) -> tuple[StoredGroup, list[Change]]:
+        """A group for something that is made in it, and what has to be stored if that is new."""
+        known = self.group(subscription, group)
+        if known is not None:
+            return known, []
+        if not resource_properties.is_group_name(group):
+            raise BadRequest("This is no name of a resource group.", target="resourceGroup")
+        self._check_groups()
+        new = StoredGroup(group, subscription, resource_properties.region(location))
+        return new, [group_change(new)]
+
+    async def _make_in(
+        self, subscription: str, group: str, location: object, make: Callable[[StoredGroup], Awaitable[_T]]
+    ) -> _T:
+        found, changes = self._group_for(subscription, group, location)
+        if changes:
+            await self._store.commit(changes)
+            self._remember_group(found)
+        return await make(found)
+
+    async def _release(self, identity: str, delete: Callable[[], Awaitable[None]]) -> None:
+        users = self.users_of(identity)
+        if users:
+            raise _in_use(identity, users)
+        await delete()
 
     def _made(
         self,
@@ -425,14 +491,7 @@ class Catalog:
             raise BadRequest("The location must be the name of a region.", target="location")
         if old is not None and not _same_place(old.location, location):
             raise Conflict(f"The resource is in {old.location} and cannot be moved to {location}.", target="location")
-        known = self.group(subscription, group)
-        changes: list[Change] = []
-        if known is None:
-            if not resource_properties.is_group_name(group):
-                raise BadRequest("This is no name of a resource group.", target="resourceGroup")
-            self._check_groups()
-            known = StoredGroup(group, subscription, resource_properties.region(location))
-            changes.append(group_change(known))
+        known, changes = self._group_for(subscription, group, location)
         now = int(self._clock())
         made = StoredResource(
             name=old.name if old else name,
@@ -565,7 +624,7 @@ class Catalog:
         if known is None and assigned.lower() in coming:
             return Identity(kind, assigned)
         if known is None:
-            message = f"There is no user-assigned identity {assigned}; `hubwire app create --managed` makes one."
+            message = f"There is no user-assigned identity {assigned}; `hubwire managed-identity create` makes one."
             raise BadRequest(message, target="identity.userAssignedIdentities")
         return Identity(kind, assigned, *known)
 
@@ -703,6 +762,13 @@ def _no_resource(name: str) -> NotFound:
     return NotFound(
         f"There is no resource of type Microsoft.SignalRService/webPubSub with the name {name}.", "resource"
     )
+
+
+def _in_use(identity: str, users: Sequence[StoredResource]) -> Conflict:
+    names = ", ".join(user.name for user in users)
+    name = identity.rpartition("/")[2]
+    message = f"The identity {name} is used by {names}; give these resources another one, or none, first."
+    return Conflict(message, target="identity")
 
 
 def _managed_identity(resource: StoredResource) -> ManagedIdentity | None:

@@ -24,7 +24,8 @@ from msgspec.structs import replace
 from hubwire.model.errors import BadRequest, Conflict, Forbidden, HubwireError, Refused
 from hubwire.model.ports import Change, Store
 from hubwire.resources.catalog import Catalog
-from hubwire.resources.deployables import Deployable, Deployables, SplitId, split_id
+from hubwire.resources.deployable import Deployable, SplitId, split_id
+from hubwire.resources.deployables import Deployables
 from hubwire.resources.documents import StoredGroup, stored, value_of
 from hubwire.resources.resource_documents import group_id
 from hubwire.resources.resource_properties import is_api_version
@@ -224,6 +225,10 @@ class Deployments:
     async def delete(self, subscription: str, group: str, name: str) -> bool:
         """Forget a deployment; its resources stay. False if there is none."""
         return await self._serial.run(self._delete(_key(subscription, group, name)))
+
+    def documents(self, subscription: str, group: str) -> list[dict[str, Any]]:
+        """The resources of a group but those that serve clients, for its export."""
+        return self._deployables.documents(subscription, group)
 
     async def forget(self, scope: str) -> None:
         """Delete all deployments of a resource group, since it is going to be deleted itself."""
@@ -497,12 +502,8 @@ class Deployments:
 
     def _others(self, subscription: str, group: str, kept: Collection[str]) -> list[str]:
         """Ids of what is in the resource group and not in the template; not those below one of these."""
-        found = []
-        for resource in self._catalog.resources(subscription, group):
-            above = self._catalog.policy(resource.name).scope
-            if above.lower() not in kept:
-                found.append(above)
-        return found
+        inside = self._deployables.inside(subscription, group)
+        return [resource_id for resource_id in inside if resource_id.lower() not in kept]
 
     async def _end(self, deployment: StoredDeployment, failed: Mapping[str, Any] | None) -> StoredDeployment:
         state, error = "Succeeded", None

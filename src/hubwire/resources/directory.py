@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, Literal
 from uuid import UUID
@@ -19,7 +19,6 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from hubwire.model.directory import (
-    AppKind,
     Application,
     Assignment,
     ClientCertificate,
@@ -34,12 +33,16 @@ from hubwire.model.errors import BadRequest, Conflict, NotFound, NotStored, Prec
 from hubwire.model.ports import Change, Store
 from hubwire.model.roles import OWNER, RESOURCE_OWNER, covers
 from hubwire.resources.documents import stored, value_change, value_of
+from hubwire.resources.resource_properties import is_identity_name
 from hubwire.resources.serial import Serial
 
-__all__ = ["ACTIVE_DAYS", "Directory", "NewKey"]
+__all__ = ["ACTIVE_DAYS", "Directory", "NewKey", "Release"]
 
 NewKey = Callable[[int], TokenKey]
 """Makes a key that is active from a time on. Takes a tenth of a second."""
+
+Release = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Carries out the deletion of a user-assigned identity, by its resource id, unless somebody has it: then Conflict."""
 
 _TENANT: Final = "tenant"
 _LOCAL: Final = "local"
@@ -60,6 +63,7 @@ _SECRET_PREFIX: Final = "hws~"  # noqa: S105  so that one is known when it is se
 _SECRET_DAYS: Final = 365
 _HINT: Final = len(_SECRET_PREFIX) + 3
 _MOST_CREDENTIALS: Final = 50
+_MOST_IDENTITIES: Final = 1000
 _MACHINE: Final = "hubwire-machine"
 _DEVELOPMENT: Final = "hubwire-development"
 
@@ -73,6 +77,7 @@ class Directory:
     Attributes:
         tenant: the one local tenant.
         is_identity: knows the object ids of principals that are kept elsewhere: the identities of resources.
+        release: see there.
     """
 
     def __init__(self, store: Store, new_key: NewKey, random_bytes: Callable[[int], bytes]) -> None:
@@ -88,6 +93,7 @@ class Directory:
         # Each takes 16 MiB and a twentieth of a second, and there may be many at once.
         self._hashing = asyncio.Semaphore(2)
         self.is_identity: Callable[[str], bool] = lambda _: False
+        self.release: Release = _at_once
         self.tenant: Tenant
 
     @classmethod
@@ -178,6 +184,10 @@ class Directory:
                 return app
         return None
 
+    def identities(self) -> list[Application]:
+        """All that are user-assigned, by name."""
+        return [app for app in self.applications() if app.kind == "userAssigned"]
+
     async def create(
         self,
         name: str,
@@ -186,21 +196,58 @@ class Directory:
         id_uris: Sequence[str] = (),
         token_version: Literal[1, 2] | None = None,
         managed: bool = False,
-        resource_id: str | None = None,
     ) -> Application:
         """
         Args:
-            managed: a managed identity, of the resource id that is given or of one that is made from its name.
+            managed: a managed identity, whose resource id is made from its name.
 
         Raises:
+            BadRequest: no name of an identity.
             Conflict: another application has one of the App ID URIs, or the managed identity's name.
         """
-        made = self._create(name, int(now), tuple(id_uris), token_version, managed, resource_id)
-        return await self._serial.run(made)
+        if managed:
+            return await self._serial.run(self._create_named_identity(name, int(now)))
+        return await self._serial.run(self._create(name, int(now), tuple(id_uris), token_version))
+
+    async def create_identity(
+        self, resource_id: str, now: float, location: str = "local", tags: Mapping[str, str] | None = None
+    ) -> Application:
+        """
+        A user-assigned identity of a resource id.
+
+        Raises:
+            Conflict: it is there already, or there are as many as there may be.
+        """
+        return await self._serial.run(self._create_identity(resource_id, int(now), location, dict(tags or {})))
+
+    async def describe_identity(self, app_id: str, location: str, tags: Mapping[str, str]) -> Application:
+        """Let a user-assigned identity have another region and other tags. Raises NotFound."""
+        return await self._serial.run(self._describe_identity(app_id, location, dict(tags)))
 
     async def delete(self, app_id: str) -> None:
-        """An application, with all roles that it has."""
-        await self._serial.run(self._delete(app_id))
+        """
+        An application, with all roles that it has.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it is an identity that somebody has, or this machine's.
+        """
+        app = self._known(app_id)
+
+        async def delete() -> None:
+            await self._serial.run(self._delete(app.app_id))
+
+        if app.kind == "userAssigned":
+            await self.release(app.resource_id, delete)
+        else:
+            await delete()
+
+    async def delete_below(self, scope: str) -> None:
+        """
+        Delete all user-assigned identities, and take away all roles, that are below a scope or at it, since it is going
+        to be deleted itself. That nobody has these identities is for the caller to know.
+        """
+        await self._serial.run(self._delete_below(scope))
 
     async def add_secret(self, app_id: str, now: float, days: int = _SECRET_DAYS) -> tuple[ClientSecret, str]:
         """A new secret of an application, and its text, which cannot be had again."""
@@ -257,9 +304,9 @@ class Directory:
         """Take a role away. False if it was not assigned at this scope."""
         return await self._serial.run(self._unassign(tenant, _named(tenant, principal_id), role_id, scope))
 
-    async def unassign_below(self, scope: str) -> None:
-        """Take away all roles that are assigned at a scope or below it, since it is going to be deleted."""
-        await self._serial.run(self._unassign_below(scope))
+    async def unassign_all(self, principal_id: str) -> None:
+        """Take away all roles of a principal of this tenant, since it is gone."""
+        await self._serial.run(self._unassign_all(principal_id))
 
     # Users.
 
@@ -330,23 +377,33 @@ class Directory:
         now: int,
         id_uris: tuple[str, ...],
         token_version: Literal[1, 2] | None,
-        managed: bool,
-        resource_id: str | None,
     ) -> Application:
         for uri in id_uris:
             if self.resource(uri) is not None:
                 raise Conflict("Another application has this App ID URI.", "idUri")
         app_id = self._guid()
         name = name.strip() or f"app-{app_id[:8]}"
-        kind: AppKind = "userAssigned" if managed else "application"
-        if not managed:
-            resource_id = ""
-        elif resource_id is None:
-            resource_id = _identity_id(self.tenant.subscription_id, name)
-        if managed and self.identity(resource_id) is not None:
+        return await self._keep(
+            Application(app_id, self._guid(), name, now, id_uris=id_uris, token_version=token_version)
+        )
+
+    async def _create_named_identity(self, name: str, now: int) -> Application:
+        name = name.strip() or f"app-{self._guid()[:8]}"
+        if not is_identity_name(name):
+            raise BadRequest("The name of an identity has 3 to 128 letters, digits and characters of _-.", "name")
+        return await self._create_identity(_identity_id(self.tenant.subscription_id, name), now, "local", {})
+
+    async def _create_identity(self, resource_id: str, now: int, location: str, tags: dict[str, str]) -> Application:
+        if self.identity(resource_id) is not None:
             raise Conflict("There is a managed identity of this name.", "name")
-        app = Application(app_id, self._guid(), name, now, kind, id_uris, token_version, resource_id)
-        return await self._keep(app)
+        if len(self.identities()) >= _MOST_IDENTITIES:
+            raise Conflict(f"A server has {_MOST_IDENTITIES} user-assigned identities at most.", "quota")
+        name = resource_id.rpartition("/")[2]
+        made = Application(self._guid(), self._guid(), name, now, "userAssigned", resource_id=resource_id)
+        return await self._keep(replace(made, location=location, tags=tags))
+
+    async def _describe_identity(self, app_id: str, location: str, tags: dict[str, str]) -> Application:
+        return await self._keep(replace(self._known(app_id), location=location, tags=tags))
 
     async def _delete(self, app_id: str) -> None:
         app = self._known(app_id)
@@ -419,8 +476,23 @@ class Directory:
         self._index_roles()
         return True
 
-    async def _unassign_below(self, scope: str) -> None:
-        gone = [key for key, item in self._assignments.items() if covers(scope, item.scope)]
+    async def _delete_below(self, scope: str) -> None:
+        identities = [app for app in self.identities() if covers(scope, app.resource_id)]
+        principals = {app.object_id for app in identities}
+        gone = [
+            key
+            for key, item in self._assignments.items()
+            if covers(scope, item.scope) or (item.tenant == self.tenant.tenant_id and item.principal_id in principals)
+        ]
+        if gone or identities:
+            changes = [Change(_APPLICATION, app.app_id, None) for app in identities]
+            await self._store.commit([*changes, *_deletions(gone)])
+            for app in identities:
+                del self._apps[app.app_id]
+            self._forget_roles(gone)
+
+    async def _unassign_all(self, principal_id: str) -> None:
+        gone = self._roles_to_forget(principal_id)
         if gone:
             await self._store.commit(_deletions(gone))
             self._forget_roles(gone)
@@ -594,6 +666,10 @@ class Directory:
 
     def _secret_text(self) -> str:
         return _SECRET_PREFIX + base64.urlsafe_b64encode(self._random_bytes(30)).decode()
+
+
+async def _at_once(_resource_id: str, delete: Callable[[], Awaitable[None]]) -> None:
+    await delete()
 
 
 def _hashed(text: str, secret_id: str, now: int, expires_at: int) -> ClientSecret:

@@ -2,12 +2,11 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import Identity, StoredResource
-from hubwire.resources.resource_documents import group_id
 
 __all__ = ["export"]
 
@@ -15,21 +14,25 @@ _SCHEMA: Final = "https://schema.management.azure.com/schemas/2019-04-01/deploym
 _VERSION: Final = "2025-01-01-preview"
 _IDENTITY_TYPE: Final = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _IDENTITY_VERSION: Final = "2023-01-31"
+_ANYWHERE: Final = "local"
 _WHERE: Final = "[resourceGroup().location]"
 
 
-async def export(catalog: Catalog, subscription: str, group: str) -> dict[str, Any]:
+async def export(
+    catalog: Catalog, subscription: str, group: str, others: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """
-    The resources of a group with their hubs, and the identities of the same group that they have. Not keys: those are
-    made anew wherever it is deployed. Nor roles, which are those of principals that may not be there.
+    The resources of a group with their hubs, and its identities. Not keys: those are made anew wherever it is deployed.
+    Nor roles, which are those of principals that may not be there.
+
+    Args:
+        others: documents of the group's resources that are no webPubSub resources.
     """
-    resources: list[dict[str, Any]] = []
-    beside = group_id(subscription, group)
+    identities = [document for document in others if document["type"] == _IDENTITY_TYPE]
+    resources: list[dict[str, Any]] = [_user_assigned(document) for document in identities]
+    known = {document["id"].lower(): document["name"] for document in identities}
     for resource in catalog.resources(subscription, group):
-        identity = _identity_in(beside, resource.identity)
-        if identity is not None and identity not in resources:
-            resources.append(identity)
-        resources.append(_resource(resource, identity))
+        resources.append(_resource(resource, known.get((resource.identity.assigned or "").lower())))
         resources += [_hub(resource, hub) for hub in await catalog.list_hubs(resource.name)]
     return {"$schema": _SCHEMA, "contentVersion": "1.0.0.0", "parameters": {}, "resources": resources}
 
@@ -44,15 +47,17 @@ def _hub(resource: StoredResource, hub: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _identity_in(group: str, identity: Identity) -> dict[str, Any] | None:
-    """A user-assigned identity as a resource, if it is one of the group."""
-    above, _, name = (identity.assigned or "").rpartition("/")
-    if above.lower() != f"{group}/providers/{_IDENTITY_TYPE}".lower():
-        return None
-    return {"type": _IDENTITY_TYPE, "apiVersion": _IDENTITY_VERSION, "name": name, "location": _WHERE}
+def _user_assigned(document: Mapping[str, Any]) -> dict[str, Any]:
+    location = _WHERE if document["location"] == _ANYWHERE else _literal(document["location"])
+    identity = {"type": _IDENTITY_TYPE, "apiVersion": _IDENTITY_VERSION, "name": document["name"], "location": location}
+    return {**identity, "tags": _literal(document["tags"])} if document["tags"] else identity
 
 
-def _resource(resource: StoredResource, beside: Mapping[str, Any] | None) -> dict[str, Any]:
+def _resource(resource: StoredResource, beside: str | None) -> dict[str, Any]:
+    """
+    Args:
+        beside: name of its user-assigned identity, if that is one of the same group.
+    """
     document: dict[str, Any] = {
         "type": "Microsoft.SignalRService/webPubSub",
         "apiVersion": _VERSION,
@@ -65,7 +70,7 @@ def _resource(resource: StoredResource, beside: Mapping[str, Any] | None) -> dic
     if resource.tags:
         document["tags"] = _literal(resource.tags)
     if beside is not None:
-        there = f"resourceId('{_IDENTITY_TYPE}', '{beside['name']}')"
+        there = f"resourceId('{_IDENTITY_TYPE}', '{beside}')"
         document["identity"] = {"type": resource.identity.kind, "userAssignedIdentities": {f"[{there}]": {}}}
         document["dependsOn"] = [f"[{there}]"]
     elif resource.identity != Identity():

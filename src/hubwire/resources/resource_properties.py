@@ -21,6 +21,7 @@ __all__ = [
     "identity_of",
     "is_api_version",
     "is_group_name",
+    "is_identity_name",
     "is_location",
     "is_resource_name",
     "kind_of",
@@ -44,11 +45,13 @@ _MOST_RULES: Final = 30
 _TAG: Final = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,80}")
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,61}[A-Za-z0-9]")
 _GROUP: Final = re.compile(r"[\w().-]{0,89}[\w()-]")
+_IDENTITY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}")
 _LOCATION: Final = re.compile(r"[A-Za-z][A-Za-z0-9 ]{0,49}")
 _IDENTITY: Final = re.compile(
     r"/subscriptions/[^/]+/resourcegroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+",
     re.IGNORECASE,
 )
+_ONE_IDENTITY: Final = "A resource has one identity: the system's, or one that is user-assigned, not both."
 _ONES: Final = (*range(1, 11), *range(20, 101, 10))
 _HUNDREDS: Final = tuple(range(100, 1001, 100))
 _FREE_CONNECTIONS: Final = 20
@@ -85,6 +88,11 @@ def is_resource_name(name: str) -> bool:
 def is_group_name(name: str) -> bool:
     """Of a resource group: 1 to 90 letters, digits and characters of _-.(), no full stop last."""
     return _GROUP.fullmatch(name) is not None
+
+
+def is_identity_name(name: str) -> bool:
+    """Of a user-assigned identity: 3 to 128 letters, digits and characters of _-, a letter or digit first."""
+    return _IDENTITY_NAME.fullmatch(name) is not None
 
 
 def is_location(text: object) -> bool:
@@ -202,8 +210,7 @@ def identity_of(value: object) -> tuple[str, str | None]:
     """
     if value is None:
         return "None", None
-    kinds = choice("None", "SystemAssigned", "UserAssigned")
-    given = as_object("identity", value, {"type": kinds, "userAssignedIdentities": free})
+    given = as_object("identity", value, {"type": _identity_type, "userAssignedIdentities": free})
     kind = given.get("type", "None")
     assigned = given.get("userAssignedIdentities") or {}
     if not isinstance(assigned, dict):
@@ -212,13 +219,20 @@ def identity_of(value: object) -> tuple[str, str | None]:
     ids = [name for name, item in assigned.items() if item is not None]
     if kind != "UserAssigned":
         if ids:
-            raise BadRequest("A resource has one identity: the system's, or one that is user-assigned.", "identity")
+            raise BadRequest(_ONE_IDENTITY, "identity")
         return kind, None
     if len(ids) != 1:
         raise BadRequest("A resource may have exactly one user-assigned identity.", "identity.userAssignedIdentities")
     if _IDENTITY.fullmatch(ids[0]) is None:
         raise BadRequest("A user-assigned identity is named by its resource id.", "identity.userAssignedIdentities")
     return kind, ids[0]
+
+
+def _identity_type(name: str, value: object) -> str:
+    words = {word.strip().lower() for word in value.split(",")} if isinstance(value, str) else set()
+    if words == {"systemassigned", "userassigned"}:
+        raise BadRequest(_ONE_IDENTITY, name)
+    return str(choice("None", "SystemAssigned", "UserAssigned")(name, value))
 
 
 def _tls(name: str, value: object) -> dict[str, Any]:

@@ -336,7 +336,8 @@ class DeploymentTable:
         version_of(call)
         subscription, name = subscription_of(call), group_of(call)
         self._check_group(subscription, name)
-        return document_reply({"template": await export(self._catalog, subscription, name)})
+        others = self._deployments.documents(subscription, name)
+        return document_reply({"template": await export(self._catalog, subscription, name, others)})
 
 
 async def _read(call: Call) -> Parsed:

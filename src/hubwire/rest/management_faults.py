@@ -33,6 +33,7 @@ _BY_TARGET: Final = {
     (409, "location"): "InvalidResourceLocation",
     (409, "name"): "NameNotAvailable",
     (409, "quota"): "QuotaExceeded",
+    (409, "identity"): "IdentityInUse",
 }
 
 

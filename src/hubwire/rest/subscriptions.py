@@ -10,7 +10,7 @@ Sources: the REST definitions of Microsoft.Resources 2022-12-01 to 2025-04-01; w
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from hubwire.model.errors import BadRequest, NotFound
 from hubwire.resources.catalog import Catalog
@@ -30,7 +30,10 @@ from hubwire.rest.management_faults import ManagementFault
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.ports import Managers
 
-__all__ = ["SubscriptionTable"]
+__all__ = ["Documents", "SubscriptionTable"]
+
+Documents: TypeAlias = Callable[[str, str | None], Sequence[Mapping[str, Any]]]
+"""Resources of a type in a subscription, or in one of its groups, as they are shown."""
 
 _SUBSCRIPTION: Final = "/subscriptions/{subscription}"
 _GROUPS: Final = _SUBSCRIPTION + "/resourceGroups"
@@ -61,6 +64,15 @@ _PROVIDERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "locations/usages": _WEB_PUBSUB_VERSIONS,
         "operations": _WEB_PUBSUB_VERSIONS,
     },
+    "Microsoft.ManagedIdentity": {
+        "userAssignedIdentities": (
+            "2024-11-30",
+            "2023-01-31",
+            "2022-01-31-preview",
+            "2018-11-30",
+            "2015-08-31-preview",
+        ),
+    },
     "Microsoft.Resources": {
         "deployments": ("2025-04-01", "2024-11-01", "2022-09-01", "2021-04-01", "2020-10-01"),
         "resourceGroups": ("2025-04-01", "2024-11-01", "2022-09-01", "2021-04-01", "2020-10-01"),
@@ -84,6 +96,7 @@ class SubscriptionTable:
         issuer_url, own_url: base URLs of the token issuer and of the resource manager.
         managers: who sees what.
         actions: names of all actions of Microsoft.SignalRService.
+        others: the resources of other types.
     """
 
     def __init__(
@@ -95,7 +108,9 @@ class SubscriptionTable:
         own_url: str,
         managers: Managers,
         actions: Sequence[str],
+        others: Sequence[Documents] = (),
     ) -> None:
+        self._others = others
         self._catalog = catalog
         self._place = place
         self._tenant_id = tenant_id
@@ -295,23 +310,27 @@ class SubscriptionTable:
 
     async def _in_group(self, call: Call) -> Reply:
         group = self._group(call)
-        return self._listed(call, self._catalog.resources(group.subscription, group.name))
+        return self._listed(call, group.subscription, group.name)
 
     async def _resources(self, call: Call) -> Reply:
         version_of(call)
-        return self._listed(call, self._catalog.resources(subscription_of(call)))
+        return self._listed(call, subscription_of(call), None)
 
-    def _listed(self, call: Call, resources: Sequence[StoredResource]) -> Reply:
+    def _listed(self, call: Call, subscription: str, group: str | None) -> Reply:
         wanted = _terms(call.query.one("$filter"))
-        shown = []
-        for resource in resources:
-            document = resource_document(resource, self._place(resource), self._tenant_id)
-            del document["properties"]
-            if _fits(resource, document, wanted) and self._may_read(
-                call, "Microsoft.SignalRService/webPubSub/", document
-            ):
-                shown.append(document)
-        return list_reply(shown)
+        there: list[Mapping[str, Any]] = [
+            resource_document(resource, self._place(resource), self._tenant_id)
+            for resource in self._catalog.resources(subscription, group)
+        ]
+        for documents in self._others:
+            there += documents(subscription, group)
+        return list_reply(
+            [
+                {name: value for name, value in document.items() if name != "properties"}
+                for document in there
+                if _fits(document, wanted) and self._may_read(call, f"{document['type']}/", document)
+            ]
+        )
 
     # Providers.
 
@@ -389,18 +408,18 @@ def _terms(text: str | None) -> list[tuple[str, str]]:
     return terms
 
 
-def _fits(resource: StoredResource, document: Mapping[str, Any], wanted: Sequence[tuple[str, str]]) -> bool:
+def _fits(document: Mapping[str, Any], wanted: Sequence[tuple[str, str]]) -> bool:
     known = {
         "resourcetype": document["type"],
-        "resourcegroup": resource.group,
-        "name": resource.name,
-        "location": region(resource.location),
+        "resourcegroup": document["id"].split("/")[4],
+        "name": document["name"],
+        "location": region(document["location"]),
     }
-    tag = dict(wanted)
-    if "tagname" in tag and tag["tagname"] not in resource.tags:
+    tag, tags = dict(wanted), document["tags"]
+    if "tagname" in tag and tag["tagname"] not in tags:
         return False
     if "tagvalue" in tag:
-        candidates = [resource.tags.get(tag["tagname"])] if "tagname" in tag else [*resource.tags.values()]
+        candidates = [tags.get(tag["tagname"])] if "tagname" in tag else [*tags.values()]
         if tag["tagvalue"] not in candidates:
             return False
     return all(
