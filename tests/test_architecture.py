@@ -137,11 +137,14 @@ HOUSE = Rule(
         "adapters/certificate_files.py": ("auth.certificates",),
         "adapters/issuer_keys.py": ("auth.signatures",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.
+        "gateway/events.py": ("hub.connection",),
         "gateway/gateway.py": ("hub.connection", "protocols.session"),
         "gateway/opening.py": ("hub.connection",),
         "gateway/records.py": ("hub.connection",),
         "gateway/requests.py": ("hub.connection",),
         "edge/websocket.py": ("hub.connection",),
+        # So it is with a tunnel and the way out that it is given.
+        "edge/tunnel_socket.py": ("upstream.tunnel",),
     },
     packages={
         "msgspec": ("",),
@@ -198,7 +201,7 @@ HOUSE = Rule(
         "socket": (*_LISTENS_OR_CALLS_OUT, "app.py", "hosting.py"),
         "socketserver": _LISTENS_OR_CALLS_OUT,
         "sqlite3": _LISTENS_OR_CALLS_OUT,
-        "ssl": (*_LISTENS_OR_CALLS_OUT, "shown_certificates.py"),
+        "ssl": (*_LISTENS_OR_CALLS_OUT, "event_handlers.py", "shown_certificates.py"),
         "urllib.request": _LISTENS_OR_CALLS_OUT,
     },
 )

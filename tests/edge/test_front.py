@@ -1096,6 +1096,7 @@ async def test_refused_upgrade_ends_the_connection_after_its_answer() -> None:
         get("/client?hub=h"),
         get("//Client/"),
         get("/clients/mqtt/hubs/h"),
+        get("/server/tunnel?hub=h"),
         b"GET /client/hubs/h HTTP/1.0\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"GET /client/hubs/h HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi",
         b"POST /client/hubs/h HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

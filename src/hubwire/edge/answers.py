@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Final
 
 from hubwire.gateway.attempt import HandshakeRefused
-from hubwire.gateway.opening import Opening
 
 __all__ = ["refusal", "switching"]
 
@@ -18,9 +17,14 @@ _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def switching(opening: Opening) -> bytes:
-    accept = base64.b64encode(hashlib.sha1(opening.websocket_key.encode() + _GUID, usedforsecurity=False).digest())
-    chosen = f"Sec-WebSocket-Protocol: {opening.subprotocol}\r\n" if opening.subprotocol is not None else ""
+def switching(websocket_key: str, subprotocol: str | None) -> bytes:
+    """
+    Args:
+        websocket_key: of the request, already checked.
+        subprotocol: to be echoed; None for no header.
+    """
+    accept = base64.b64encode(hashlib.sha1(websocket_key.encode() + _GUID, usedforsecurity=False).digest())
+    chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol is not None else ""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, chosen.encode())

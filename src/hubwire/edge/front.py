@@ -35,6 +35,7 @@ from hubwire.edge.inner import RestProtocol
 from hubwire.edge.proxies import forwarded_certificate, peer_address
 from hubwire.edge.tls import peer_certificate
 from hubwire.gateway.handshake import is_client_path
+from hubwire.gateway.tunnel_handshake import is_tunnel_path
 from hubwire.model.http import RequestHead
 
 __all__ = ["Front", "FrontContext"]
@@ -330,7 +331,7 @@ class Front:
                 resource,
             )
             self._hand_over(request, rest)
-        elif is_client_path(head.target):
+        elif is_client_path(head.target) or is_tunnel_path(head.target):
             # Whatever else it is, by the rules of HTTP it is no upgrade, and nothing but those is served there.
             self._refuse(400, "this endpoint takes WebSocket upgrade requests only")
         else:

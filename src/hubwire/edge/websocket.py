@@ -181,7 +181,7 @@ class ClientProtocol:
         self._limit_bytes = clients.reliable_buffer_bytes if reliable else clients.buffer_bytes
         self._connection: Connection | None = None
         # Queues are made when something has to wait, which for most clients is never.
-        self._threshold: _Threshold | None = _Threshold(switching(opening))
+        self._threshold: _Threshold | None = _Threshold(switching(opening.websocket_key, opening.subprotocol))
         self._inbox: deque[tuple[int, Any]] | None = None
         self._outbox: Outbox | None = None
         self._unread: bytes | None = None

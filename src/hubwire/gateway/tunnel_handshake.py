@@ -7,7 +7,6 @@ Source: the endpoint and the query that the service's open tool (awps-tunnel) di
 """
 
 from typing import Final
-from urllib.parse import unquote
 
 from msgspec import Struct
 
@@ -45,7 +44,7 @@ class TunnelOpening(Struct, frozen=True):
 def is_tunnel_path(target: str) -> bool:
     """Does a request target belong to the endpoint of tunnels."""
     path = target.partition("?")[0]
-    return [unquote(part).lower() for part in path.split("/") if part] == _PATH
+    return [part for part in path.lower().split("/") if part] == _PATH
 
 
 class TunnelEntrance:
