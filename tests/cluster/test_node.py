@@ -43,7 +43,7 @@ class House:
         self.bus = HeldBus(self.exchange.bus())
         self.node = Node(self.bus, self.telemetry, self.loop, RECOVERY_S)
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
-        self.node.on_end.append(lambda *what: self.ended.append(what))
+        self.node.on_end.append(lambda *what: self.ended.append(what[:4]))
         self.sinks: dict[Connection, RecordingSink] = {}
 
     async def client(self, *groups: str, kind: Any = "json", user_id: str | None = None, **more: Any) -> Connection:

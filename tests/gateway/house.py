@@ -16,6 +16,7 @@ from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Send
+from hubwire.model.http import RequestHead
 from hubwire.model.messages import Data, GroupMessage
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
@@ -71,11 +72,15 @@ class House:
     ) -> str:
         return self.principals.issue_client_token(HUB.resource, audience, user_id, roles, groups, 5)
 
-    def decide(self, *offers: str, url: str = URL, **query: str) -> Opening:
-        """An upgrade request with this query, about which nobody is asked."""
-        opening = self.gateway.decide(head(f"{url}?{urlencode(query)}", offers=offers))
+    def opening(self, request: RequestHead) -> Opening:
+        """An upgrade request about which nobody is asked."""
+        opening = self.gateway.decide(request)
         assert isinstance(opening, Opening)
         return opening
+
+    def decide(self, *offers: str, url: str = URL, **query: str) -> Opening:
+        """One with this query."""
+        return self.opening(head(f"{url}?{urlencode(query)}", offers=offers))
 
     def refusal(self, *offers: str, url: str = URL, **query: str) -> HandshakeRefused | None:
         """What is answered instead of 101, if anything."""

@@ -89,11 +89,11 @@ def test_token_that_names_an_illegal_group_is_400(house: House) -> None:
 
 def test_token_in_the_header_counts_and_the_query_wins(house: House) -> None:
     good = [("Authorization", f"Bearer {house.token('h')}")]
-    opening = house.gateway.decide(head(URL, headers=good))
+    opening = house.opening(head(URL, headers=good))
     assert opening.connection is not None
     assert opening.connection.user_id == "h"
 
-    opening = house.gateway.decide(head(f"{URL}?access_token={house.token('q')}", headers=good))
+    opening = house.opening(head(f"{URL}?access_token={house.token('q')}", headers=good))
     assert opening.connection is not None
     assert opening.connection.user_id == "q"
 

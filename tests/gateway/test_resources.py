@@ -41,7 +41,7 @@ class World(House):
 
     def decide_at(self, resource: str, *offers: str, **query: str) -> Opening:
         query = query or {"access_token": self.token()}
-        return self.gateway.decide(replace(head(f"{URL}?{urlencode(query)}", offers=offers), resource=resource))
+        return self.opening(replace(head(f"{URL}?{urlencode(query)}", offers=offers), resource=resource))
 
     def refused(self, resource: str, *offers: str, **query: str) -> tuple[int, str] | None:
         """Status and text, or None for somebody who is on the way in now."""

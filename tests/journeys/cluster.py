@@ -13,6 +13,7 @@ from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
+from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Answer, Query, Send
 from hubwire.model.messages import Data, FromServer, GroupMessage
@@ -90,6 +91,7 @@ class Client:
         more = f"&{urlencode(query)}" if query else ""
         gateway = self.machine.gateway
         opening = gateway.decide(head(self._target + more, offers=self._offers))
+        assert isinstance(opening, Opening), "nobody is asked"
         await done(gateway.begin(opening, self.sink))
         self._connection = opening.connection
         await settle()

@@ -192,7 +192,7 @@ class Premises:
         token = client.token if honest else others[0] if others else "nonsense"
         was_there = client.connection.sink is client.sink
         query = urlencode({"awps_connection_id": peer.id, "awps_reconnection_token": token})
-        opening = self.house.gateway.decide(head(f"{URL}?{query}", offers=(RELIABLE,)))
+        opening = self.house.opening(head(f"{URL}?{query}", offers=(RELIABLE,)))
         if await self._begin(name, opening) is None:
             return False
         # A half-open socket ends without a word.
