@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hubwire.model.hubs import AccessKeys
-from hubwire.resources.documents import StoredHub, StoredResource
+from hubwire.resources.documents import Identity, StoredHub, StoredResource
 from hubwire.resources.effects import ignored, ignored_of_hub
 from hubwire.resources.hub_properties import completed as completed_hub
 from hubwire.resources.resource_properties import completed, sku_of
@@ -70,7 +70,7 @@ def test_several_warnings_come_one_by_one() -> None:
     assert len(warnings({"kind": "SocketIO", "properties": {"socketIO": {"serviceMode": "Default"}}})) == 2
 
 
-def test_handlers_and_listeners_that_are_not_called_are_said() -> None:
+def test_listeners_that_are_not_called_are_said() -> None:
     handler = {"urlTemplate": "http://h"}
     listener = {
         "filter": {"type": "EventName"},
@@ -79,4 +79,25 @@ def test_handlers_and_listeners_that_are_not_called_are_said() -> None:
 
     assert ignored_of_hub(StoredHub("chat", completed_hub({}))) == []
     found = ignored_of_hub(StoredHub("chat", completed_hub({"eventHandlers": [handler], "eventListeners": [listener]})))
-    assert [text.split(" ")[0] for text in found] == ["eventHandlers", "eventListeners"]
+    assert [text.split(" ")[0] for text in found] == ["eventListeners"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "identity", "said"),
+    [
+        ({"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}, Identity(), True),
+        ({"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}, Identity("SystemAssigned"), False),
+        ({"type": "None"}, Identity(), False),
+        (None, Identity(), False),
+    ],
+)
+def test_handler_that_wants_a_token_of_no_identity_is_said(auth: Any, identity: Identity, said: bool) -> None:
+    handlers = [{"urlTemplate": "http://h"}, {"urlTemplate": "http://h", "auth": auth}]
+    hub = StoredHub("chat", completed_hub({"eventHandlers": handlers}))
+    resource = StoredResource("wps-one", AccessKeys("", ""), identity=identity)
+
+    found = ignored_of_hub(hub, resource)
+
+    assert (found != []) == said
+    assert all("hubwire resource set wps-one --identity system" in text for text in found)
+    assert ignored_of_hub(hub) == []

@@ -135,6 +135,28 @@ def test_auth_is_none_or_a_managed_identity(auth: dict[str, Any]) -> None:
     assert found.get("managedIdentity") == auth.get("managedIdentity")
 
 
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"type": "ManagedIdentity"},
+        {"type": "managedidentity", "managedIdentity": None},
+        {"type": "ManagedIdentity", "managedIdentity": {}},
+        {"type": "ManagedIdentity", "managedIdentity": {"resource": None}},
+        {"type": "ManagedIdentity", "managedIdentity": {"resource": ""}},
+        {"type": "ManagedIdentity", "managedIdentity": {"resource": " "}},
+        {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://a b"}},
+        {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://a\n"}},
+        {"type": "ManagedIdentity", "managedIdentity": {"resource": 7}},
+    ],
+)
+def test_token_for_nobody_is_refused(auth: object) -> None:
+    """The service would send one for Microsoft Graph, which no handler can prove."""
+    with pytest.raises(BadRequest) as failed:
+        event_handlers("eventHandlers", [{"urlTemplate": "https://example.org", "auth": auth}])
+
+    assert failed.value.target == "eventHandlers[0].auth.managedIdentity.resource"
+
+
 @pytest.mark.parametrize("auth", ["None", [], {"type": "Basic"}, {"managedIdentity": {"resource": ""}}])
 def test_other_auth_is_refused(auth: object) -> None:
     assert (refused({"urlTemplate": "http://h", "auth": auth}).target or "").startswith("eventHandlers[0].auth")

@@ -196,6 +196,11 @@ async def test_identity_of_the_command_line_is_one_of_the_first_group(world: Wor
     assert (put.app_id, put.location, is_new) == (made.app_id, "westus", False)
 
 
+@pytest.mark.parametrize("name", ["a/b", "a b", "ab", "-one"])
+async def test_name_from_the_command_line_can_stand_in_an_id(world: World, name: str) -> None:
+    assert await refusal(world.directory.create(name, NOW, managed=True)) == (BadRequest, "name")
+
+
 async def test_identities_are_listed_by_subscription_and_group(world: World) -> None:
     for name, group in (("two", "g"), ("one", "g"), ("three", "h")):
         await world.put(name, group)

@@ -62,13 +62,31 @@ def ignored(resource: StoredResource, body: Mapping[str, Any], before: StoredRes
     return found + [f"{name} is not known here, and is left out" for name in body if name.lower() not in _ENVELOPE]
 
 
-def ignored_of_hub(hub: StoredHub) -> list[str]:
-    """Warnings about a hub."""
+def ignored_of_hub(hub: StoredHub, resource: StoredResource | None = None) -> list[str]:
+    """
+    Warnings about a hub.
+
+    Args:
+        resource: that it is of; None where that is not known.
+    """
     found = []
+    if resource is not None and resource.identity.kind == "None" and any(map(_wants_token, _handlers(hub))):
+        found.append(
+            f"eventHandlers with a token get no events: the resource {resource.name} has no identity, which "
+            f"`hubwire resource set {resource.name} --identity system` gives it"
+        )
     if hub.properties.get("eventListeners"):
         found.append("eventListeners are kept and get no events from this version")
     unknown = hub_properties.unknown_names(hub.properties)
     return found + [f"{name} is not known here: it is kept and does nothing" for name in unknown]
+
+
+def _handlers(hub: StoredHub) -> list[Any]:
+    return list(hub.properties.get("eventHandlers") or [])
+
+
+def _wants_token(handler: Mapping[str, Any]) -> bool:
+    return bool(handler.get("auth", {}).get("type") == "ManagedIdentity")
 
 
 def _wants_certificates(body: Mapping[str, Any]) -> bool:

@@ -114,12 +114,24 @@ def _is_event_pattern(text: str) -> bool:
     return is_event_name(_WILDCARD.sub("x", text))
 
 
+def _audience(name: str, value: object) -> str:
+    audience = text(name, value)
+    if not audience.isprintable() or " " in audience:
+        raise BadRequest(f"{name} must be an App ID URI or a client id, without blanks.", target=name)
+    return audience
+
+
 def _managed_identity(name: str, value: object) -> dict[str, Any]:
-    return as_object(name, value, {"resource": text})
+    return as_object(name, value, {"resource": _audience})
 
 
 def _auth(name: str, value: object) -> dict[str, Any]:
-    return as_object(name, value, {"type": choice("None", "ManagedIdentity"), "managedIdentity": _managed_identity})
+    auth = as_object(name, value, {"type": choice("None", "ManagedIdentity"), "managedIdentity": _managed_identity})
+    if auth.get("type") == "ManagedIdentity" and "resource" not in auth.get("managedIdentity", {}):
+        # The service would ask for a token for Microsoft Graph, which no handler can prove.
+        at = f"{name}.managedIdentity.resource"
+        raise BadRequest(f"{at} is required: the App ID URI or the client id that the token is for.", target=at)
+    return auth
 
 
 def _filter(name: str, value: object) -> dict[str, Any]:
