@@ -7,12 +7,15 @@ from hubwire.model.roles import (
     READER,
     RESOURCE_OWNER,
     RESOURCE_READER,
+    SECRETS_OFFICER,
+    SECRETS_USER,
     WEB_PUBSUB_CONTRIBUTOR,
     Role,
     allows,
     covers,
     full_name,
     manages,
+    may_with_secrets,
     role_named,
     role_with_id,
 )
@@ -58,6 +61,8 @@ def test_roles_have_the_ids_of_azure() -> None:
         "Contributor": "b24988ac-6180-42a0-ab88-20f7382dd24c",
         "Reader": "acdd72a7-3385-48ef-bd42-f606fba81ae7",
         "SignalR/Web PubSub Contributor": "8cf5e20a-e4b2-4e9d-b3a1-5ceb692c2761",
+        "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
+        "Key Vault Secrets Officer": "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
     }
 
 
@@ -181,3 +186,17 @@ def test_what_is_assigned_above_holds_below(scope: str) -> None:
 )
 def test_what_is_assigned_elsewhere_or_below_does_not(scope: str) -> None:
     assert not covers(scope, RESOURCE)
+
+
+def test_roles_of_key_vaults_are_for_secrets_alone() -> None:
+    """And no other role lets anybody read one."""
+    words = ("get", "list", "set", "delete")
+
+    assert [word for word in words if may_with_secrets(SECRETS_USER, word)] == ["get", "list"]
+    assert [word for word in words if may_with_secrets(SECRETS_OFFICER, word)] == [*words]
+    for role in BUILT_IN:
+        if role in (SECRETS_USER, SECRETS_OFFICER):
+            assert not any(allows(role, action) for action in READS + OTHERS)
+            assert not any(manages(role, action) for action in MANAGED)
+        else:
+            assert not any(may_with_secrets(role, word) for word in words)

@@ -1,11 +1,11 @@
 """
-Roles of callers that a token issuer vouches for, and what each of them allows at the data plane and at the resource
-manager. Pure.
+Roles of callers that a token issuer vouches for, and what each of them allows at the data plane, at the resource
+manager and with the secrets of Key Vaults. Pure.
 
 Roles are not in the token: the service looks up what is assigned to the caller's object id at a scope, and a scope
 holds for all that lies below it.
 
-Source: Azure's built-in roles of these names, and the permissions of Microsoft.SignalRService.
+Source: Azure's built-in roles of these names, and the permissions of Microsoft.SignalRService and Microsoft.KeyVault.
 """
 
 import re
@@ -21,12 +21,15 @@ __all__ = [
     "READER",
     "RESOURCE_OWNER",
     "RESOURCE_READER",
+    "SECRETS_OFFICER",
+    "SECRETS_USER",
     "WEB_PUBSUB_CONTRIBUTOR",
     "Role",
     "allows",
     "covers",
     "full_name",
     "manages",
+    "may_with_secrets",
     "role_named",
     "role_with_id",
 ]
@@ -42,6 +45,7 @@ class Role(Struct, frozen=True):
         short: how the command line may call it.
         management: actions of the resource manager that it allows.
         but_not: of these, those that it does not.
+        secrets: what it allows with the secrets of a Key Vault, in words of access policies.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Role(Struct, frozen=True):
     short: str
     management: tuple[str, ...] = ()
     but_not: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 OWNER: Final = Role("12cf5a90-567b-43ae-8102-96cf46c7d9b4", "Web PubSub Service Owner", ("*",), "owner")
@@ -76,7 +81,30 @@ WEB_PUBSUB_CONTRIBUTOR: Final = Role(
         "Microsoft.Resources/subscriptions/resourceGroups/read",
     ),
 )
-BUILT_IN: Final = (OWNER, READER, RESOURCE_OWNER, CONTRIBUTOR, RESOURCE_READER, WEB_PUBSUB_CONTRIBUTOR)
+SECRETS_USER: Final = Role(
+    "4633458b-17de-408a-b874-0445c86b69e6",
+    "Key Vault Secrets User",
+    (),
+    "vault-secrets-user",
+    secrets=("get", "list"),
+)
+SECRETS_OFFICER: Final = Role(
+    "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
+    "Key Vault Secrets Officer",
+    (),
+    "vault-secrets-officer",
+    secrets=("get", "list", "set", "delete"),
+)
+BUILT_IN: Final = (
+    OWNER,
+    READER,
+    RESOURCE_OWNER,
+    CONTRIBUTOR,
+    RESOURCE_READER,
+    WEB_PUBSUB_CONTRIBUTOR,
+    SECRETS_USER,
+    SECRETS_OFFICER,
+)
 
 
 def allows(role: Role, action: str) -> bool:
@@ -97,6 +125,16 @@ def manages(role: Role, action: str) -> bool:
         action: such as "Microsoft.SignalRService/webPubSub/write"; letter case does not count.
     """
     return _any_matches(role.management, action) and not _any_matches(role.but_not, action)
+
+
+def may_with_secrets(role: Role, permission: str) -> bool:
+    """
+    Does a role allow something with secrets.
+
+    Args:
+        permission: as access policies call it, such as "get".
+    """
+    return permission in role.secrets
 
 
 def _any_matches(patterns: tuple[str, ...], action: str) -> bool:
