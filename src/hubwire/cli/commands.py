@@ -16,6 +16,7 @@ from hubwire.cli.export import export
 from hubwire.cli.faults import Commands
 from hubwire.cli.hubs import hub
 from hubwire.cli.keys import keys
+from hubwire.cli.managed_identities import managed_identity
 from hubwire.cli.operator import status, url
 from hubwire.cli.proxy import proxy
 from hubwire.cli.resources import resource
@@ -43,6 +44,6 @@ def commands() -> None:
 for command in (
     *(serve, status, url, connect, send),
     *(resource, hub, keys, deploy, export, bicep),
-    *(env, app, user, ca, proxy, completion),
+    *(env, app, managed_identity, user, ca, proxy, completion),
 ):
     commands.add_command(command)

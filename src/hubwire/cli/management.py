@@ -20,6 +20,7 @@ DEPLOYMENTS_VERSION: Final = "2025-04-01"
 
 _VERSION: Final = "2025-01-01-preview"
 _TYPE: Final = "/providers/Microsoft.SignalRService/webPubSub"
+_IDENTITIES: Final = "/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 
 
 class Manager:
@@ -73,6 +74,37 @@ class Manager:
     def path(self, name: str, group: str | None = None) -> str:
         """Path of a resource that is there. Raises as `find`."""
         return quote(self.find(name, group)["id"], safe="/")
+
+    def identities(self, group: str | None = None) -> list[dict[str, Any]]:
+        """All user-assigned identities of the subscription, or of one resource group."""
+        above = self.subscription if group is None else self.group(group)
+        return list(self.call("GET", f"{above}{_IDENTITIES}").document["value"])
+
+    def identity_place(self, group: str, name: str) -> str:
+        """Path of a user-assigned identity, be it there or not."""
+        return f"{self.group(group)}{_IDENTITIES}/{_segment(name)}"
+
+    def identity_path(self, identity: Mapping[str, Any]) -> str:
+        """Path of one that is there."""
+        return quote(identity["id"], safe="/")
+
+    def identity(self, name: str, group: str | None = None) -> dict[str, Any]:
+        """
+        The user-assigned identity of this name or resource id, in any letter case.
+
+        Raises:
+            CommandFailed: there is none, or several have this name.
+        """
+        _segment(name)
+        there = self.identities(group)
+        found = [one for one in there if name.lower() in (one["name"].lower(), one["id"].lower())]
+        if len(found) > 1:
+            groups = ", ".join(one["id"].split("/")[4] for one in found)
+            raise CommandFailed(f"there is an identity {name} in several resource groups: {groups}; name it by its id")
+        if not found:
+            names = ", ".join(str(one["name"]) for one in there)
+            raise CommandFailed(f"there is no identity {name}{f'; there are: {names}' if names else ''}")
+        return found[0]
 
     def call(
         self, method: str, path: str, document: Mapping[str, Any] | None = None, version: str = _VERSION

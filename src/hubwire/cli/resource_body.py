@@ -12,7 +12,7 @@ from msgspec import Struct
 from hubwire.cli.faults import BadCommandLine
 from hubwire.cli.options import Command, WholeNumber
 
-__all__ = ["Wanted", "body_of", "resource_options"]
+__all__ = ["Wanted", "body_of", "changed_tags", "resource_options"]
 
 REQUEST_TYPES: Final = ("ClientConnection", "ServerConnection", "RESTAPI", "Trace")
 SKUS: Final = ("Free_F1", "Standard_S1", "Premium_P1", "Premium_P2")
@@ -100,7 +100,11 @@ def resource_options(command: Command) -> Command:
                 metavar="ACTION:RANGE",
                 help="Such as allow:10.0.0.0/8, in place of all others; none takes them away; repeatable.",
             ),
-            click.option("--identity", metavar="WHICH", help="Managed identity: none, system, or a resource id."),
+            click.option(
+                "--identity",
+                metavar="WHICH",
+                help="Managed identity: none, system, or the name or resource id of a user-assigned one.",
+            ),
             click.option(
                 "--property",
                 "properties",
@@ -132,7 +136,7 @@ def body_of(wanted: Wanted, old: Mapping[str, Any]) -> dict[str, Any]:
     if wanted.sku is not None or wanted.capacity is not None:
         body["sku"] = _sku(wanted, old)
     if wanted.tags:
-        body["tags"] = _tags(wanted.tags, old.get("tags") or {})
+        body["tags"] = changed_tags(wanted.tags, old.get("tags") or {})
     if wanted.identity is not None:
         body["identity"] = _identity(wanted.identity)
     properties = _properties(wanted, old.get("properties") or {})
@@ -148,7 +152,13 @@ def _sku(wanted: Wanted, old: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name} if wanted.capacity is None else {"name": name, "capacity": wanted.capacity}
 
 
-def _tags(assignments: Sequence[str], old: Mapping[str, str]) -> dict[str, str]:
+def changed_tags(assignments: Sequence[str], old: Mapping[str, str]) -> dict[str, str]:
+    """
+    Tags as they are with each `name=value` of some; one without a value goes.
+
+    Raises:
+        BadCommandLine: there is something else among them.
+    """
     tags = dict(old)
     for assignment in assignments:
         name, equals, value = assignment.partition("=")

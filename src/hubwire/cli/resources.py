@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from msgspec.structs import replace
 
 from hubwire.cli.faults import CommandFailed
 from hubwire.cli.keys import KEY_KINDS, print_keys
@@ -68,8 +69,8 @@ def show(name: str, group: str | None, data: Path, as_json: bool) -> None:
 @data_folder
 def create(name: str, group: str, data: Path, as_json: bool, **options: Any) -> None:
     """Make a resource. What is not named has its default."""
-    body = {"location": "local", **body_of(Wanted(**options), {})}
     manager = Manager(data)
+    body = {"location": "local", **body_of(_resolved(Wanted(**options), manager), {})}
     if any(there["name"].lower() == name.lower() for there in manager.resources()):
         change = f"{program()} resource set {name}{data_option(data)}"
         raise CommandFailed(f"there is a resource {name} already; to change it: {change}")
@@ -92,7 +93,8 @@ def set_resource(name: str, group: str | None, data: Path, as_json: bool, **opti
         raise click.UsageError("name what is to change")
     manager = Manager(data)
     old = manager.find(name, group)
-    _show(manager.call("PATCH", manager.path(name, group), body_of(wanted, old)).document, as_json)
+    body = body_of(_resolved(wanted, manager), old)
+    _show(manager.call("PATCH", manager.path(name, group), body).document, as_json)
 
 
 @resource.command("delete")
@@ -136,6 +138,14 @@ def restart(name: str, group: str | None, data: Path) -> None:
     """End all connections of a resource. Clients that connect again are served."""
     manager = Manager(data)
     manager.call("POST", f"{manager.path(name, group)}/restart")
+
+
+def _resolved(wanted: Wanted, manager: Manager) -> Wanted:
+    """With the resource id of a user-assigned identity in place of its name."""
+    which = wanted.identity
+    if which is None or which.lower() in ("none", "system") or which.startswith("/"):
+        return wanted
+    return replace(wanted, identity=manager.identity(which)["id"])
 
 
 def _row(document: Mapping[str, Any]) -> tuple[str, ...]:
