@@ -80,7 +80,7 @@ class Lane:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._leave()  # it was given its turn in the moment in which it gave up
-            else:
+            elif turn in queue:  # else it was passed over, since whoever left before it knew already
                 queue.remove(turn)
             raise
         finally:
