@@ -319,6 +319,14 @@ def test_empty_user_id_is_none() -> None:
     assert client_with(sub="").user_id is None
 
 
+@pytest.mark.parametrize("claim", ["sub", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"])
+@pytest.mark.parametrize("user_id", ["a\rb", "a\n", "\0", "a\r\nce-hub: other"])
+def test_user_id_that_would_be_a_header_of_its_own_is_refused(claim: str, user_id: str) -> None:
+    """Event handlers are told user ids in a header."""
+    with pytest.raises(Unauthorized, match="user id"):
+        client_with(**{claim: user_id})
+
+
 @pytest.mark.parametrize("value", [7, None, True, {"a": "b"}, ["a", 7], [["a"]], [None]])
 @pytest.mark.parametrize("claim", ["role", "webpubsub.group"])
 def test_roles_and_groups_of_another_type_are_refused(claim: str, value: object) -> None:
@@ -477,6 +485,14 @@ def test_issued_client_token_is_signed_with_the_primary_key_of_its_resource() ->
 def test_token_that_nobody_could_use_is_not_issued() -> None:
     with pytest.raises(BadRequest, match="16384 bytes"):
         principals().issue_client_token("default", "http://h/client/hubs/chat", None, ["r" * 20_000], [], 1)
+
+
+@pytest.mark.parametrize("user_id", ["a\rb", "a\n", "\0"])
+def test_token_with_a_user_id_that_nobody_could_have_is_not_issued(user_id: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        principals().issue_client_token("default", "http://h/client/hubs/chat", user_id, [], [], 1)
+
+    assert refused.value.target == "userId"
 
 
 def test_recovery_token_is_for_one_connection() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubwire.model.names import HubKey, is_event_name, is_group_name, is_hub_name, metadata_fault
+from hubwire.model.names import HubKey, is_event_name, is_group_name, is_hub_name, is_user_id, metadata_fault
 
 
 @pytest.mark.parametrize("name", ["a", "Chat", "chat_1", "a`b", "a,b", "a.b", "a[0]", "a" * 128])
@@ -31,6 +31,17 @@ def test_event_name_is_taken(name: str) -> None:
 def test_event_name_is_refused(name: str) -> None:
     """Also a line break at its end."""
     assert not is_event_name(name)
+
+
+@pytest.mark.parametrize("text", ["a", " ", "a@b.example", "ünïcode 🙂", "a\tb", "\x85\u2028", "u" * 5000])
+def test_user_id_is_taken(text: str) -> None:
+    assert is_user_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "\r", "a\nb", "a\r\nX: y", "a\0", "\0a"])
+def test_user_id_is_refused(text: str) -> None:
+    """What would end a header, and begin another one."""
+    assert not is_user_id(text)
 
 
 @pytest.mark.parametrize("name", ["a", " a ", "*", "a/b", "ünïcode 🙂", "\x00", "a\n", "a" * 1024, "🙂" * 1024])

@@ -35,3 +35,12 @@ def test_blank_user_is_a_bad_request(user_id: str) -> None:
         checked_user(user_id)
 
     assert caught.value.target == "userId"
+
+
+@pytest.mark.parametrize("user_id", ["a\rb", "a\n", "\0", "a\r\nX-Header: b"])
+def test_user_with_a_line_break_or_a_nul_is_a_bad_request(user_id: str) -> None:
+    """It could not be told to an event handler."""
+    with pytest.raises(BadRequest) as caught:
+        checked_user(user_id)
+
+    assert caught.value.target == "userId"

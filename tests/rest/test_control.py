@@ -98,6 +98,7 @@ async def test_client_url_holds_a_token_for_itself(
         ({"hub": "chat", "group": ["a"]}, "Body"),
         ({"hub": "1"}, "hub"),
         ({"hub": "chat", "userId": ""}, "userId"),
+        ({"hub": "chat", "userId": "a\n"}, "userId"),
         ({"hub": "chat", "groups": [" "]}, "groups"),
         ({"hub": "chat", "clientType": "tcp"}, "clientType"),
     ],

@@ -784,6 +784,8 @@ async def test_token_says_what_was_asked_for(world: World, query: str, path: str
         ("minutesToExpire=1.5", "minutesToExpire"),
         ("minutesToExpire=1&minutesToExpire=2", "minutesToExpire"),
         ("userId=%20", "userId"),
+        ("userId=a%0D%0AX:b", "userId"),
+        ("userId=a%00", "userId"),
         ("userId=a&userId=b", "userId"),
         ("group=", "group"),
         ("group=a&groups=%20", "group"),

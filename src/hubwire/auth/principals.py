@@ -22,7 +22,7 @@ from hubwire.auth import jwt
 from hubwire.auth.callers import ClientClaims, Principal
 from hubwire.model.errors import BadRequest, StartFailed, Unauthorized
 from hubwire.model.hubs import AccessKeys
-from hubwire.model.names import HubKey, is_group_name
+from hubwire.model.names import HubKey, is_group_name, is_user_id
 from hubwire.model.ports import KeyDirectory
 
 __all__ = ["Principals", "public_authority"]
@@ -82,7 +82,7 @@ class Principals:
             host: authority that the request was sent to.
 
         Raises:
-            Unauthorized: bad signature, audience or time, or a claim of the wrong type.
+            Unauthorized: bad signature, audience or time, or a claim of the wrong type, or no legal user id.
             BadRequest: a good token that names an illegal group.
         """
         keys = self._keys.access_keys(hub.resource)
@@ -166,8 +166,10 @@ class Principals:
             minutes: 1 or more, from now.
 
         Raises:
-            BadRequest: the token would be longer than we accept ourselves.
+            BadRequest: the user id is not legal, or the token would be longer than we accept ourselves.
         """
+        if user_id and not is_user_id(user_id):
+            raise BadRequest("A user id has no line break and no NUL.", "userId")
         now = int(self._clock())
         claims: dict[str, Any] = {"aud": audience, "nbf": now, "iat": now, "exp": now + minutes * 60}
         if user_id:
@@ -333,6 +335,8 @@ def _user_id(claims: dict[str, Any]) -> str | None:
     value = claims.get("sub") or claims.get(_NAME_IDENTIFIER)
     if value is not None and not isinstance(value, str):
         raise Unauthorized("the user id is not a string")
+    if value and not is_user_id(value):
+        raise Unauthorized("the user id has a line break or a NUL")
     return value or None
 
 

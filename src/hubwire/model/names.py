@@ -14,11 +14,13 @@ __all__ = [
     "is_event_name",
     "is_group_name",
     "is_hub_name",
+    "is_user_id",
     "metadata_fault",
 ]
 
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 _EVENT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
+_LINE_BREAK = re.compile(r"[\r\n\0]")
 _METADATA_KEY = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 _METADATA_VALUE = re.compile(r"[\x00-\x7f]{0,1024}")
 _METADATA_TOTAL = 8192
@@ -40,6 +42,11 @@ def is_hub_name(name: str) -> bool:
 def is_group_name(name: str) -> bool:
     """1 to 1024 characters of any script, case-sensitive, not only white space."""
     return 0 < len(name) <= _GROUP_LENGTH and not name.isspace()
+
+
+def is_user_id(text: str) -> bool:
+    """Any text but none, without CR, LF and NUL: it stands as it is in a header of what event handlers are told."""
+    return text != "" and _LINE_BREAK.search(text) is None
 
 
 def is_event_name(name: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hubwire.model.errors import BadRequest
-from hubwire.model.names import is_group_name, is_hub_name
+from hubwire.model.names import is_group_name, is_hub_name, is_user_id
 
 __all__ = ["checked_groups", "checked_hub", "checked_user"]
 
@@ -39,8 +39,10 @@ def checked_groups(names: Iterable[str], target: str) -> tuple[str, ...]:
 def checked_user(user_id: str) -> str:
     """
     Raises:
-        BadRequest: blank.
+        BadRequest: blank, or not a legal one.
     """
     if not user_id or user_id.isspace():
         raise BadRequest("A user id is not blank.", "userId")
+    if not is_user_id(user_id):
+        raise BadRequest("A user id has no line break and no NUL.", "userId")
     return user_id
