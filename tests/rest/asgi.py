@@ -177,11 +177,17 @@ class FakePrincipals:
 
 
 class FakeCatalog:
-    """Keys that count their rotations, and hubs in a dictionary."""
+    """
+    Keys that count their rotations, and hubs in a dictionary.
+
+    Attributes:
+        warnings: what of each hub does not act.
+    """
 
     def __init__(self) -> None:
         self.keys = AccessKeys("primary-secret-0", "secondary-secret-0", "salt-secret-0")
         self.hubs: dict[str, dict[str, Any]] = {}
+        self.warnings: list[str] = []
 
     def access_keys(self, resource: str, /) -> AccessKeys:
         return self.keys
@@ -208,6 +214,9 @@ class FakeCatalog:
 
     async def delete_hub(self, name: str, /) -> bool:
         return self.hubs.pop(name, None) is not None
+
+    def hub_warnings(self, name: str, /) -> Sequence[str]:
+        return self.warnings
 
 
 class World:

@@ -190,6 +190,15 @@ async def test_changing_a_hub_that_nobody_configured_configures_it(world: World)
     assert (await world.operate("GET", "/control/hubs/chat")).json == expected
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_what_of_a_changed_hub_does_not_act_is_said_in_a_header(world: World, method: str) -> None:
+    world.catalog.warnings = ["this does not act", "nor does that"]
+
+    reply = await world.operate(method, "/control/hubs/chat", {"properties": {}})
+
+    assert reply.headers["warning"] == '199 - "this does not act", 199 - "nor does that"'
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 async def test_hub_with_an_illegal_name_is_a_400(world: World, method: str) -> None:
     reply = await world.operate(method, "/control/hubs/1%2Fx", {"properties": {}})
