@@ -201,7 +201,7 @@ async def test_database_that_another_process_keeps_locked_is_refused(
 ) -> None:
     path = tmp_path / "store.db"
     await (await open_store(f"sqlite:///{path}")).close()
-    monkeypatch.setattr("hubwire.adapters.store_sql._BUSY_S", 0.01)
+    monkeypatch.setattr("hubwire.adapters.sqlite_files._BUSY_S", 0.01)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
 
@@ -212,7 +212,7 @@ async def test_change_that_cannot_be_written_is_refused_and_a_later_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store.db"
-    monkeypatch.setattr("hubwire.adapters.store_sql._BUSY_S", 0.01)
+    monkeypatch.setattr("hubwire.adapters.sqlite_files._BUSY_S", 0.01)
     store = await open_store(f"sqlite:///{path}")
     await store.commit([Change("k", "a", {"n": 1})])
     with closing(sqlite3.connect(path)) as connection:

@@ -1,16 +1,14 @@
 """
 The store in an SQL database: one table of documents. At present in SQLite, one file.
 
-Statements are plain SQL by way of SQLAlchemy Core; what only SQLite has is a pragma, set when a connection opens. So a
-database server can take its place without a change of what is stored.
+Statements are plain SQL by way of SQLAlchemy Core; what only SQLite has stands in `sqlite_files`. So a database server
+can take its place without a change of what is stored.
 """
 
 import asyncio
-import os
 import sqlite3
 import uuid
 from collections.abc import Coroutine, Sequence
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,7 +17,6 @@ from sqlalchemy import (
     URL,
     Column,
     ColumnElement,
-    Connection,
     MetaData,
     Row,
     Select,
@@ -28,16 +25,15 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
-    event,
     insert,
     select,
     update,
 )
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from hubwire.adapters.sqlite_files import FileKind, engine_options, path_of, prepare, reason, set_up
 from hubwire.model.errors import NotStored, PreconditionFailed, StartFailed
 from hubwire.model.ports import Change, Document
 
@@ -56,13 +52,7 @@ _DOCUMENTS: Final = Table(
     Column("body", Text, nullable=False),
     Column("etag", String(32), nullable=False),
 )
-_URL_PREFIXES: Final = ("sqlite:///", "sqlite+aiosqlite:///")
-_APPLICATION_ID: Final = 0x48425752
-"""In the head of the file, so that nobody's other database is taken for ours."""
-_FORMAT: Final = 1
-"""Raised when an older version could not read what this one writes."""
-_BUSY_S: Final = 5.0
-"""To wait for another process, such as a command line that has the same file open."""
+_FILE: Final = FileKind("store", "hubwire.db", 0x48425752, 1, "FULL")
 _LAST_CODE_POINT: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 
@@ -78,12 +68,12 @@ async def open_store(url: str) -> "SqlStore":
     Raises:
         StartFailed: no such folder, no permission, a damaged file, or one that is not ours.
     """
-    path = _path(url)
+    path = path_of(url, _FILE)
     try:
-        _prepare(path)
+        prepare(path, _FILE)
         return SqlStore(await _ready_engine(path))
     except (OSError, SQLAlchemyError, sqlite3.Error, StartFailed) as error:
-        raise StartFailed(f"cannot open the store {path}: {_reason(error)}") from error
+        raise StartFailed(f"cannot open the store {path}: {reason(error)}") from error
 
 
 class SqlStore:
@@ -133,7 +123,7 @@ async def _write(engine: AsyncEngine, changes: Sequence[Change]) -> None:
             for change in changes:
                 await _apply(connection, change)
     except SQLAlchemyError as error:
-        raise NotStored(_reason(error)) from error
+        raise NotStored(reason(error)) from error
 
 
 async def _read(engine: AsyncEngine, query: Select[Any]) -> list[Document]:
@@ -145,9 +135,7 @@ async def _read(engine: AsyncEngine, query: Select[Any]) -> list[Document]:
         async with engine.connect() as connection:
             return [_document(row) for row in await connection.execute(query)]
     except SQLAlchemyError as error:
-        # The driver quotes text that is not UTF-8, and bodies hold keys.
-        reason = _reason(error).partition(" with text ")[0]
-        raise StartFailed(f"cannot read the store: {reason}") from error
+        raise StartFailed(f"cannot read the store: {reason(error)}") from error
 
 
 def _document(row: Row[Any]) -> Document:
@@ -200,56 +188,10 @@ def _end_of(prefix: str) -> str | None:
     return None
 
 
-def _path(url: str) -> Path:
-    for prefix in _URL_PREFIXES:
-        name = url.removeprefix(prefix)
-        if name not in (url, "", ":memory:"):
-            return Path(name).absolute()
-    raise StartFailed("the store is not a URL such as sqlite:////var/lib/hubwire/hubwire.db")
-
-
-def _prepare(path: Path) -> None:
-    """
-    Make the file if it is not there, and look at it first: nothing changes in one that is not ours.
-
-    Without the asynchronous driver, whose threads outlive a connection that cannot be opened.
-    """
-    # Only a file that is not there is opened by us: closing one would end the locks that this process holds on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as connection:
-
-        def pragma(text: str) -> Any:
-            row = connection.execute(f"PRAGMA {text}").fetchone()
-            return row[0] if row else None
-
-        application, pages = pragma("application_id"), pragma("page_count")
-        if pages and application != _APPLICATION_ID:
-            raise StartFailed("it is the database of another program")
-        if pragma("user_version") > _FORMAT:
-            raise StartFailed("it was written by a newer version of this server")
-        if pragma("quick_check(1)") != "ok":
-            raise StartFailed("it is damaged")
-        if not pages:
-            pragma(f"application_id = {_APPLICATION_ID}")
-            pragma(f"user_version = {_FORMAT}")
-        # Reading goes on while another process writes. This one is kept in the file.
-        pragma("journal_mode = WAL")
-
-
 async def _ready_engine(path: Path) -> AsyncEngine:
-    engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),
-        # One connection: SQLite writes one transaction at a time anyway, and here the next one waits without a lock.
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1,
-        max_overflow=0,
-        connect_args={"timeout": _BUSY_S},
-        # Bodies may hold keys; they never get into a log or the text of an error.
-        hide_parameters=True,
-    )
-    event.listen(engine.sync_engine, "connect", _set_up)
-    event.listen(engine.sync_engine, "begin", _begin)
+    url = URL.create("sqlite+aiosqlite", database=str(path))
+    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, **engine_options())
+    set_up(engine.sync_engine, _FILE)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_METADATA.create_all)
@@ -257,24 +199,3 @@ async def _ready_engine(path: Path) -> AsyncEngine:
         await engine.dispose()
         raise
     return engine
-
-
-def _set_up(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # What was committed is on the disk. The write-ahead log would otherwise only promise that nothing is torn.
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-    # Transactions begin when `_begin` says so, not when the driver meets its first change.
-    connection.isolation_level = None
-
-
-def _begin(connection: Connection) -> None:
-    # Not the default, which takes the lock at the first change and may find that what it has read is out of date.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return str(cause).partition("\n")[0]
