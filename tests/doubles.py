@@ -6,13 +6,14 @@ clock that obeys, requests that nobody sent, keys that nobody keeps.
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextvars import Context
 from typing import Any, NamedTuple, TypeVarTuple
 
 import msgspec
 
 from hubwire.hub.connection import Connection
+from hubwire.model.errors import NotStored
 from hubwire.model.http import RequestHead, by_name
 from hubwire.model.hubs import AccessKeys, HubSettings, default_settings
 from hubwire.model.names import HubKey
@@ -33,6 +34,7 @@ __all__ = [
     "Frame",
     "HeldBus",
     "Keys",
+    "MemoryJournal",
     "RecordingSink",
     "VirtualLoop",
     "Write",
@@ -208,6 +210,75 @@ class HeldBus:
         """Let subscriptions wait until this is done."""
         self.gate = asyncio.get_running_loop().create_future()
         return self.gate
+
+
+class MemoryJournal:
+    """
+    A journal that outlives no process. What is asked for is kept at once, unless the test says that it cannot be.
+
+    Args:
+        kept: of a journal that was open before.
+
+    Attributes:
+        kept: bodies by kind and key: what would be there if the process ended now.
+    """
+
+    def __init__(self, kept: dict[tuple[str, str], bytes] | None = None) -> None:
+        self.kept = {} if kept is None else kept
+        self._waiting: dict[tuple[str, str], bytes | None] = {}
+        self._failing: str | None = None
+        self._is_closed = False
+
+    def put(self, kind: str, key: str, body: bytes) -> Awaitable[None]:
+        key.encode()
+        return self._ask(kind, key, body)
+
+    def remove(self, kind: str, key: str) -> Awaitable[None]:
+        return self._ask(kind, key, None)
+
+    async def entries(self, kind: str) -> list[tuple[str, bytes]]:
+        found = {**self.kept, **self._waiting}
+        return sorted((key, body) for (of, key), body in found.items() if of == kind and body is not None)
+
+    async def close(self) -> None:
+        self._is_closed = True
+
+    def fail(self, reason: str) -> None:
+        """From now on nothing can be written."""
+        self._failing = reason
+
+    def mend(self) -> None:
+        """It can again, and what waits is written."""
+        self._failing = None
+        self._write()
+
+    def _ask(self, kind: str, key: str, body: bytes | None) -> "_Written":
+        if self._is_closed:
+            return _Written("the journal is closed")
+        self._waiting[kind, key] = body
+        self._write()
+        return _Written(self._failing)
+
+    def _write(self) -> None:
+        if self._failing is None:
+            for id, body in self._waiting.items():
+                if body is None:
+                    self.kept.pop(id, None)
+                else:
+                    self.kept[id] = body
+            self._waiting.clear()
+
+
+class _Written:
+    """Awaited or not, and a turn of the loop later at the earliest. `reason` says why it is not."""
+
+    def __init__(self, reason: str | None) -> None:
+        self._reason = reason
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield
+        if self._reason is not None:
+            raise NotStored(self._reason)
 
 
 def head(

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from hubwire.adapters.data_folder import DataFolder
+from hubwire.adapters.journal_sql import open_journal
+from hubwire.adapters.store_sql import open_store
 from hubwire.model.errors import StartFailed
 
 
@@ -63,3 +65,12 @@ async def test_control_socket_can_be_bound_however_deep_the_folder_is(tmp_path: 
         folder.close()
 
     assert not folder.control_socket.exists()
+
+
+async def test_store_and_journal_are_files_beside_one_another(tmp_path: Path) -> None:
+    folder = DataFolder(str(tmp_path / "data"))
+    await (await open_store(folder.database_url)).close()
+    await (await open_journal(folder.journal_url)).close()
+    folder.close()
+
+    assert {file.name for file in folder.path.iterdir()} == {"lock", "hubwire.db", "journal.db"}

@@ -68,6 +68,11 @@ class DataFolder:
         return f"sqlite+aiosqlite:///{self.path / 'hubwire.db'}"
 
     @property
+    def journal_url(self) -> str:
+        """Of the journal beside it."""
+        return f"sqlite:///{self.path / 'journal.db'}"
+
+    @property
     def control_socket(self) -> Path:
         """Where the command line reaches the server."""
         return self.path / "control.sock"

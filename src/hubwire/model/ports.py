@@ -167,7 +167,7 @@ class Journal(Protocol):
 
         Returns:
             to be awaited by who needs to know that it survives the end of this process; it is written whether or not
-            anybody awaits. Raises NotStored then.
+            anybody awaits. Raises NotStored then: it is not written so far, and will be tried again.
         """
 
     def remove(self, kind: str, key: str) -> Awaitable[None]:
@@ -177,7 +177,7 @@ class Journal(Protocol):
         """All entries of a kind with their keys, by ascending key, with what was asked for before."""
 
     async def close(self) -> None:
-        """Write what was asked for, and release what is held."""
+        """Write what was asked for, and release what is held. Whatever is asked for later is not stored."""
 
 
 class Webhook(Protocol):

@@ -1,0 +1,497 @@
+"""What a journal in a database does beyond the contract: groups, outages, and files that it does not take."""
+
+import asyncio
+import gc
+import logging
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import event
+
+from hubwire.adapters.journal_sql import SqlJournal, open_journal
+from hubwire.adapters.store_sql import open_store
+from hubwire.model.errors import NotStored, StartFailed
+
+DEADLINE_S: Final = 20.0
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder}/journal.db"
+
+
+@pytest.fixture
+async def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqlJournal]:
+    """One that does not wait long for anything."""
+    monkeypatch.setattr("hubwire.adapters.sqlite_files._BUSY_S", 0.01)
+    monkeypatch.setattr("hubwire.adapters.journal_sql._AGAIN_S", 0.01)
+    opened = await open_journal(url(tmp_path))
+    yield opened
+    await opened.close()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Another process writes, and does not come to an end."""
+    with closing(sqlite3.connect(folder / "journal.db")) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """What another process sees."""
+    with closing(sqlite3.connect(folder / "journal.db")) as connection:
+        return dict(connection.execute("SELECT key, body FROM entries"))
+
+
+def transactions(journal: SqlJournal) -> list[None]:
+    """Grows by one with each that is committed."""
+    seen: list[None] = []
+    event.listen(journal._engine, "commit", lambda _: seen.append(None))
+    return seen
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.005)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.message) for record in caplog.records if record.name == "hubwire.journal"]
+
+
+@pytest.fixture
+def surprises() -> Iterator[list[object]]:
+    """What the event loop would complain of."""
+    loop = asyncio.get_event_loop()
+    found: list[object] = []
+    loop.set_exception_handler(lambda _, context: found.append(context))
+    yield found
+    loop.set_exception_handler(None)
+
+
+# Groups
+
+
+async def test_many_entries_cost_few_transactions(journal: SqlJournal, tmp_path: Path) -> None:
+    committed = transactions(journal)
+
+    for number in range(5000):
+        written = journal.put("k", f"{number}", b"x" * 300)
+    await written
+
+    assert len(committed) == 5
+    assert len(stored(tmp_path)) == 5000
+
+
+async def test_many_who_wait_share_a_transaction(journal: SqlJournal) -> None:
+    committed = transactions(journal)
+
+    async def put(key: str) -> None:
+        await journal.put("k", key, b"")
+
+    await asyncio.gather(*(put(f"{number}") for number in range(500)))
+
+    assert len(committed) == 1
+
+
+async def test_whatever_is_asked_for_during_a_write_goes_into_the_next_one(tmp_path: Path) -> None:
+    journal = await open_journal(url(tmp_path))
+    committed = transactions(journal)
+    with locked(tmp_path):
+        first = journal.put("k", "first", b"1")
+        await until(lambda: journal._writing, "the first is being written")
+        for number in range(700):
+            journal.put("k", f"{number}", b"1")
+        await asyncio.sleep(0)
+        later = journal.put("k", "first", b"2")
+        assert not committed
+    await first
+    assert len(committed) == 1
+    await later
+
+    assert len(committed) == 2
+    assert stored(tmp_path)["first"] == b"2"
+    assert len(stored(tmp_path)) == 701
+    await journal.close()
+
+
+async def test_entries_that_come_one_by_one_are_gathered(journal: SqlJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubwire.adapters.journal_sql._REST_S", 0.3)
+    committed = transactions(journal)
+    await journal.put("k", "first", b"")
+
+    for number in range(50):
+        written = journal.put("k", f"{number}", b"")
+        await asyncio.sleep(0)
+    await written
+
+    assert len(committed) < 10
+
+
+async def test_put_and_remove_before_the_write_cost_nothing(journal: SqlJournal, tmp_path: Path) -> None:
+    committed = transactions(journal)
+
+    for number in range(5000):
+        put = journal.put("k", f"{number}", b"")
+        await journal.remove("k", f"{number}")
+    await put
+
+    assert committed == []
+    assert stored(tmp_path) == {}
+
+
+async def test_entries_of_an_older_process_are_known_from_the_start(journal: SqlJournal, tmp_path: Path) -> None:
+    """So that what is put and removed at once takes them away."""
+    await journal.put("k", "a", b"1")
+    other = await open_journal(url(tmp_path))
+
+    other.put("k", "a", b"2")
+    await other.remove("k", "a")
+
+    assert stored(tmp_path) == {}
+    await other.close()
+
+
+async def test_slow_disk_holds_up_nobody(tmp_path: Path) -> None:
+    """Whoever keeps the disk busy here needs the event loop to let it go."""
+    journal = await open_journal(url(tmp_path))
+    with locked(tmp_path):
+        waiting = asyncio.ensure_future(journal.put("k", "a", b""))
+        reading = asyncio.ensure_future(journal.entries("k"))
+        await until(lambda: journal._writing, "it is being written")
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert not waiting.done()
+        closing_ = asyncio.ensure_future(journal.close())
+        await asyncio.sleep(0.001)
+
+    await waiting
+    assert await reading == [("a", b"")]
+    await closing_
+    assert stored(tmp_path) == {"a": b""}
+
+
+# Outages
+
+
+async def test_what_cannot_be_written_is_told_and_kept_and_written_later(
+    journal: SqlJournal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By itself. The log has a line for the beginning and one for the end."""
+    caplog.set_level(logging.INFO, "hubwire.journal")
+    await journal.put("k", "gone", b"1")
+    await journal.put("k", "old", b"1")
+    with locked(tmp_path):
+        for key in "abc":
+            with pytest.raises(NotStored) as refused:
+                await journal.put("k", key, b"2")
+            assert refused.value.reason == "database is locked"
+        journal.put("k", "old", b"2")
+        with pytest.raises(NotStored):
+            await journal.remove("k", "gone")
+        await journal.remove("k", "nothing")
+        assert said(caplog) == [
+            ("ERROR", "cannot write to the journal: database is locked; it is kept in memory, and tried again")
+        ]
+
+    expected = {"a": b"2", "b": b"2", "c": b"2", "old": b"2"}
+    await until(lambda: stored(tmp_path) == expected, "what waited is stored")
+    assert await journal.entries("k") == sorted(expected.items())
+    await until(lambda: not journal._failing, "it is known")
+    assert said(caplog)[1:] == [("INFO", "the journal is written again")]
+
+
+async def test_every_outage_is_reported(journal: SqlJournal, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hubwire.journal")
+    for number in range(2):
+        with locked(tmp_path), pytest.raises(NotStored):
+            await journal.put("k", f"{number}", b"")
+        await until(lambda: not journal._failing, "it is over")
+
+    assert [level for level, _ in said(caplog)] == ["ERROR", "INFO", "ERROR", "INFO"]
+
+
+async def test_the_latest_call_wins_over_what_could_not_be_written(journal: SqlJournal, tmp_path: Path) -> None:
+    await journal.put("k", "there", b"0")
+    with locked(tmp_path):
+        for key in ("put", "removed", "there"):
+            journal.put("k", key, b"1")
+        with pytest.raises(NotStored):
+            await journal.put("k", "last", b"1")
+        journal.put("k", "put", b"2")
+        journal.remove("k", "removed")
+        journal.put("k", "there", b"2")
+        with pytest.raises(NotStored):
+            await journal.remove("k", "there")
+
+    await until(lambda: stored(tmp_path) == {"last": b"1", "put": b"2"}, "what was asked for last is stored")
+
+
+async def test_full_disk_is_an_outage_that_ends_when_there_is_room(journal: SqlJournal, tmp_path: Path) -> None:
+    """What has room is written meanwhile, and nothing is half written."""
+
+    def allow(pages: int) -> None:
+        with journal._engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    await journal.put("k", "before", b"")
+    allow(50)
+    for number in range(5000):
+        journal.put("k", f"{number}", b"x" * 300)
+    with pytest.raises(NotStored, match="full"):
+        await journal.put("k", "after", b"")
+    assert stored(tmp_path) == {"before": b""}
+    assert len(await journal.entries("k")) == 5002
+    await until(lambda: not journal._writing, "it waits")
+
+    allow(1 << 30)
+    await until(lambda: len(stored(tmp_path)) == 5002, "all is written")
+
+
+@pytest.mark.usefixtures("collected")
+async def test_failure_that_nobody_awaited_is_no_surprise(
+    journal: SqlJournal, tmp_path: Path, surprises: list[object]
+) -> None:
+    with locked(tmp_path):
+        journal.put("k", "a", b"")
+        await until(lambda: journal._failing, "it has failed")
+        written = journal.put("k", "b", b"")
+        giving_up = asyncio.ensure_future(written)
+        await asyncio.sleep(0)
+        giving_up.cancel()
+        await asyncio.wait((giving_up,))
+        del written, giving_up
+        gc.collect()
+
+    await until(lambda: stored(tmp_path) == {"a": b"", "b": b""}, "both are stored")
+    assert surprises == []
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+async def test_where_too_much_waits_the_oldest_is_lost(
+    journal: SqlJournal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever waits for one of them is told that it is not stored."""
+    caplog.set_level(logging.INFO, "hubwire.journal")
+    monkeypatch.setattr("hubwire.adapters.journal_sql._WAITING_LIMIT", 10)
+    with locked(tmp_path):
+        journal.put("k", "00", b"")
+        await until(lambda: journal._failing and not journal._writing, "it has failed")
+        for number in range(1, 25):
+            written = journal.put("k", f"{number:02}", b"")
+        with pytest.raises(NotStored):
+            await written
+
+    await until(lambda: not journal._failing, "it works again")
+    assert set(stored(tmp_path)) == {f"{number:02}" for number in range(15, 25)}
+    assert [line for line in said(caplog) if "lost" in line[1]] == [
+        ("ERROR", "more than 10 entries wait to be written to the journal: the oldest are lost"),
+        ("ERROR", "15 entries of the journal were lost"),
+    ]
+
+
+async def test_what_was_lost_before_it_was_tried_is_not_taken_for_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is only slow, and nothing fails."""
+    monkeypatch.setattr("hubwire.adapters.journal_sql._WAITING_LIMIT", 10)
+    journal = await open_journal(url(tmp_path))
+    with locked(tmp_path):
+        writing = journal.put("k", "first", b"")
+        await until(lambda: journal._writing, "it is being written")
+        lost = journal.put("k", "00", b"")
+        for number in range(1, 11):
+            journal.put("k", f"{number:02}", b"")
+    await writing
+    with pytest.raises(NotStored, match="too much waits"):
+        await lost
+
+    assert set(stored(tmp_path)) == {"first", *(f"{number:02}" for number in range(1, 11))}
+    await journal.close()
+
+
+async def test_what_was_lost_in_the_middle_of_a_round_is_not_taken_for_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubwire.adapters.journal_sql._WAITING_LIMIT", 10)
+    monkeypatch.setattr("hubwire.adapters.journal_sql._GROUP_LIMIT", 2)
+    journal = await open_journal(url(tmp_path))
+    with locked(tmp_path):
+        for key in "abc":
+            earlier = journal.put("k", key, b"")
+        await until(lambda: journal._writing, "two of them are being written")
+        for number in range(10):
+            journal.put("k", f"{number}", b"")
+    with pytest.raises(NotStored, match="too much waits"):
+        await earlier
+    await journal.close()
+
+    assert set(stored(tmp_path)) == {*"ab", *"0123456789"}
+
+
+async def test_journal_that_cannot_be_written_to_its_end_says_what_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hubwire.adapters.sqlite_files._BUSY_S", 0.01)
+    journal = await open_journal(url(tmp_path))
+    with locked(tmp_path):
+        for key in "abc":
+            written = journal.put("k", key, b"")
+        await journal.close()
+        with pytest.raises(NotStored):
+            await written
+
+    assert said(caplog)[-1] == ("ERROR", "3 entries of the journal are lost: database is locked")
+    assert stored(tmp_path) == {}
+
+
+# Files
+
+
+async def refusal(path: Path) -> str:
+    with pytest.raises(StartFailed) as failed:
+        await open_journal(f"sqlite:///{path}")
+    text = str(failed.value)
+    assert text.startswith(f"cannot open the journal {path}: ")
+    assert "\n" not in text
+    return text
+
+
+async def test_new_files_are_for_their_owner_alone(journal: SqlJournal, tmp_path: Path) -> None:
+    await journal.put("k", "a", b"")
+
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+
+    assert modes == {"journal.db": 0o600, "journal.db-wal": 0o600, "journal.db-shm": 0o600}
+
+
+async def test_writes_go_to_a_write_ahead_log_and_wait_for_no_disk(journal: SqlJournal) -> None:
+    with journal._engine.connect() as connection:
+        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+
+    assert pragmas == ["wal", 1]
+
+
+async def test_closed_journal_is_a_single_file(tmp_path: Path) -> None:
+    journal = await open_journal(url(tmp_path))
+    journal.put("k", "a", b"")
+    await journal.close()
+
+    assert [file.name for file in tmp_path.iterdir()] == ["journal.db"]
+
+
+@pytest.mark.parametrize("text", ["", "journal.db", "sqlite:///:memory:", "postgresql://user:secret@host/db"])
+async def test_url_that_is_no_file_of_sqlite_is_refused(text: str) -> None:
+    with pytest.raises(StartFailed, match=r"the journal is not a URL such as sqlite:////.*/journal\.db") as failed:
+        await open_journal(text)
+
+    assert "secret" not in str(failed.value)
+
+
+async def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "No such file or directory" in await refusal(tmp_path / "no" / "journal.db")
+
+
+async def test_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"no database at all " * 100)
+
+    assert "not a database" in await refusal(path)
+    assert path.read_bytes() == b"no database at all " * 100
+
+
+async def test_store_is_no_journal_and_the_other_way_round(tmp_path: Path) -> None:
+    await (await open_store(f"sqlite:///{tmp_path}/store.db")).close()
+    await (await open_journal(url(tmp_path))).close()
+
+    assert "another program" in await refusal(tmp_path / "store.db")
+    with pytest.raises(StartFailed, match="another program"):
+        await open_store(url(tmp_path))
+
+
+async def test_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    await (await open_journal(url(tmp_path))).close()
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        connection.execute("PRAGMA user_version = 2")
+
+    assert "newer version" in await refusal(tmp_path / "journal.db")
+
+
+async def test_damaged_journal_is_refused(tmp_path: Path) -> None:
+    journal = await open_journal(url(tmp_path))
+    for number in range(100):
+        journal.put("k", f"{number}", b"y" * 1000)
+    await journal.close()
+    path = tmp_path / "journal.db"
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xa5" * 16384)
+
+    text = await refusal(path)
+
+    assert "damaged" in text or "malformed" in text
+
+
+async def test_key_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    await (await open_journal(url(tmp_path))).close()
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        connection.execute("INSERT INTO entries VALUES ('k', CAST(x'6e6f7065ff' AS TEXT), x'00')")
+        connection.commit()
+
+    assert "nope" not in await refusal(tmp_path / "journal.db")
+
+
+async def test_journal_that_was_damaged_meanwhile_cannot_be_read(tmp_path: Path) -> None:
+    journal = await open_journal(url(tmp_path))
+    await journal.put("k", "a", b"1")
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        connection.execute("DROP TABLE entries")
+
+    with pytest.raises(StartFailed, match="cannot read the journal: no such table: entries"):
+        await journal.entries("k")
+    await journal.close()
+
+
+async def test_journal_that_another_process_keeps_locked_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await open_journal(url(tmp_path))).close()
+    monkeypatch.setattr("hubwire.adapters.sqlite_files._BUSY_S", 0.01)
+
+    with locked(tmp_path):
+        assert "database is locked" in await refusal(tmp_path / "journal.db")
+
+
+async def test_refused_journal_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    await (await open_journal(url(tmp_path))).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE entries")
+        connection.execute("CREATE VIEW entries AS SELECT 1 AS kind")
+
+    await refusal(path)
+
+    gc.collect()
+    links = [os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if _is_link(number)]
+    assert str(path) not in links
+
+
+def _is_link(number: str) -> bool:
+    return os.path.islink(f"/proc/self/fd/{number}")
