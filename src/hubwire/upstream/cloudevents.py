@@ -58,6 +58,7 @@ _PRINTABLE: Final = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 """What CloudEvents leaves as it is in a header besides letters and digits: printable ASCII without blank, `"`, `%`."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BREAKS: Final = re.compile(r"[\r\n\0]")
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class BadResponse(Exception):  # noqa: N818
@@ -265,6 +266,8 @@ def read_state(response: IncomingResponse, most_bytes: int) -> str | None:
     raw = value.encode("latin-1", "replace")
     if len(raw) > most_bytes:
         raise BadResponse(f"ce-connectionState has more than {most_bytes} bytes (connection_state_bytes)")
+    if _CONTROLS.search(value):
+        raise BadResponse("ce-connectionState has control characters, which cannot be sent back")
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -339,6 +342,7 @@ def _check_text(body: bytes) -> None:
 def _check_json(body: bytes) -> None:
     """It is passed on inside of other JSON, so it must be some."""
     try:
-        msgspec.json.decode(body, type=msgspec.Raw)
+        # As text: of bytes, those inside of strings are not looked at.
+        msgspec.json.decode(body.decode(), type=msgspec.Raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadResponse("the answer's body is not JSON") from None

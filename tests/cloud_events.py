@@ -1,0 +1,57 @@
+"""
+Events as others read them: by the `cloudevents` package, and held against schemas. What is no event fails the test.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jsonschema  # type: ignore[import-untyped]
+import msgspec
+from cloudevents.core.bindings.http import HTTPMessage, from_binary_event
+
+from hubwire.model.webhooks import OutgoingRequest
+from vectors.event_schemas import BODIES, HEADERS, USER_EVENT_TYPES
+
+__all__ = ["Event", "parsed", "parsed_all"]
+
+
+class Event(NamedTuple):
+    """
+    Attributes:
+        type: without its prefix, such as "sys.connect".
+        attributes: by their names in lower case, percent-decoded.
+        data: of JSON its value, of what is UTF-8 a string, of nothing None, else bytes.
+        headers: of the request, by their names in lower case.
+    """
+
+    type: str
+    attributes: Mapping[str, Any]
+    data: Any
+    headers: Mapping[str, str]
+
+
+def parsed(request: OutgoingRequest) -> Event:
+    """One request as the event that it brings."""
+    assert request.method == "POST"
+    names = [name.lower() for name, _ in request.headers]
+    assert len(names) == len(set(names)), "each header once"
+    headers = {name.lower(): value for name, value in request.headers}
+    jsonschema.validate(headers, HEADERS)
+    event = from_binary_event(HTTPMessage(dict(request.headers), request.body))
+    attributes = event.get_attributes()
+    type = attributes["type"]
+    assert isinstance(type, str)
+    kind = type.removeprefix("azure.webpubsub.")
+    assert kind.partition(".")[2] == attributes["eventname"]
+    assert attributes["source"] == f"/hubs/{attributes['hub']}/client/{attributes['connectionid']}"
+    if kind.startswith("user."):
+        assert headers["content-type"].partition(";")[0] in USER_EVENT_TYPES
+    else:
+        assert headers["content-type"] == "application/json; charset=utf-8"
+        jsonschema.validate(msgspec.json.decode(request.body), BODIES[type])
+    return Event(kind, attributes, event.get_data(), headers)
+
+
+def parsed_all(requests: Sequence[OutgoingRequest]) -> list[Event]:
+    """The same for several."""
+    return [parsed(request) for request in requests]
