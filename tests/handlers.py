@@ -173,6 +173,7 @@ class Upstream:
     A dispatcher among doubles.
 
     Attributes:
+        caller: of the dispatcher.
         pauses: seconds that were waited between attempts, which took no time.
         now: seconds since 1970.
         monotonic: seconds of another clock.
@@ -190,7 +191,7 @@ class Upstream:
         self.monotonic = 1000.0
         self.limits = limits or Limits()
         self.validator = Validator(lambda: self.monotonic)
-        caller = Caller(
+        self.caller = Caller(
             self.webhook,
             _Tunnels(self.webhook),
             self.validator,
@@ -202,7 +203,7 @@ class Upstream:
         self.dispatcher = Dispatcher(
             self.directory,
             Keys(),
-            caller,
+            self.caller,
             self.journal,
             self.telemetry,
             self.limits,
