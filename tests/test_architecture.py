@@ -134,6 +134,10 @@ HOUSE = Rule(
         ),
         # What it shows to programs that ask for another host.
         "cli/proxy.py": ("auth.certificates",),
+        # Both ends of a tunnel speak the same.
+        "cli/dialling.py": ("upstream.tunnel_frames",),
+        "cli/forwarding.py": ("upstream.tunnel_frames",),
+        "cli/tunnel.py": ("upstream.tunnel_frames",),
         "adapters/certificate_files.py": ("auth.certificates",),
         "adapters/issuer_keys.py": ("auth.signatures",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.

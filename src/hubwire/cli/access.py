@@ -25,9 +25,19 @@ from hubwire.cli.text import printable
 from hubwire.model.names import is_hub_name
 from hubwire.model.permissions import parse_roles
 
-__all__ = ["ConnectionString", "bearer", "client_url", "client_url_of", "doubtful_roles", "parse_connection_string"]
+__all__ = [
+    "ConnectionString",
+    "bearer",
+    "client_url",
+    "client_url_of",
+    "doubtful_roles",
+    "parse_connection_string",
+    "service_of",
+    "tunnel_url",
+]
 
 _TOKEN_LIFETIME_S: Final = 60
+_TUNNEL_LIFETIME_S: Final = 3600
 _ROLE_PREFIX: Final = "webpubsub"
 _ROLES: Final = ("joinLeaveGroup", "sendToGroup")
 _ENDPOINT: Final = re.compile(r"https?://", re.IGNORECASE)
@@ -142,16 +152,41 @@ def client_url_of(
     """
     if not is_hub_name(hub):
         raise BadCommandLine(f"{hub!r} is no name of a hub")
-    manager = Manager(folder)
-    if manager.find(resource)["properties"].get("disableLocalAuth") is True:
-        raise CommandFailed(f"{resource} takes no tokens of access keys (disableLocalAuth), so no URL can be made")
-    keys = manager.call("POST", f"{manager.path(resource)}/listKeys").document
-    service = parse_connection_string(keys["primaryConnectionString"])
+    service = service_of(folder, resource)
     audience = f"{service.endpoint}/client{'s/mqtt' if mqtt else ''}/hubs/{quote(hub, safe='')}"
     claims = {"aud": audience, "sub": user_id, "role": roles, "webpubsub.group": groups}
     _doubt(roles)
     token = _token({name: value for name, value in claims.items() if value}, minutes * 60, service.access_key)
     return f"ws{audience.removeprefix('http')}?access_token={token}"
+
+
+def service_of(folder: Path, resource: str) -> ConnectionString:
+    """
+    Where a resource of the server that runs on `folder` is, with its primary access key.
+
+    Raises:
+        NoServer, Refusal: see `ask`.
+        CommandFailed: there is no such resource, or it takes no tokens of access keys.
+    """
+    manager = Manager(folder)
+    if manager.find(resource)["properties"].get("disableLocalAuth") is True:
+        raise CommandFailed(f"{resource} takes no tokens of access keys (disableLocalAuth), so no URL can be made")
+    keys = manager.call("POST", f"{manager.path(resource)}/listKeys").document
+    return parse_connection_string(keys["primaryConnectionString"])
+
+
+def tunnel_url(service: ConnectionString, hub: str, tool_id: str, target: str = "") -> URL:
+    """
+    What a tunnel dials, with the token that proves it for an hour.
+
+    Args:
+        tool_id: what the service shall call it.
+        target: that the service has named for this connection; empty for none.
+    """
+    query = f"hub={quote(hub, safe='')}" + (f"&target={quote(target, safe='')}" if target else "")
+    audience = f"ws{service.endpoint.removeprefix('http')}/server/tunnel?{query}"
+    token = _token({"aud": audience, "sub": tool_id}, _TUNNEL_LIFETIME_S, service.access_key)
+    return URL(f"{audience}&access_token={token}", encoded=True)
 
 
 def _doubt(roles: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from hubwire.cli.proxy import proxy
 from hubwire.cli.resources import resource
 from hubwire.cli.send import send
 from hubwire.cli.serve import serve
+from hubwire.cli.tunnel import tunnel
 from hubwire.cli.users import user
 from hubwire.model import telemetry
 
@@ -42,7 +43,7 @@ def commands() -> None:
 
 
 for command in (
-    *(serve, status, url, connect, send),
+    *(serve, status, url, connect, send, tunnel),
     *(resource, hub, keys, deploy, export, bicep),
     *(env, app, managed_identity, user, ca, proxy, completion),
 ):

@@ -14,12 +14,12 @@ from yarl import URL
 from hubwire.cli.access import client_url
 from hubwire.cli.control import why_unreachable
 from hubwire.cli.conversation import HELP, BadLine, Conversation, JsonConversation, RawConversation, Word
-from hubwire.cli.faults import BadCommandLine, CommandFailed
+from hubwire.cli.faults import BadCommandLine, CommandFailed, Refusal
 from hubwire.cli.options import client_options, data_folder
 from hubwire.cli.program import program
 from hubwire.cli.terminal import opened
 
-__all__ = ["Screen", "connect", "converse", "open_socket", "parse_url"]
+__all__ = ["Screen", "connect", "converse", "open_socket", "parse_url", "read_refusal"]
 
 _NOT_FOUND: Final = 404
 
@@ -38,6 +38,7 @@ _ACKNOWLEDGE_EVERY: Final = 100
 _LARGEST_MESSAGE_BYTES: Final = 256 << 20
 _SHOWN_REFUSAL: Final = 300
 _CLIENT_PATH: Final = "/client/hubs/"
+_UPGRADE_PATHS: Final = (_CLIENT_PATH, "/clients/", "/server/tunnel")
 _SAMPLE: Final = f"one looks like ws://{{place}}{_CLIENT_PATH}HUB?access_token=TOKEN"
 
 
@@ -138,7 +139,7 @@ def parse_url(text: str) -> URL:
 async def _connect(url: URL, subprotocol: str, wait_s: float) -> None:
     conversation: Conversation = RawConversation() if subprotocol == _SIMPLE else JsonConversation()
     with opened() as terminal:
-        async with aiohttp.ClientSession(middlewares=(_read_refusal,)) as session:
+        async with aiohttp.ClientSession(middlewares=(read_refusal,)) as session:
             opening = asyncio.ensure_future(open_socket(session, url, None if subprotocol == _SIMPLE else subprotocol))
             stopped = asyncio.ensure_future(terminal.stopped.wait())
             await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -197,8 +198,13 @@ def _could_be_started(url: URL, error: aiohttp.ClientConnectorError) -> bool:
         return url.host == "localhost"
 
 
-async def _read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Take the body of a refused upgrade before the client library throws it away."""
+async def read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """
+    Take the body of a refused upgrade before the client library throws it away.
+
+    Raises:
+        Refusal: the answer is another one than 101; the text holds the server's own words.
+    """
     response = await handler(request)
     if response.status == 101:
         return response
@@ -209,9 +215,10 @@ async def _read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
     response.close()
     words = f": {body[:_SHOWN_REFUSAL]}" if body else ""
     phrase = f" {response.reason}" if response.reason else ""
-    elsewhere = response.status == _NOT_FOUND and not request.url.path.startswith((_CLIENT_PATH, "/clients/"))
+    elsewhere = response.status == _NOT_FOUND and not request.url.path.startswith(_UPGRADE_PATHS)
     sample = f" ({_SAMPLE.format(place=request.url.authority)})" if elsewhere else ""
-    raise CommandFailed(f"the server refused the connection: {response.status}{phrase}{words}{sample}")
+    text = f"the server refused the connection: {response.status}{phrase}{words}{sample}"
+    raise Refusal(text, (), response.status)
 
 
 async def converse(
