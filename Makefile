@@ -12,7 +12,7 @@ NPM ?= npm
 VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/acceptance/js
-SOURCES := src tests bench hatch_build.py
+SOURCES := src tests bench examples hatch_build.py
 INSTALLED_FROM := pyproject.toml hatch_build.py $(shell find src -name '*.py' -o -name '*.c')
 
 PACKAGES := $(VENV)/.hubwire-packages

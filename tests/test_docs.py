@@ -22,7 +22,16 @@ from hubwire.settings import Settings
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "hubwire"
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *(ROOT / "changelog.d").glob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *DOCS.rglob("*.md"),
+        *(ROOT / "changelog.d").glob("*.md"),
+        ROOT / "examples" / "README.md",
+        *(ROOT / "examples").glob("*/README.md"),
+    ]
+)
 
 
 def page(name: str) -> str:
