@@ -135,6 +135,7 @@ HOUSE = Rule(
         # What it shows to programs that ask for another host.
         "cli/proxy.py": ("auth.certificates",),
         # Both ends of a tunnel speak the same.
+        "cli/dialled.py": ("upstream.tunnel_frames",),
         "cli/dialling.py": ("upstream.tunnel_frames",),
         "cli/forwarding.py": ("upstream.tunnel_frames",),
         "cli/tunnel.py": ("upstream.tunnel_frames",),

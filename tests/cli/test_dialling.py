@@ -11,7 +11,7 @@ import jwt
 import pytest
 from aiohttp import web
 
-from hubwire.cli import dialling
+from hubwire.cli import dialled, dialling
 from hubwire.cli.access import ConnectionString
 from hubwire.cli.connect import read_refusal
 from hubwire.cli.dialling import Dialler
@@ -270,7 +270,7 @@ async def test_service_that_does_not_welcome_a_tool_ends_it(talk: Talk, reason: 
 
 
 async def test_service_that_never_welcomes_a_tool_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialling, "_WELCOME_S", 0.05)
+    monkeypatch.setattr(dialled, "_WELCOME_S", 0.05)
     async with dialling_to(Service(Call.stay)) as tool:
         assert await tool.failure() == "the server did not welcome us within 0.05 seconds"
 

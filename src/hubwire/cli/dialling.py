@@ -5,7 +5,6 @@ Source: the tunnel protocol as the service's open tool (awps-tunnel) speaks it.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final, NamedTuple, Protocol
@@ -17,33 +16,27 @@ from yarl import URL
 
 from hubwire.cli.access import ConnectionString, tunnel_url
 from hubwire.cli.connect import open_socket
+from hubwire.cli.dialled import Dialled
 from hubwire.cli.faults import CommandFailed, Refusal
 from hubwire.cli.forwarding import Forwarded, answer_parts
 from hubwire.upstream.tunnel_frames import (
     ConnectionClose,
-    ConnectionConnected,
     ConnectionRebalance,
     ConnectionReconnect,
     HttpRequest,
     ServiceStatus,
     TunnelFrame,
-    TunnelReader,
 )
 
 __all__ = ["Dialler", "Forwarding", "TunnelScreen"]
 
-_WELCOME_S: Final = 15.0
-_GOODBYE_S: Final = 2.0
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
 _MOST_CONNECTIONS: Final = 8
 _MOST_REQUESTS: Final = 256
 """At once, on all connections; the next are not forwarded."""
-_LARGEST_MESSAGE_BYTES: Final = 64 << 20
-"""A server of other bounds than ours may send more than 1 MiB."""
 _FINAL: Final = frozenset({400, 401, 403, 404, 426})
 """Refusals that trying again does not mend."""
-_NO_TUNNEL: Final = "the server does not speak the protocol of tunnels"
 _BUSY: Final = f"more than {_MOST_REQUESTS} requests at once"
 
 
@@ -84,20 +77,6 @@ class _Place(NamedTuple):
 
     endpoint: str = ""
     target: str = ""
-
-
-class _Connection(NamedTuple):
-    """
-    One that the service has welcomed.
-
-    Attributes:
-        early: what came together with the welcome.
-    """
-
-    socket: aiohttp.ClientWebSocketResponse
-    reader: TunnelReader
-    endpoint: str
-    early: list[TunnelFrame]
 
 
 class _Ended(CommandFailed):
@@ -164,7 +143,7 @@ class Dialler:
                 raise
             self._screen.say(error.message)
 
-    async def _keep(self, connection: _Connection) -> None:
+    async def _keep(self, connection: Dialled) -> None:
         """Have a connection there from now on."""
         while True:
             place, reason = await self._talk(connection)
@@ -177,7 +156,7 @@ class Dialler:
 
     # Dialling.
 
-    async def _dial_again(self, place: _Place) -> _Connection:
+    async def _dial_again(self, place: _Place) -> Dialled:
         """
         Raises:
             Refusal: for a reason that stays.
@@ -194,7 +173,7 @@ class Dialler:
                 # Who was to be found at that place may be elsewhere by now.
                 place = _Place()
 
-    async def _dial(self, place: _Place) -> _Connection:
+    async def _dial(self, place: _Place) -> Dialled:
         """
         Raises:
             CommandFailed: there is no service, it refuses, or it does not welcome us.
@@ -204,18 +183,17 @@ class Dialler:
         if place.endpoint:
             service = replace(service, endpoint=place.endpoint)
         url = tunnel_url(service, self._hub, self._id, place.target)
-        socket = await open_socket(self._session, url, None)
-        reader = TunnelReader(_LARGEST_MESSAGE_BYTES)
+        connection = Dialled(await open_socket(self._session, url, None), service.endpoint)
         try:
-            early = await _welcome(socket, reader)
+            await connection.welcomed()
         except BaseException:
-            await _close(socket)
+            await connection.close()
             raise
-        return _Connection(socket, reader, service.endpoint, early)
+        return connection
 
     # Talking.
 
-    async def _talk(self, connection: _Connection) -> tuple[_Place, str]:
+    async def _talk(self, connection: Dialled) -> tuple[_Place, str]:
         """
         Forward what comes.
 
@@ -225,22 +203,20 @@ class Dialler:
         Raises:
             CommandFailed: the service does not want us any more.
         """
-        heard: list[TunnelFrame] | None = connection.early
         try:
-            while heard is not None:
+            while (heard := await connection.hear()) is not None:
                 for frame in heard:
                     if (next_one := self._take(connection, frame)) is not None:
                         return next_one
-                heard = await _hear(connection.socket, connection.reader)
-            return _Place(), _why_closed(connection.socket)
+            return _Place(), connection.why_closed
         finally:
-            await _close(connection.socket)
+            await connection.close()
 
-    def _take(self, connection: _Connection, frame: TunnelFrame) -> tuple[_Place, str] | None:
+    def _take(self, connection: Dialled, frame: TunnelFrame) -> tuple[_Place, str] | None:
         match frame.message:
             case HttpRequest() as request:
                 busy = len(self._requests) >= _MOST_REQUESTS
-                task = asyncio.ensure_future(self._answer(connection.socket, request, frame.content, busy=busy))
+                task = asyncio.ensure_future(self._answer(connection, request, frame.content, busy=busy))
                 self._requests.add(task)
                 task.add_done_callback(self._requests.discard)
             case ConnectionReconnect(target_id=target, endpoint=endpoint, message=text):
@@ -254,18 +230,15 @@ class Dialler:
                 self._screen.say(text)
         return None
 
-    async def _answer(
-        self, socket: aiohttp.ClientWebSocketResponse, request: HttpRequest, body: bytes, *, busy: bool
-    ) -> None:
+    async def _answer(self, connection: Dialled, request: HttpRequest, body: bytes, *, busy: bool) -> None:
         begun = time.perf_counter()
         if busy:
             answer = Forwarded(503, {"Content-Type": ["text/plain"]}, _BUSY.encode(), _BUSY)
         else:
             answer = await self._application.forward(request, body)
         # If the connection is gone meanwhile, the server has given this request up.
-        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-            for part in answer_parts(request, answer):
-                await socket.send_bytes(part)
+        for part in answer_parts(request, answer):
+            await connection.send(part)
         self._screen.forwarded(request, answer, (time.perf_counter() - begun) * 1000)
 
 
@@ -277,62 +250,6 @@ def _place(endpoint: str | None, target: str | None) -> _Place:
     except ValueError:
         usable = False
     return _Place(str(url).rstrip("/") if usable else "", target or "")
-
-
-async def _welcome(socket: aiohttp.ClientWebSocketResponse, reader: TunnelReader) -> list[TunnelFrame]:
-    """
-    Wait until the service says that we are connected.
-
-    Returns:
-        what came together with that.
-
-    Raises:
-        CommandFailed: it does not.
-    """
-    try:
-        async with asyncio.timeout(_WELCOME_S):
-            while (heard := await _hear(socket, reader)) is not None:
-                if heard:
-                    break
-    except TimeoutError as error:
-        raise CommandFailed(f"the server did not welcome us within {_WELCOME_S:g} seconds") from error
-    if heard is None:
-        raise CommandFailed(f"{_why_closed(socket)} before it welcomed us")
-    if not isinstance(heard[0].message, ConnectionConnected):
-        raise CommandFailed(_NO_TUNNEL)
-    return heard[1:]
-
-
-async def _hear(socket: aiohttp.ClientWebSocketResponse, reader: TunnelReader) -> list[TunnelFrame] | None:
-    """
-    What the service says next; None when the connection has ended.
-
-    Raises:
-        CommandFailed: it is nothing of the tunnel's protocol.
-    """
-    message = await socket.receive()
-    if message.type == aiohttp.WSMsgType.BINARY:
-        frames = reader.feed(message.data)
-        if reader.fault is not None:
-            raise CommandFailed(_NO_TUNNEL)
-        return frames
-    if message.type == aiohttp.WSMsgType.TEXT:
-        raise CommandFailed(_NO_TUNNEL)
-    return None
-
-
-def _why_closed(socket: aiohttp.ClientWebSocketResponse) -> str:
-    code = socket.close_code
-    if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
-        return "the connection was lost"
-    return f"the server closed the connection (code {code})"
-
-
-async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Say goodbye, for a little while."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GOODBYE_S):
-            await socket.close(code=aiohttp.WSCloseCode.OK)
 
 
 async def _cancel(tasks: Collection["asyncio.Task[None]"]) -> None:
