@@ -282,6 +282,26 @@ def test_resource_is_created_changed_and_deleted(az: Az) -> None:
     assert az.run("resource", "show", "-g", "rg", "-n", "wps-res", *_TYPE).returncode == 3
 
 
+def test_identity_is_made_given_to_a_resource_and_deleted(az: Az) -> None:
+    made = az("identity", "create", "-g", "rg", "-n", "robot", "--tags", "team=chat")
+    assert (made["name"], made["location"], made["tags"]) == ("robot", "eastus", {"team": "chat"})
+    assert az("identity", "show", "-g", "rg", "-n", "robot") == made
+    assert [one["name"] for one in az("identity", "list", "-g", "rg")] == ["robot"]
+    identity = {"type": "UserAssigned", "userAssignedIdentities": {made["id"]: {}}}
+    body = json.dumps({"location": "eastus", "sku": {"name": "Standard_S1"}, "identity": identity})
+    az("resource", "create", "-g", "rg", "-n", "wps-id", *_TYPE, "--is-full-object", "--properties", body)
+
+    shown = az("resource", "show", "-g", "rg", "-n", "wps-id", *_TYPE)["identity"]
+    refused = az.run("identity", "delete", "-g", "rg", "-n", "robot")
+    az("resource", "delete", "-g", "rg", "-n", "wps-id", *_TYPE)
+    az("identity", "delete", "-g", "rg", "-n", "robot")
+
+    assert [one["clientId"] for one in shown["userAssignedIdentities"].values()] == [made["clientId"]]
+    assert refused.returncode != 0
+    assert "used by wps-id" in refused.stderr
+    assert az("identity", "list", "-g", "rg") == []
+
+
 def test_group_with_all_that_is_in_it_is_exported_and_deleted(az: Az) -> None:
     az("group", "create", "-n", "rg-two", "-l", "eastus")
     path = az.file("two.json", TEMPLATE)

@@ -41,11 +41,13 @@ async def test_identity_is_made_read_put_again_and_deleted(managing: Managing, v
     assert (again.status, again.json) == (200, {**made.json, "tags": {}})
     changed = await managing.call("PATCH", ONE, {"tags": {"c": "d"}}, version=version)
     assert (changed.status, changed.json) == (200, {**made.json, "tags": {"c": "d"}})
+    assert (await managing.call("HEAD", ONE, version=version)).status == 204
     read = await managing.call("GET", ONE, version=version)
     assert (read.status, read.json) == (200, changed.json)
 
     assert [(await managing.call("DELETE", ONE, version=version)).status for _ in range(2)] == [200, 204]
-    assert await managing.fault("GET", ONE, version=version) == (404, "ResourceNotFound")
+    for method in ("GET", "HEAD"):
+        assert await managing.fault(method, ONE, version=version) == (404, "ResourceNotFound")
 
 
 async def test_identities_are_listed(managing: Managing) -> None:

@@ -52,6 +52,7 @@ class IdentityTable:
             ),
             _row("GET", _ALL, f"{name}ListByResourceGroup", self._list_in_group, (200,), "read"),
             _row("GET", _ONE, f"{name}Get", self._get, (200, 404), "read"),
+            _row("HEAD", _ONE, f"{name}Exists", self._head, (204, 404), "read"),
             _row("PUT", _ONE, f"{name}CreateOrUpdate", self._put, (200, 201, 400, 409), "write"),
             _row("PATCH", _ONE, f"{name}Update", self._patch, (200, 400, 404, 409), "write"),
             _row("DELETE", _ONE, f"{name}Delete", self._delete, (200, 204, 409), "delete"),
@@ -81,6 +82,10 @@ class IdentityTable:
 
     async def _get(self, call: Call) -> Reply:
         return document_reply(self._identities.document(self._found(call)))
+
+    async def _head(self, call: Call) -> Reply:
+        self._found(call)
+        return Reply()
 
     async def _put(self, call: Call) -> Reply:
         version_of(call)
