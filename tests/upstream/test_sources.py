@@ -39,7 +39,8 @@ def test_journal_keeps_what_it_takes_to_tell_the_end() -> None:
     of.state = ""
 
     entry = of.journal_entry()
-    ended = of.journal_entry(7, "why")
+    of.ended = (7, "why")
+    ended = of.journal_entry()
 
     assert entry == JournalledSource("default", "chat", "c1", "hub.example", "u", "p", "")
     assert (ended.event_id, ended.reason) == (7, "why")

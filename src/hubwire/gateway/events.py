@@ -68,10 +68,19 @@ class ConnectionEvents:
         return self._shown.origin or _host_name(host)
 
     async def connect(
-        self, attempt: Attempt, connection_id: str, claims: ClientClaims, policy: ResourcePolicy, deciding: Deciding
+        self,
+        attempt: Attempt,
+        connection_id: str,
+        claims: ClientClaims,
+        subprotocol: str | None,
+        policy: ResourcePolicy,
+        deciding: Deciding,
     ) -> tuple[EventSource, ConnectVerdict]:
         """
         Ask about a client.
+
+        Args:
+            subprotocol: that it gets unless the handler names another one.
 
         Raises:
             HandshakeRefused: with the handler's status if that refuses, 500 if it fails.
@@ -82,6 +91,7 @@ class ConnectionEvents:
             query=attempt.query,
             headers=[pair for pair in attempt.head.headers if pair[0].lower() not in self._shown.hidden_headers],
             subprotocols=attempt.offered,
+            subprotocol=subprotocol,
             certificates=self._certificates(attempt, policy),
             wanted=lambda: not deciding.client_gone,
         )

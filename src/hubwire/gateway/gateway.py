@@ -137,7 +137,7 @@ class Gateway:
         self._opening += 1
         self._count(resource, 1)
         if self._events.decide(attempt.hub):
-            return Deciding(partial(self._ask, attempt, claims, policy))
+            return Deciding(partial(self._ask, attempt, claims, session.subprotocol, policy))
         return self._opened(attempt, secrets.token_hex(16), claims, session, None)
 
     def _opened(
@@ -152,14 +152,22 @@ class Gateway:
             client_ip=attempt.head.client_ip,
             origin=self._events.origin(attempt.head.host),
         )
-        if source is not None:
-            source.subprotocol = session.subprotocol
-            connection.source = source
+        connection.source = source
         return Opening(connection, session.subprotocol, attempt.websocket_key, claims.groups)
 
-    async def _ask(self, attempt: Attempt, claims: ClientClaims, policy: ResourcePolicy, deciding: Deciding) -> Opening:
+    async def _ask(
+        self,
+        attempt: Attempt,
+        claims: ClientClaims,
+        subprotocol: str | None,
+        policy: ResourcePolicy,
+        deciding: Deciding,
+    ) -> Opening:
         """
         Let an event handler decide. What it says takes the place of what the token says.
+
+        Args:
+            subprotocol: that the client gets unless it names another one.
 
         Raises:
             HandshakeRefused: with its status, or 500.
@@ -168,7 +176,7 @@ class Gateway:
         opening = None
         source = None
         try:
-            source, verdict = await self._events.connect(attempt, connection_id, claims, policy, deciding)
+            source, verdict = await self._events.connect(attempt, connection_id, claims, subprotocol, policy, deciding)
             if self._stopping:
                 raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
             self._policy(attempt)  # of now

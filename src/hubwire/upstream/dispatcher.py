@@ -74,6 +74,8 @@ class ConnectRequest(Struct, frozen=True):
     Attributes:
         query: without the token.
         headers: in their spelling, without credentials.
+        subprotocols: that it offers.
+        subprotocol: that it gets unless the handler names another one.
         certificates: None where one was asked for and none was shown.
         wanted: is the client still there.
     """
@@ -82,6 +84,7 @@ class ConnectRequest(Struct, frozen=True):
     query: Sequence[tuple[str, str]]
     headers: Sequence[tuple[str, str]]
     subprotocols: Sequence[str]
+    subprotocol: str | None
     certificates: Sequence[ClientCertificate] | None
     wanted: Callable[[], bool]
 
@@ -170,6 +173,7 @@ class Dispatcher:
         source.state = state
         if verdict.user_id is not None:
             source.user_id = verdict.user_id or None
+        source.subprotocol = verdict.subprotocol or request.subprotocol
         lane.counters.count("connect", "succeeded")
         await self._journalled(source)
         return verdict
@@ -200,7 +204,8 @@ class Dispatcher:
         if handler is None:
             raise NoHandler("No event handler is configured for this event.")
         if any(map(cloudevents.breaks_header, metadata.values())):
-            raise self._failed(handler, source, "user", "the event's metadata has a line break")
+            self.lane(source.hub, handler).counters.count("user", "failed")
+            raise self._failed(handler, source, event, "the event's metadata has a line break")
         content_type = cloudevents.CONTENT_TYPES[data.kind]
         response = await self._blocking(
             handler, source, "user", event, source.next_id(), content_type, data.body, wanted, metadata
@@ -297,8 +302,9 @@ class Dispatcher:
         if not self.handles(source.hub, "disconnected"):
             self._forget(source)
             return
+        source.ended = (event_id, reason)
         if source.journalled:
-            self._note(source.journal_entry(event_id, reason))
+            self._note(source.journal_entry())
         self._enqueue(
             source,
             lambda: self._tell(

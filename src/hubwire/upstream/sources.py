@@ -39,6 +39,7 @@ class EventSource:
         origin: our host name, as handlers are told it.
         state: opaque text that a handler gave it; None for none, which is something else than an empty one.
         cookies: of its handlers; None while there are none.
+        ended: number and reason of its `disconnected` event, once there is one.
         journalled: its end is to be told, even after a crash.
         waiting: notifications in their order; the first one is under way.
     """
@@ -49,6 +50,7 @@ class EventSource:
         "_signed_with",
         "connection_id",
         "cookies",
+        "ended",
         "hub",
         "journalled",
         "origin",
@@ -68,6 +70,7 @@ class EventSource:
         self.subprotocol = subprotocol
         self.state: str | None = None
         self.cookies: Cookies | None = None
+        self.ended: tuple[int, str | None] | None = None
         self.journalled = False
         self.waiting: deque[Callable[[], Awaitable[None]]] = deque()
         self._next_id = 1
@@ -86,8 +89,9 @@ class EventSource:
             self._signature, self._signed_with = sign(self.connection_id, keys), keys
         return self._signature
 
-    def journal_entry(self, event_id: int | None = None, reason: str | None = None) -> JournalledSource:
+    def journal_entry(self) -> JournalledSource:
         """As the journal keeps it."""
+        event_id, reason = self.ended or (None, None)
         return JournalledSource(
             self.hub.resource,
             self.hub.hub,
