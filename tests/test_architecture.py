@@ -68,6 +68,7 @@ HOUSE = Rule(
                 "hosting",
                 "shown_certificates",
                 "event_handlers",
+                "key_vaults",
                 "edge",
                 "rest",
                 "gateway",
@@ -94,6 +95,10 @@ HOUSE = Rule(
                 "adapters.data_folder",
                 "model.errors",
             ),
+        ),
+        "vault_hosts": Room(7, ("hosting", "rest.call", "resources", "model")),
+        "key_vaults": Room(
+            7, ("settings", "vault_hosts", "rest", "upstream", "resources", "adapters", "auth", "model")
         ),
         "event_handlers": Room(7, ("settings", "upstream", "resources", "adapters", "auth", "model")),
         "cli": Room(7, ("settings", "model")),

@@ -107,6 +107,31 @@ async def test_resource_that_is_called_like_a_published_host_does_not_take_it(na
         assert hosts.resource_of(asked) == label
 
 
+@pytest.mark.parametrize(
+    ("host", "vault"),
+    [
+        ("vault-one.vault.azure.net", "vault-one"),
+        ("vault-one.vault.azure.net.:443", "vault-one"),
+        ("vault-one.vault.localhost:8443", "vault-one"),
+        ("nobodys.vault.azure.net", "nobodys"),
+        ("x.vault-one.vault.azure.net", None),
+        ("a--b.vault.azure.net", None),
+        (".vault.azure.net", None),
+        ("vault.azure.net", None),
+        ("vault-one.vault.azure.cn", None),
+        ("vault-one.vault.example.com", None),
+    ],
+)
+async def test_host_that_names_a_vault_is_no_resources(host: str, vault: str | None) -> None:
+    """Be there such a vault or not, so that nobody else answers for it; and no client is asked for a certificate."""
+    catalog = await catalog_with("vault-one")
+    await put(catalog, "default", tls={"clientCertEnabled": True})
+    hosts = Hosts(catalog, ())
+
+    assert hosts.resource_of(host) == ("default" if vault is None else f"vault/{vault}")
+    assert hosts.asks(host) == (vault is None)
+
+
 async def test_deleted_resource_leaves_its_host_to_the_first_one() -> None:
     catalog = await catalog_with("wps-one")
     hosts = Hosts(catalog, ())
@@ -470,3 +495,40 @@ async def test_resource_without_ports_is_reached_where_the_server_is(
 
     assert places(resource()) == places.own.place(resource())
     assert places(resource("default")) == Place(endpoint, host, port, port)
+
+
+async def test_vault_has_urls_the_best_one_first(world: World) -> None:
+    ports = world.ports(hosts=("127.0.0.1", "::1"))
+    plain, secure = await ports.open("vault/vault-one", (0, 0))
+
+    assert ports.urls("vault/vault-one") == (
+        f"https://127.0.0.1:{secure}",
+        f"https://localhost:{secure}",
+        f"https://[::1]:{secure}",
+        f"http://127.0.0.1:{plain}",
+        f"http://localhost:{plain}",
+        f"http://[::1]:{plain}",
+    )
+    assert ports.urls("vault/other") == ()
+    # Access keys sign for resources, and a vault is none.
+    assert not world.is_ours(f"127.0.0.1:{secure}")
+    await ports.close("vault/vault-one")
+    assert ports.urls("vault/vault-one") == ()
+
+
+@pytest.mark.parametrize("public", ["https://hub.example.com:8443", "http://hub.example.com"])
+async def test_vault_is_reached_under_the_public_name(world: World, public: str) -> None:
+    ports = world.ports(public=public)
+    plain, secure = await ports.open("vault/vault-one", (0, 0))
+
+    found = ports.urls("vault/vault-one")
+    assert found[0] == f"https://hub.example.com:{secure}"
+    assert f"http://hub.example.com:{plain}" in found
+
+
+async def test_vault_without_https_has_plain_urls(world: World) -> None:
+    ports = world.ports(https=False, public="https://hub.example.com")
+    plain, _ = await ports.open("vault/vault-one", (0, 0))
+
+    assert ports.urls("vault/vault-one")[0] == f"http://hub.example.com:{plain}"
+    assert not any(url.startswith("https:") for url in ports.urls("vault/vault-one"))

@@ -2,10 +2,11 @@
 Which resource a request is for, and the listeners of those that have ports of their own.
 
 The first resource answers for every host on the main ports. Each further one has a pair of ports, stored with it, and
-answers on the main ports, too, to hosts that begin with its name.
+answers on the main ports, too, to hosts that begin with its name. So do Key Vaults.
 """
 
 import logging
+import re
 import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
@@ -15,6 +16,7 @@ from hubwire.auth.principals import Principals
 from hubwire.edge.server import Listeners, authorities, bind, connectable
 from hubwire.model.errors import NotFound, StartFailed, Unavailable
 from hubwire.model.hubs import DEFAULT_RESOURCE
+from hubwire.model.vaults import is_port_name, port_name, vault_of_host
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import StoredResource
 from hubwire.resources.resource_documents import Place
@@ -25,6 +27,7 @@ __all__ = ["Hosts", "OwnPorts", "Places"]
 
 _log = logging.getLogger("hubwire.server")
 
+_IPV4: Final = re.compile(r"https?://[0-9.]+:")
 _TRIES: Final = 1000
 _SERVICE_LABEL: Final = "webpubsub"
 
@@ -41,11 +44,14 @@ class Hosts:
 
     def resource_of(self, host: str) -> str:
         """
-        Name of the resource that a request to the main ports is for, in lower case.
+        Name of the resource that a request to the main ports is for, in lower case; of a vault the name of its ports.
 
         Args:
             host: authority, in lower case.
         """
+        vault = vault_of_host(host)
+        if vault is not None:
+            return port_name(vault)
         name, dot, rest = host.partition(".")
         # What the operator has published is the first resource's, whatever others are called.
         if not dot or name == DEFAULT_RESOURCE or _name(host) in self._public:
@@ -57,7 +63,7 @@ class Hosts:
 
     def asks(self, host: str) -> bool:
         """Are clients of the main HTTPS port asked for a certificate, by the host that they want."""
-        return self._catalog.policy(self.resource_of(host.lower())).client_certificates
+        return self.asks_at(self.resource_of(host.lower()))()
 
     def asks_some(self) -> bool:
         """Is there a resource that does."""
@@ -103,11 +109,17 @@ class Places:
 
 
 class _Own(NamedTuple):
-    """What one resource listens on."""
+    """
+    What one resource listens on.
+
+    Attributes:
+        urls: all under which it is reached on this machine.
+    """
 
     plain: str
     secure: str | None
     ports: tuple[int, int]
+    urls: tuple[str, ...]
 
 
 class OwnPorts:
@@ -175,9 +187,10 @@ class OwnPorts:
             raise Unavailable(f"Nothing more can be listened on: {error.strerror or error}.") from error
         urls = [f"http://{authority}" for authority in authorities(sockets)]
         urls += [f"https://{authority}" for authority in (authorities(secure) if secure else ())]
-        self._principals.publish(name, urls)
+        if not is_port_name(name):
+            self._principals.publish(name, urls)
         found = (_port(sockets), _port(secure) if secure else 0)
-        self._own[name] = _Own(connectable(sockets), connectable(secure) if secure else None, found)
+        self._own[name] = _Own(connectable(sockets), connectable(secure) if secure else None, found, tuple(urls))
         _log.info("resource %s listens on %s", name, ", ".join(urls))
         return found
 
@@ -202,6 +215,24 @@ class OwnPorts:
         else:
             endpoint = f"http://{_bracketed(self._public.hostname or '')}:{own.ports[0]}"
         return Place(endpoint, urlsplit(endpoint).hostname or "", port, port)
+
+    def urls(self, name: str) -> tuple[str, ...]:
+        """
+        All URLs under which listeners are reached; none if there are no such listeners. The best one is first: over
+        HTTPS if that is served, for other machines if there is a public name, else by an address of IPv4.
+        """
+        own = self._own.get(name)
+        if own is None:
+            return ()
+        public = []
+        if self._public is not None:
+            host = _bracketed(self._public.hostname or "")
+            public = [f"http://{host}:{own.ports[0]}"] + [f"https://{host}:{port}" for port in own.ports[1:] if port]
+
+        def place(url: str) -> tuple[bool, bool, bool]:
+            return url.startswith("http:"), url not in public, _IPV4.match(url) is None
+
+        return tuple(sorted((*public, *own.urls), key=place))
 
     def _bind(self, which: int, wanted: int, other: int = 0) -> list[socket.socket]:
         """The port that is wanted, or another one that is free. `other` is bound already, and listens to nobody yet."""

@@ -432,6 +432,19 @@ async def test_deleted_application_is_unknown_at_once(world: World) -> None:
     assert (await world.refusal(with_secret())).code == 700016
 
 
+@pytest.mark.parametrize("resource", ["api://0.0.1:9443", "https://Vault.localhost:8443/"])
+async def test_key_vault_of_this_server_is_a_resource(world: World, resource: str) -> None:
+    """By what it says itself, which is asked for as it is."""
+    known = {"api://0.0.1:9443", "https://vault.localhost:8443"}
+    world.issuer.is_vault = known.__contains__
+
+    claims = world.verified(await world.ask(with_secret(scope=f"{resource}/.default")))
+
+    assert (claims["aud"], claims["ver"]) == (resource, "1.0")
+    world.issuer.is_vault = lambda _: False
+    assert (await world.refusal(with_secret(scope=f"{resource}/.default"))).code == 500011
+
+
 async def test_error_of_an_unknown_resource_shows_it_only_if_that_is_harmless(world: World) -> None:
     assert (
         "https://unknown.example"

@@ -271,6 +271,7 @@ async def test_filter_that_is_more_than_equalities_is_refused(managing: Managing
 async def test_providers_are_registered_already(managing: Managing) -> None:
     assert names(await managing.call("GET", f"{HOME}/providers"), "namespace") == [
         "Microsoft.SignalRService",
+        "Microsoft.KeyVault",
         "Microsoft.ManagedIdentity",
         "Microsoft.Resources",
     ]

@@ -6,7 +6,7 @@ Sources: Web PubSub's page on authorization with Entra; Entra's reference of acc
 clients of the resource manager ask for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from hubwire.model.directory import Assignment
 from hubwire.model.errors import Forbidden, Unauthorized
 from hubwire.model.roles import BUILT_IN, Role, allows, covers, full_name, manages, role_with_id
 
-__all__ = ["DATA_PLANE", "MANAGEMENT", "Bearer", "Bearers", "LocalIssuer", "RoleDirectory", "Service"]
+__all__ = ["DATA_PLANE", "MANAGEMENT", "VAULTS", "Bearer", "Bearers", "LocalIssuer", "RoleDirectory", "Service"]
 
 
 class Service(NamedTuple):
@@ -42,6 +42,9 @@ DATA_PLANE: Final = Service(("https://webpubsub.azure.com",), allows, full_name,
 MANAGEMENT: Final = Service(
     ("https://management.azure.com", "https://management.core.windows.net"), manages, str, "permission to perform"
 )
+
+VAULTS: Final = Service(("https://vault.azure.net",), lambda _role, _action: False, str, "permission")
+"""What their callers may do is told by each vault itself."""
 
 
 class Bearer(NamedTuple):
@@ -129,14 +132,17 @@ class Bearers:
             self.check(bearer, action, scope)
         return Principal("entra", bearer.principal_id)
 
-    async def bearer(self, token: str) -> Bearer:
+    async def bearer(self, token: str, also: Collection[str] = ()) -> Bearer:
         """
         Who sends a token.
+
+        Args:
+            also: further audiences that it may be for.
 
         Raises:
             Unauthorized, Unavailable: as for `caller`.
         """
-        return await self._proved(unverified(token))
+        return await self._proved(unverified(token), also)
 
     def check(self, bearer: Bearer, action: str, scope: str) -> None:
         """
@@ -171,7 +177,7 @@ class Bearers:
             for item in self._roles.roles_of(bearer.tenant, bearer.principal_id)
         )
 
-    async def _proved(self, token: Unverified) -> Bearer:
+    async def _proved(self, token: Unverified, also: Collection[str]) -> Bearer:
         """Tenant and object id of a token, once it is proved."""
         issuer, kid = token.text("iss"), token.header.get("kid")
         local = self._local if self._local is not None and issuer == self._local.url else None
@@ -182,7 +188,7 @@ class Bearers:
             raise Unauthorized("token is signed with an unknown key")
         claims = verified(token, key, ("RS256",), self._clock(), self._leeway_s)
         audience = claims.get("aud")
-        if not isinstance(audience, str) or audience.rstrip("/") not in self._audiences:
+        if not isinstance(audience, str) or audience.rstrip("/") not in (*self._audiences, *also):
             raise Unauthorized("token is for another audience")
         # An issuer signs ID tokens for an application with its id as the audience, too: those are for its sign-in.
         if audience.rstrip("/") not in self._service.audiences and not (token.text("appid") or token.text("azp")):

@@ -144,6 +144,9 @@ class Issuer:
         own_urls: further base URLs of this server; each is a resource, too.
         user_tokens: may users get tokens.
         clock: seconds since 1970.
+
+    Attributes:
+        is_vault: is something, in lower case and without a slash at its end, what tokens for a Key Vault here are for.
     """
 
     def __init__(
@@ -166,6 +169,7 @@ class Issuer:
         self._authorities |= MICROSOFT_HOSTS
         self._assertions = Assertions(self._is_token_endpoint)
         self._clock = clock
+        self.is_vault: Callable[[str], bool] = lambda _resource: False
 
     @property
     def tenant_id(self) -> str:
@@ -467,6 +471,8 @@ class Issuer:
     def _known_resource(self, requested: str) -> _Resource | None:
         bare = requested.rstrip("/")
         if bare.lower() in _FIRST_PARTY or bare.lower() in self._own or bare.lower() in _FIRST_PARTY_IDS:
+            return _Resource(requested, requested, 1)
+        if self.is_vault(bare.lower()):
             return _Resource(requested, requested, 1)
         app = self._directory.resource(requested)
         if app is None:

@@ -7,6 +7,7 @@ expression that the service's emulator matches them by. Blanks around the parts 
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -83,7 +84,7 @@ def is_secret_name(name: str) -> bool:
 
 def _reference(start: int, end: int, uri: str, target: str) -> SecretReference:
     parts = _URI.fullmatch(uri)
-    if parts is None or not 1 <= int(parts["port"] or 1) <= 65535:
+    if parts is None or not 1 <= int(parts["port"] or 1) <= 65535 or not _is_url(parts["vault"]):
         message = (
             f"{target} has a reference to a secret whose SecretUri is not of the form "
             "https://VAULT/secrets/NAME or https://VAULT/secrets/NAME/VERSION."
@@ -100,3 +101,11 @@ def _reference(start: int, end: int, uri: str, target: str) -> SecretReference:
         )
     tail = f"/{version}" if version is not None else ""
     return SecretReference(start, end, f"{vault}/secrets/{name}{tail}", vault, name, version)
+
+
+def _is_url(vault: str) -> bool:
+    """What stands in brackets has to be an address."""
+    try:
+        return bool(urlsplit(vault).hostname)
+    except ValueError:
+        return False

@@ -21,9 +21,11 @@ __all__ = [
     "is_port_name",
     "is_vault_name",
     "port_name",
+    "vault_of_host",
     "vault_of_port",
 ]
 
+_HOSTS: Final = (".vault.azure.net", ".vault.localhost")
 _PORTS: Final = "vault/"
 _VAULT: Final = re.compile(r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]")
 
@@ -108,3 +110,16 @@ def is_port_name(name: str) -> bool:
 def vault_of_port(name: str) -> str:
     """The vault whose listeners are called so, in lower case."""
     return name.removeprefix(_PORTS)
+
+
+def vault_of_host(host: str) -> str | None:
+    """
+    The vault that a host names, be it there or not, in lower case; None if it is no name of a vault.
+
+    Args:
+        host: authority, in lower case.
+    """
+    name, _, _ = host.partition(":")
+    suffix = next((suffix for suffix in _HOSTS if name.rstrip(".").endswith(suffix)), None)
+    vault = "" if suffix is None else name.rstrip(".").removesuffix(suffix)
+    return vault if is_vault_name(vault) else None

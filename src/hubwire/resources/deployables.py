@@ -28,6 +28,7 @@ from hubwire.resources.resource_documents import (
 )
 from hubwire.resources.resource_properties import ASSIGN_IDENTITY, identity_of
 from hubwire.resources.templates import Planned
+from hubwire.resources.vault_deployables import VaultTypes
 
 __all__ = ["Deployable", "Deployables", "SplitId", "split_id"]
 
@@ -38,18 +39,26 @@ class Deployables:
     """
     Args:
         place: where a resource is reached.
+        vaults: the resource types of Key Vault; None leaves them out.
     """
 
     def __init__(
-        self, catalog: Catalog, directory: Directory, place: Callable[[StoredResource], Place], tenant_id: str
+        self,
+        catalog: Catalog,
+        directory: Directory,
+        place: Callable[[StoredResource], Place],
+        tenant_id: str,
+        vaults: VaultTypes | None = None,
     ) -> None:
         self._catalog = catalog
+        self._vaults = vaults
         self._identities = UserIdentities(catalog, directory)
         self._types: Final[Mapping[str, Deployable]] = {
             "microsoft.signalrservice/webpubsub": _WebPubSub(catalog, directory, place, tenant_id),
             "microsoft.signalrservice/webpubsub/hubs": _Hub(catalog),
             "microsoft.authorization/roleassignments": _RoleAssignment(directory),
             "microsoft.managedidentity/userassignedidentities": DeployableIdentity(self._identities),
+            **({} if vaults is None else vaults.types),
         }
         self._place = place
 
@@ -69,7 +78,8 @@ class Deployables:
 
     def documents(self, subscription: str, group: str) -> list[dict[str, Any]]:
         """The resources of a group but those that serve clients."""
-        return self._identities.documents(subscription, group)
+        vaults = [] if self._vaults is None else self._vaults.documents(subscription, group)
+        return [*vaults, *self._identities.documents(subscription, group)]
 
     def inside(self, subscription: str, group: str) -> list[str]:
         """Ids of all resources of a group, those first that use others."""

@@ -32,6 +32,7 @@ from hubwire.resources.resource_properties import is_api_version
 from hubwire.resources.serial import Serial
 from hubwire.resources.template_context import Environment
 from hubwire.resources.template_faults import TemplateFault, Unresolved
+from hubwire.resources.template_secrets import without_secrets
 from hubwire.resources.templates import Plan, Planned, prepare
 
 __all__ = ["Active", "Deployments", "Invalid", "May", "Order", "StoredDeployment", "template_hash"]
@@ -133,7 +134,7 @@ class StoredDeployment(Struct, frozen=True):
     """
     Attributes:
         state: Running, Succeeded or Failed.
-        template: for its export.
+        template: for its export, without what is secret in it.
         parameters, outputs: with type and value, secure ones without value.
         dependencies: of its resources, as answers show them.
         error: `code`, `message` and `details`, where it failed.
@@ -400,15 +401,15 @@ class Deployments:
         if group is None:
             group = StoredGroup(order.group, order.subscription)
             await self._catalog.put_group(group)
-        now = self._clock()
+        now, kept = self._clock(), without_secrets(order.template)
         deployment = StoredDeployment(
             name=order.name,
             subscription=order.subscription,
             group=group.name,
             state="Running",
             complete=order.complete,
-            template=order.template,
-            template_hash=template_hash(order.template),
+            template=kept,
+            template_hash=template_hash(kept),
             parameters=plan.parameters,
             started_at=now,
             ended_at=now,
@@ -677,6 +678,9 @@ _ONLY_THE_SERVICE_SAYS: Final = (
     "version",
     "privateEndpointConnections",
     "sharedPrivateLinkResources",
+    "vaultUri",
+    "secretUri",
+    "secretUriWithVersion",
 )
 
 

@@ -14,6 +14,9 @@ _SCHEMA: Final = "https://schema.management.azure.com/schemas/2019-04-01/deploym
 _VERSION: Final = "2025-01-01-preview"
 _IDENTITY_TYPE: Final = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _IDENTITY_VERSION: Final = "2023-01-31"
+_VAULT_TYPE: Final = "Microsoft.KeyVault/vaults"
+_VAULT_VERSION: Final = "2023-07-01"
+_VAULT_SAYS: Final = ("vaultUri", "provisioningState")
 _ANYWHERE: Final = "local"
 _WHERE: Final = "[resourceGroup().location]"
 
@@ -22,8 +25,8 @@ async def export(
     catalog: Catalog, subscription: str, group: str, others: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """
-    The resources of a group with their hubs, and its identities. Not keys: those are made anew wherever it is deployed.
-    Nor roles, which are those of principals that may not be there.
+    The resources of a group with their hubs, its identities and its vaults. Not keys: those are made anew wherever it
+    is deployed. Nor secrets, nor roles, which are those of principals that may not be there.
 
     Args:
         others: documents of the group's resources that are no webPubSub resources.
@@ -31,6 +34,7 @@ async def export(
     identities = [document for document in others if document["type"] == _IDENTITY_TYPE]
     resources: list[dict[str, Any]] = [_user_assigned(document) for document in identities]
     known = {document["id"].lower(): document["name"] for document in identities}
+    resources += [_vault(document) for document in others if document["type"] == _VAULT_TYPE]
     for resource in catalog.resources(subscription, group):
         resources.append(_resource(resource, known.get((resource.identity.assigned or "").lower())))
         resources += [_hub(resource, hub) for hub in await catalog.list_hubs(resource.name)]
@@ -51,6 +55,19 @@ def _user_assigned(document: Mapping[str, Any]) -> dict[str, Any]:
     location = _WHERE if document["location"] == _ANYWHERE else _literal(document["location"])
     identity = {"type": _IDENTITY_TYPE, "apiVersion": _IDENTITY_VERSION, "name": document["name"], "location": location}
     return {**identity, "tags": _literal(document["tags"])} if document["tags"] else identity
+
+
+def _vault(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Its access policies with it, without which the same vault would let nobody in any more."""
+    properties = {name: value for name, value in document["properties"].items() if name not in _VAULT_SAYS}
+    vault = {
+        "type": _VAULT_TYPE,
+        "apiVersion": _VAULT_VERSION,
+        "name": document["name"],
+        "location": _literal(document["location"]),
+        "properties": _literal(properties),
+    }
+    return {**vault, "tags": _literal(document["tags"])} if document["tags"] else vault
 
 
 def _resource(resource: StoredResource, beside: str | None) -> dict[str, Any]:

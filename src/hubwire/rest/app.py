@@ -7,7 +7,7 @@ from hubwire.rest.control import Control
 from hubwire.rest.dataplane import DataPlane
 from hubwire.rest.metrics import Probes
 from hubwire.rest.operation import Operation, RestApp
-from hubwire.rest.ports import Callers, Catalog, Managers, Node, Principals, Server
+from hubwire.rest.ports import Callers, Catalog, Managers, Node, Principals, Server, VaultDoor
 
 __all__ = ["build_app"]
 
@@ -25,6 +25,7 @@ def build_app(
     principal: Callable[[], Mapping[str, str]] = dict,
     issuer_url: str = "",
     managers: Managers | None = None,
+    vaults: VaultDoor | None = None,
     public_endpoints: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
     max_message_bytes: int = 1 << 20,
@@ -40,6 +41,7 @@ def build_app(
         principal: what a program needs to sign in with the token issuer.
         issuer_url: base URL of the token issuer.
         managers: who may call the resource manager.
+        vaults: who may call Key Vaults.
         public_endpoints, cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
     """
     plane = DataPlane(
@@ -60,4 +62,5 @@ def build_app(
         idle_timeout_s=idle_timeout_s,
         issuer_url=issuer_url,
         managers=managers,
+        vaults=vaults,
     )

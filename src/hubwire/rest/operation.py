@@ -19,18 +19,20 @@ from starlette.types import Receive, Scope, Send
 
 from hubwire.model.errors import BadRequest, NotFound, Refused, Unavailable
 from hubwire.model.telemetry import Telemetry
+from hubwire.model.vaults import is_port_name
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
 from hubwire.rest.cors import Cors
 from hubwire.rest.faults import Fault, MethodNotAllowed, fault_of
 from hubwire.rest.issuer_faults import identity_fault, issuer_fault
 from hubwire.rest.management_faults import management_fault
-from hubwire.rest.ports import Callers, Managers
+from hubwire.rest.ports import Callers, Managers, VaultDoor
 from hubwire.rest.query import QueryString
 from hubwire.rest.routing import Match, Routes, segments
+from hubwire.rest.vault_faults import vault_fault
 
 __all__ = ["Handler", "Operation", "Reply", "RestApp", "Surface"]
 
-Surface: TypeAlias = Literal["data", "operator", "probe", "issuer", "identity", "management"]
+Surface: TypeAlias = Literal["data", "operator", "probe", "issuer", "identity", "management", "vault"]
 """
 Who may call, and by which rules.
 
@@ -41,6 +43,8 @@ Who may call, and by which rules.
     identity  processes of this machine, which its handlers see to; errors have the form of Azure's machines
     management  whoever holds a token for the resource manager and has a role there, or the local operator; paths
               compare without letter case, and errors have the form of Azure Resource Manager
+    vault     whoever holds a token for a Key Vault, which alone is served at its address; errors have the form of Key
+              Vault, and the first one tells how to sign in
 """
 
 _log: Final = logging.getLogger("hubwire.http")
@@ -116,6 +120,7 @@ class RestApp:
         cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
         issuer_url: base URL of the token issuer.
         managers: who may call the resource manager; None where it is not served.
+        vaults: who may call Key Vaults; None where there are none.
     """
 
     def __init__(
@@ -129,13 +134,17 @@ class RestApp:
         idle_timeout_s: float,
         issuer_url: str,
         managers: Managers | None = None,
+        vaults: VaultDoor | None = None,
     ) -> None:
         self.operations = tuple(operations)
-        rows = [row for row in self.operations if row.surface != "management"]
+        rows = [row for row in self.operations if row.surface not in ("management", "vault")]
         self._every = Routes((row.method, row.path, row) for row in rows)
         self._public = Routes((row.method, row.path, row) for row in rows if row.surface != "operator")
         managed = [row for row in self.operations if row.surface == "management"]
         self._managed = Routes(((row.method, row.path, row) for row in managed), fold=True)
+        of_vaults = [row for row in self.operations if row.surface == "vault"]
+        self._of_vaults = Routes(((row.method, row.path, row) for row in of_vaults), fold=True)
+        self._vaults = vaults
         self._managed_roots = frozenset(row.path.split("/")[1].lower() for row in managed)
         self._managers = managers
         self._callers = callers
@@ -198,6 +207,9 @@ class RestApp:
             )
         if operation.surface == "management":
             await self._admit_manager(call, operation)
+        if operation.surface == "vault":
+            assert self._vaults is not None, "who has such rows knows who may call them"
+            call.bearer = await self._vaults.caller(call.caller, call.header("authorization"))
         if operation.surface in ("issuer", "identity") and len(call.raw_query) > _STRANGERS_QUERY_BYTES:
             raise BadRequest("The query is too long.", "query")
         call.query = QueryString(call.raw_query)
@@ -228,11 +240,19 @@ class RestApp:
                 return issuer_fault(error, exchange.call.correlation, self._issuer_url)
             case "identity":
                 return identity_fault(error)
+            case "vault" if self._vaults is not None:
+                return vault_fault(error, self._vaults.challenge(exchange.call.caller))
             case _:
                 return fault_of(error)
 
     def _match(self, exchange: _Exchange) -> Match[Operation]:
         call = exchange.call
+        if is_port_name(call.caller.resource):
+            exchange.surface = "vault"
+            match = self._of_vaults.match(call.raw_path)
+            if match is None:
+                raise NotFound("There is no operation at this path of a vault.", "Path")
+            return match
         routes = self._every if call.caller.control else self._public
         match = routes.match(call.raw_path)
         if match is None and (parts := segments(call.raw_path)) and parts[0].lower() in self._managed_roots:
@@ -260,6 +280,8 @@ class RestApp:
         if exchange.surface == "data":
             yield "api-supported-versions", _SUPPORTED
             yield from self._cors.answer(call.header("origin"))
+        if exchange.surface == "vault":
+            yield "x-ms-request-id", str(uuid4())
         if exchange.surface == "management":
             own = str(uuid4())
             yield "x-ms-request-id", own
@@ -280,6 +302,8 @@ class RestApp:
             level = logging.WARNING  # what is not there, or is stopped, is no failure of ours
         if status == 404 and operation is not None and exchange.call.method == "HEAD":
             level = logging.INFO  # "no" is one of the two answers to a question
+        if status == 401 and exchange.surface == "vault" and exchange.call.header("authorization") is None:
+            level = logging.INFO  # so clients ask how to sign in
         if exchange.surface == "probe":
             level = logging.DEBUG
         if not _log.isEnabledFor(level):

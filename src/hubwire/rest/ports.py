@@ -7,8 +7,10 @@ from msgspec import Struct
 
 from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.hubs import AccessKeys, KeyKind
+from hubwire.model.vaults import VaultCaller
+from hubwire.rest.call import Caller
 
-__all__ = ["Callers", "Catalog", "Managers", "Node", "Principals", "Server"]
+__all__ = ["Callers", "Catalog", "Managers", "Node", "Principals", "Server", "VaultDoor"]
 
 
 class Node(Protocol):
@@ -74,6 +76,30 @@ class Managers(Protocol):
 
     def sees(self, bearer: Any, scope: str, /) -> bool:
         """Have they any role at a scope, above or below it."""
+
+
+class VaultDoor(Protocol):
+    """Who is calling a Key Vault, and how it is called itself."""
+
+    async def caller(self, asked: Caller, authorization: str | None, /) -> VaultCaller:
+        """
+        Args:
+            asked: with the vault's listeners, or what its host stands for, as its `resource`.
+            authorization: the header as it came.
+
+        Raises:
+            NotFound: there is no such vault.
+            Forbidden: its network rules keep the caller out.
+            Unauthorized: no credential, or one that proves nothing here.
+            Throttled: the same, from an address that failed too often.
+            Unavailable: it cannot be told now.
+        """
+
+    def challenge(self, asked: Caller, /) -> str:
+        """Where to get a token and for what, as the header of an answer."""
+
+    def base(self, asked: Caller, /) -> str:
+        """URL of the vault as this caller knows it, without a slash at the end."""
 
 
 class Principals(Protocol):

@@ -55,6 +55,19 @@ _WEB_PUBSUB_VERSIONS: Final = (
     "2022-10-01",
     "2021-10-01",
 )
+_VAULT_VERSIONS: Final = (
+    "2024-11-01",
+    "2024-04-01-preview",
+    "2023-07-01",
+    "2023-02-01",
+    "2022-11-01",
+    "2022-07-01",
+    "2021-10-01",
+    "2019-09-01",
+    "2018-02-14",
+    "2016-10-01",
+    "2015-06-01",
+)
 _PROVIDERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "Microsoft.SignalRService": {
         "WebPubSub": _WEB_PUBSUB_VERSIONS,
@@ -63,6 +76,11 @@ _PROVIDERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "locations": _WEB_PUBSUB_VERSIONS,
         "locations/usages": _WEB_PUBSUB_VERSIONS,
         "operations": _WEB_PUBSUB_VERSIONS,
+    },
+    "Microsoft.KeyVault": {
+        "vaults": _VAULT_VERSIONS,
+        "vaults/accessPolicies": _VAULT_VERSIONS,
+        "vaults/secrets": _VAULT_VERSIONS,
     },
     "Microsoft.ManagedIdentity": {
         "userAssignedIdentities": (
