@@ -18,7 +18,7 @@ const server = http.createServer(async (request, response) => {
 
 function connect(body, response) {
   if (body.clientCertificates) {
-    const { thumbprint } = body.clientCertificates[0];
+    const thumbprint = body.clientCertificates[0].thumbprint;
     if (known.includes(thumbprint)) return console.log(`${thumbprint} is let in`);
   }
   console.log("a client is refused");
