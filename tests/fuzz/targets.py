@@ -6,7 +6,7 @@ rooms make of them together is tried on a real server: see `conversations`.
 from collections.abc import Mapping
 from typing import Final
 
-from fuzz import edge, issuing, model, outside, proofs, protocols, rest, templates
+from fuzz import edge, issuing, model, outside, proofs, protocols, rest, templates, tunnels
 from fuzz.target import Target
 
 __all__ = ["TARGETS"]
@@ -20,5 +20,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     **model.TARGETS,
     **outside.TARGETS,
     **templates.TARGETS,
+    **tunnels.TARGETS,
 }
 """By name."""
