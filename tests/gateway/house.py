@@ -78,8 +78,13 @@ class House:
         assert isinstance(opening, Opening)
         return opening
 
+    async def ask(self, request: RequestHead) -> Opening:
+        """One about which a handler may be asked."""
+        opening = self.gateway.decide(request)
+        return opening if isinstance(opening, Opening) else await opening.outcome()
+
     def decide(self, *offers: str, url: str = URL, **query: str) -> Opening:
-        """One with this query."""
+        """One with this query, about which nobody is asked."""
         return self.opening(head(f"{url}?{urlencode(query)}", offers=offers))
 
     def refusal(self, *offers: str, url: str = URL, **query: str) -> HandshakeRefused | None:
@@ -112,7 +117,8 @@ class House:
         """Somebody whom nothing refuses."""
         query.setdefault("access_token", self.token(user_id, roles, groups))
         sink = RecordingSink()
-        connection = await self.begin(self.decide(*offers, **query), sink)
+        opening = await self.ask(head(f"{URL}?{urlencode(query)}", offers=offers))
+        connection = await self.begin(opening, sink)
         assert connection is not None
         await settle()
         return Client(self, connection, sink)

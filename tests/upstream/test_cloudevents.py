@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud_events import parsed
@@ -180,6 +180,7 @@ _METADATA = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(
     hub=_HUB,
     connection_id=_NASTY.filter(bool),
@@ -422,6 +423,7 @@ _FIELDS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(
     said=st.one_of(st.binary(max_size=200), st.one_of(_FIELDS, _VALUES).map(lambda value: json.dumps(value).encode()))
 )
@@ -516,6 +518,7 @@ def test_answer_that_cannot_be_passed_on(fields: dict[str, str], said: bytes, wh
         read_answer(answer(200, said, **fields))
 
 
+@settings(deadline=None)
 @given(
     content_type=st.one_of(
         st.none(), st.sampled_from(list(CONTENT_TYPES.values())), st.text(st.characters(max_codepoint=255), max_size=20)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud_events import parsed, parsed_all
@@ -386,6 +386,7 @@ async def test_metadata_of_a_user_event_is_told() -> None:
     assert house.headers()["X-WebPubSub-Metadata-trace"] == "t"
 
 
+@settings(deadline=None)
 @given(value=st.text(st.characters(max_codepoint=127), max_size=20))
 def test_no_metadata_begins_a_header_of_its_own(value: str) -> None:
     async def run() -> None:
@@ -1059,6 +1060,7 @@ _RESPONSES = st.builds(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(said=_RESPONSES)
 def test_whatever_a_handler_answers_leads_to_a_documented_outcome(said: IncomingResponse) -> None:
     """And each accepted connect to one end."""

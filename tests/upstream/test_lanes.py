@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doubles import settle
@@ -178,6 +178,7 @@ async def test_notifications_are_not_counted_against_clients() -> None:
     await calls.end_all()
 
 
+@settings(deadline=None)
 @given(
     in_flight=st.integers(1, 3),
     steps=st.lists(st.tuples(st.sampled_from(["begin", "urge", "end", "cancel"]), st.integers(0, 9)), max_size=40),

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubwire.model.errors import BadRequest
@@ -138,6 +138,7 @@ _ANY = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30
 _TEMPLATE = "https://app.example:8443/api/{hub}/x{event}y/?code=k&e={event}&h={hub}&z=1"
 
 
+@settings(deadline=None)
 @given(hub=st.one_of(_LEGAL, _ANY), event=st.one_of(_LEGAL, _ANY))
 def test_no_name_changes_the_host_or_adds_a_segment_or_a_parameter(hub: str, event: str) -> None:
     for url in (resolved(_TEMPLATE, hub, event), resolved(SECRET_ONE, hub, event, one=_TEMPLATE)):
@@ -154,6 +155,7 @@ def test_no_name_changes_the_host_or_adds_a_segment_or_a_parameter(hub: str, eve
         ]
 
 
+@settings(deadline=None)
 @given(hub=_LEGAL.filter(is_hub_name), event=_LEGAL.filter(is_event_name))
 def test_no_legal_name_is_a_step_in_the_path(hub: str, event: str) -> None:
     """Such as `..`, which would be taken out by whoever normalises."""
