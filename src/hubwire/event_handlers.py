@@ -31,7 +31,8 @@ from hubwire.upstream.validation import Validator
 
 __all__ = ["EventHandlers", "IdentitySource", "authorities_of", "check", "origin_of"]
 
-_OWN_PORTS_ARE: Final = frozenset[tuple[str, int]]()
+_HEADER_BYTES: Final = 64 * 1024
+"""Of a handler's answer, besides the state of a connection."""
 
 
 def check(settings: Settings) -> None:
@@ -39,8 +40,14 @@ def check(settings: Settings) -> None:
     Raises:
         ValueError: what event handlers need cannot be had with these settings; the text names what is wrong.
     """
-    TargetGuard(lambda: _OWN_PORTS_ARE, settings.handler_networks)
-    authorities_of(settings)
+    try:
+        TargetGuard(frozenset, settings.handler_networks)
+    except ValueError as error:
+        raise ValueError(f"handler_networks: {error}") from error
+    try:
+        authorities_of(settings)
+    except ValueError as error:
+        raise ValueError(f"handler_ca: {error}") from error
     credentials = _credentials(settings)
     if credentials is not None:
         check_credentials(credentials)
@@ -126,6 +133,7 @@ class EventHandlers:
             TargetGuard(own, settings.handler_networks),
             version=__version__,
             max_response_bytes=settings.handler_response_bytes,
+            max_header_bytes=_HEADER_BYTES + settings.connection_state_bytes,
             authorities=authorities_of(settings),
         )
         self._validator = Validator(time.monotonic)
