@@ -4,13 +4,14 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.wire import Client, both_loops, echo, eventually, refuse_upgrade, serve
-from hubwire.edge.context import FrontContext
+from hubwire.edge.context import FrontContext, Undecided, Upgrade
 from hubwire.edge.front import Front
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.model.http import RequestHead
@@ -90,6 +91,50 @@ class Taken(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+
+
+class Asked(Undecided):
+    """
+    A client whom somebody else decides on.
+
+    Attributes:
+        finished: how often it was.
+        left: is the client gone.
+    """
+
+    def __init__(self, side: "Deciders", head: RequestHead, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._side = side
+        self._head = head
+        self._transport = transport
+        self.finished = 0
+        self.left = False
+
+    def finish(self, rest: bytes) -> object | None:
+        self.finished += 1
+        return self._side.then(self._head, self._transport, rest)
+
+    def leave(self) -> None:
+        self.left = True
+
+
+class Deciders(Taken):
+    """
+    Stands for the WebSocket side where somebody has a say.
+
+    Attributes:
+        asked: in order; the test decides on each by its `on_decided`.
+        then: what becomes of those who are decided on; they are let in unless the test says something else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Asked] = []
+        self.then: Upgrade = self.upgrade
+
+    def decide(self, head: RequestHead, transport: asyncio.Transport, rest: bytes) -> Undecided:
+        self.asked.append(Asked(self, head, transport))
+        return self.asked[-1]
 
 
 async def assert_ended(client: Client, received: bytes = b"") -> None:
@@ -1089,6 +1134,159 @@ async def test_refused_upgrade_ends_the_connection_after_its_answer() -> None:
         await assert_ended(client)
 
 
+# Decisions
+
+
+@both_loops
+async def test_client_that_is_decided_on_is_handed_over_with_all_that_it_sent_meanwhile() -> None:
+    side = Deciders()
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET + b"with the head", b", early", b", earlier than that")
+        await eventually(lambda: b"that" in served.fronts[0].front._buffer)
+        assert (side.heads, len(served.context.fronts)) == ([], 1)
+
+        side.asked[0].on_decided()
+
+        assert (await client.response()).status == 101
+        await client.send(b" and late")
+        await eventually(lambda: side.data == b"with the head, early, earlier than that and late")
+        assert (side.asked[0].finished, side.asked[0].left) == (1, False)
+        assert not served.context.fronts
+        client.close()
+        await eventually(lambda: side.transport is None)
+        assert not side.asked[0].left
+
+
+@both_loops
+async def test_client_that_sends_too_much_while_it_is_decided_on_is_not_read_until_then() -> None:
+    side = Deciders()
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET)
+        await eventually(lambda: side.asked)
+        (front,) = served.fronts
+        await client.send(b"x" * 64 * 1024)
+        await eventually(lambda: len(front.front._buffer) == 64 * 1024)
+        assert front.transport.is_reading()
+
+        sending = asyncio.ensure_future(client.send(*[b"y" * 64 * 1024] * 16))
+        await eventually(lambda: not front.transport.is_reading())
+        held = len(front.front._buffer)
+        assert held <= 64 * 1024 + 256 * 1024, "the bound and what one read brings"
+
+        side.asked[0].on_decided()
+        await sending
+        await eventually(lambda: len(side.data) == 17 * 64 * 1024)
+        assert (await client.response()).status == 101
+        client.close()
+        await eventually(lambda: side.transport is None)
+
+
+@pytest.mark.parametrize("go", [Client.close, Client.reset, Client.end], ids=["close", "reset", "end"])
+@both_loops
+async def test_client_that_goes_while_it_is_decided_on_is_noticed_and_forgotten(go: Callable[[Client], None]) -> None:
+    side = Deciders()
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET + b"early")
+        await eventually(lambda: side.asked)
+
+        go(client)
+        await eventually(lambda: side.asked[0].left)
+        await eventually(lambda: not served.context.fronts)
+
+        side.asked[0].on_decided()
+        assert side.asked[0].finished == 0
+        client.close()
+
+
+@both_loops
+async def test_client_that_is_refused_after_a_while_gets_its_answer_although_it_is_still_sending() -> None:
+    side = Deciders()
+    side.then = refuse_upgrade
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET + b"early")
+        await eventually(lambda: side.asked)
+        sending = asyncio.ensure_future(client.send(*[b"x" * 64 * 1024] * 8))
+        await eventually(lambda: not served.fronts[0].transport.is_reading())
+
+        side.asked[0].on_decided()
+
+        assert (await client.response()).status == 401
+        await sending
+        await assert_ended(client)
+        assert not side.asked[0].left
+
+
+@both_loops
+async def test_client_is_not_timed_out_while_it_is_decided_on() -> None:
+    side = Deciders()
+    async with serve(echo, side.decide, head_timeout_s=0.05, idle_timeout_s=0.05) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET)
+        await eventually(lambda: side.asked)
+
+        assert served.fronts[0].deadline == math.inf
+        client.close()
+        await eventually(lambda: side.asked[0].left)
+
+
+@both_loops
+async def test_upgrade_that_is_decided_on_may_be_a_later_request() -> None:
+    side = Deciders()
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(get("/1"))
+        assert (await client.response()).status == 200
+        await client.send(WEBSOCKET)
+        await eventually(lambda: side.asked)
+        assert not served.context.server_state.connections
+
+        side.asked[0].on_decided()
+
+        assert (await client.response()).status == 101
+        client.close()
+        await eventually(lambda: side.transport is None)
+
+
+@both_loops
+async def test_who_is_decided_on_when_the_server_ends_is_waited_for_and_then_cut_off() -> None:
+    side = Deciders()
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET)
+        await eventually(lambda: side.asked)
+
+        assert await served.context.drain(0.05) == 1
+
+        assert await client.rest() == b""
+        await eventually(lambda: side.asked[0].left)
+        side.asked[0].on_decided()
+        assert side.asked[0].finished == 0
+        client.close()
+
+
+@both_loops
+async def test_who_is_decided_on_while_the_server_ends_gets_the_answer() -> None:
+    side = Deciders()
+    side.then = refuse_upgrade
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET)
+        await eventually(lambda: side.asked)
+        draining = asyncio.ensure_future(served.context.drain(10))
+        await asyncio.sleep(0)
+        assert not draining.done()
+
+        side.asked[0].on_decided()
+
+        assert (await client.response()).status == 401
+        client.close()
+        assert await draining == 0
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -1250,9 +1448,9 @@ class Crowd:
         queued: the front and the connection of the last one, who has to wait.
     """
 
-    def __init__(self, request: bytes = WEBSOCKET) -> None:
-        self.side = Taken()
-        self.context = FrontContext(echo, self.side.upgrade)
+    def __init__(self, request: bytes = WEBSOCKET, side: Deciders | None = None) -> None:
+        self.side = side or Taken()
+        self.context = FrontContext(echo, self.side.upgrade if side is None else side.decide)
         self.pipes = [Pipe() for _ in range(100)]
         self.fronts = [Front(self.context) for _ in self.pipes]
         for front, pipe in zip(self.fronts, self.pipes, strict=True):
@@ -1287,6 +1485,26 @@ async def test_who_waits_for_a_turn_is_not_timed_out_and_may_send_on() -> None:
 
     assert crowd.side.data == b"early bird"
     assert pipe.written.startswith(b"HTTP/1.1 101")
+
+
+@both_loops
+async def test_who_waited_for_a_turn_is_decided_on_with_what_was_sent_meanwhile() -> None:
+    deciders = Deciders()
+    crowd = Crowd(side=deciders)
+    front, pipe = crowd.queued
+    front.data_received(b"early ")
+    await eventually(lambda: len(deciders.asked) == 100)
+    front.data_received(b"bird")
+    assert front.deadline == math.inf
+
+    deciders.asked[-1].on_decided()
+
+    assert deciders.data == b"early bird"
+    assert pipe.written.startswith(b"HTTP/1.1 101")
+    for other in crowd.fronts[:-1]:
+        other.connection_lost(None)
+    assert [asked.left for asked in deciders.asked] == [True] * 99 + [False]
+    assert not crowd.context.fronts
 
 
 @both_loops
@@ -1367,6 +1585,23 @@ async def test_client_that_we_fail_to_let_in_is_ended_and_forgotten() -> None:
         served.context.fronts.clear()
     assert left == 0
     assert told == ["a fault of ours"]
+
+
+@both_loops
+async def test_client_that_was_decided_on_and_that_we_fail_to_let_in_is_ended_and_forgotten() -> None:
+    side = Deciders()
+    side.then = fail
+    async with serve(echo, side.decide) as served:
+        client = await served.connect()
+        await client.send(WEBSOCKET)
+        await eventually(lambda: side.asked)
+
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            side.asked[0].on_decided()
+
+        await client.rest()
+        client.close()
+        assert not served.context.fronts
 
 
 @both_loops
