@@ -1,5 +1,6 @@
 """What tools say through tunnels."""
 
+import json
 from typing import Final
 
 from hypothesis import strategies as st
@@ -63,24 +64,30 @@ def _message(number: int, fields: bytes, content: bytes | None) -> bytes:
     return prefixed(packed(number, fields.decode("utf-8", "replace"), content))
 
 
-_names: Final = st.sampled_from(['"x"', '"Set-Cookie"', '"ce-connectionState"']) | strings
-_lines: Final = strings | st.lists(strings, max_size=2).map(lambda lines: f"[{','.join(lines)}]")
-_headers: Final = st.lists(st.tuples(_names, _lines), max_size=3)
+_good: Final = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20).map(json.dumps)
+_known: Final = st.sampled_from(['"x"', '"Set-Cookie"', '"ce-connectionState"'])
+_names: Final = st.one_of(_known, _known, _known, strings)
+_line: Final = st.one_of(_good, _good, _good, strings)
+_lines: Final = st.one_of(_line, st.lists(_line, max_size=2).map(lambda lines: f"[{','.join(lines)}]"), st.just("null"))
 _responses: Final = json_objects(
     {
-        "AckId": numbers,
-        "StatusCode": st.integers(0, 700).map(str) | numbers,
-        "Headers": _headers.map(lambda pairs: "{" + ",".join(f"{name}:{value}" for name, value in pairs) + "}"),
+        "AckId": st.one_of(st.just("1"), st.just("1"), numbers),
+        "StatusCode": st.one_of(st.just("200"), st.integers(0, 700).map(str), numbers),
+        "Headers": st.lists(st.tuples(_names, _lines), min_size=1, max_size=2).map(
+            lambda pairs: "{" + ",".join(f"{name}:{value}" for name, value in pairs) + "}"
+        ),
         "NotCompleted": st.sampled_from(["true", "false", "null"]),
-        "ChannelName": strings,
+        "ChannelName": _good,
     }
 )
+_response_messages: Final = st.builds(_message, st.just(2), _responses, st.none() | st.binary(max_size=50))
 _messages: Final[st.SearchStrategy[bytes]] = st.one_of(
+    _response_messages,
     st.sampled_from([vector.wire for vector in VECTORS if len(vector.wire) <= _LIMIT]),
-    st.builds(_message, st.just(2), _responses, st.none() | st.binary(max_size=50)),
     st.builds(_message, st.integers(0, 12), json_texts.map(lambda text: text[:1000].encode()), st.none()),
 )
+_streams: Final = st.lists(_messages, max_size=5).map(b"".join)
 
 TARGETS: Final[dict[str, Target]] = {
-    "tunnels": Target((damaged(st.lists(_messages, max_size=5).map(b"".join)), cuts), _check_messages),
+    "tunnels": Target((_response_messages | _streams | damaged(_streams), cuts), _check_messages),
 }
