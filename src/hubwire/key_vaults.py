@@ -61,6 +61,7 @@ class KeyVaults:
     Attributes:
         hosts: under which they are reached.
         types: their resource types in templates.
+        local: their secrets, for calls that this server makes itself.
     """
 
     def __init__(self, settings: Settings, vaults: Vaults, directory: Directory, main: Sequence[str] = ()) -> None:
@@ -71,6 +72,7 @@ class KeyVaults:
         own = {vaults.tenant_id} if settings.local_issuer else set()
         self._tenants = frozenset(own | trusted.keys())
         self.types = VaultTypes(vaults, self._access, self.hosts.uri, self._tenants)
+        self.local = LocalSecrets(self._access, self.hosts.vault_at, vaults.tenant_id)
 
     def operations(self, managers: Managers, entrance: "VaultEntrance") -> tuple[Operation, ...]:
         """All rows that have to do with vaults."""
@@ -88,7 +90,7 @@ class KeyVaults:
         Args:
             elsewhere: asked for what is in no vault here.
         """
-        return SecretRouter(LocalSecrets(self._access, self.hosts.vault_at, self.vaults.tenant_id), elsewhere)
+        return SecretRouter(self.local, elsewhere)
 
 
 class VaultEntrance:

@@ -29,11 +29,13 @@ class Vault:
     def __init__(self) -> None:
         self.answer: str | Exception = "s3cret"
         self.asked: list[tuple[str, str]] = []
+        self.begun = asyncio.Event()
         self.free = asyncio.Event()
         self.free.set()
 
     async def secret(self, uri: str, identity: ManagedIdentity) -> str:
         self.asked.append((uri, identity.principal_id))
+        self.begun.set()
         await self.free.wait()
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -243,7 +245,7 @@ async def test_prefetch_looks_in_the_background_whatever_is_known(house: House) 
 
 @pytest.mark.parametrize("uri", [URI, VERSIONED])
 async def test_change_in_a_vault_is_seen_with_the_next_use(house: House, uri: str) -> None:
-    """Neither the interval nor the pause after a failure is waited for."""
+    """Neither the interval nor the pause after a failure is waited for, and nobody gets the old value any more."""
     house.vault.answer = Forbidden("no")
     with pytest.raises(Forbidden):
         await house.value(uri)
@@ -253,9 +255,46 @@ async def test_change_in_a_vault_is_seen_with_the_next_use(house: House, uri: st
 
     house.vault.answer = "newer"
     house.values.look_again()
-    assert await house.value(uri) == "granted"
-    await house.settled()
-    assert await house.value(uri) == "newer"
+    assert [await house.value(uri), await house.value(uri)] == ["newer", "newer"]
+    assert len(house.vault.asked) == 3
+
+
+async def test_change_in_a_vault_that_takes_a_value_away_leaves_the_last_one_for_a_while(house: House) -> None:
+    await house.value()
+    house.vault.answer = Forbidden("no")
+    house.values.look_again()
+
+    assert await house.value() == "s3cret"
+    assert house.values.failure(URI, ME) == "no"
+
+
+async def test_change_in_one_vault_does_not_concern_others(house: House) -> None:
+    await house.value()
+    house.values.look_again(lambda uri: uri != URI)
+
+    await house.value()
+    assert len(house.vault.asked) == 1
+
+
+async def test_change_while_a_secret_is_fetched_has_it_fetched_once_more(house: House) -> None:
+    """What was asked for before the change may be the old value."""
+    house.vault.free.clear()
+    first = asyncio.ensure_future(house.value())
+    await house.vault.begun.wait()
+    house.values.look_again()
+    house.vault.free.set()
+    await first
+
+    house.vault.answer = "newer"
+    house.vault.free.clear()
+    house.vault.begun.clear()
+    waiting = [asyncio.ensure_future(house.value()) for _ in range(3)]
+    await house.vault.begun.wait()
+    waiting.append(asyncio.ensure_future(house.value()))
+    await asyncio.sleep(0)
+    house.vault.free.set()
+    assert await asyncio.gather(*waiting) == ["newer"] * 4
+    assert len(house.vault.asked) == 2
 
 
 async def test_forgotten_secret_is_fetched_anew(house: House) -> None:

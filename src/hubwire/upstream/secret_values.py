@@ -39,15 +39,32 @@ class _Kept:
     Args:
         fresh_s: after which it is looked at again.
         good_s: for how long its value may be used.
+
+    Attributes:
+        changes, changes_seen: of its vault. Whoever uses the value waits until it was looked at since the last one.
     """
 
-    __slots__ = ("confirmed_at", "failure", "fetching", "forced_at", "fresh_s", "good_s", "pauses", "try_at", "value")
+    __slots__ = (
+        "changes",
+        "changes_seen",
+        "confirmed_at",
+        "failure",
+        "fetching",
+        "forced_at",
+        "fresh_s",
+        "good_s",
+        "pauses",
+        "try_at",
+        "value",
+    )
 
     def __init__(self, fresh_s: float, good_s: float) -> None:
         self.fresh_s = fresh_s
         self.good_s = good_s
         self.value: str | None = None
         self.confirmed_at = -math.inf
+        self.changes = 0
+        self.changes_seen = 0
         self.failure: Refused | None = None
         self.pauses = 0
         self.try_at = -math.inf
@@ -86,9 +103,10 @@ class SecretValues:
         kept = self._of(uri, identity)
         now = self._clock()
         age_s = now - kept.confirmed_at
-        if age_s >= kept.fresh_s and kept.fetching is None and now >= kept.try_at:
+        doubted = kept.changes != kept.changes_seen
+        if (age_s >= kept.fresh_s or doubted) and kept.fetching is None and now >= kept.try_at:
             self._fetch(uri, identity, kept)
-        if kept.value is not None and age_s < kept.good_s:
+        if kept.value is not None and age_s < kept.good_s and not doubted:
             return kept.value
         if kept.fetching is not None:
             await asyncio.shield(kept.fetching)
@@ -117,11 +135,18 @@ class SecretValues:
         if kept.fetching is None:
             self._fetch(uri, identity, kept)
 
-    def look_again(self) -> None:
-        """Something has changed in vaults: whatever is used next is looked at again, without a pause after failures."""
-        for kept in self._kept.values():
-            kept.confirmed_at = min(kept.confirmed_at, self._clock() - kept.fresh_s)
-            kept.try_at = -math.inf
+    def look_again(self, concerned: Callable[[str], bool] = lambda _uri: True) -> None:
+        """
+        Something has changed in vaults: their secrets are looked at before they are used again, without a pause after
+        failures.
+
+        Args:
+            concerned: is a secret in one of these vaults.
+        """
+        for (uri, _), kept in self._kept.items():
+            if concerned(uri):
+                kept.changes += 1
+                kept.try_at = -math.inf
 
     def forget(self, uri: str, identity: ManagedIdentity) -> None:
         """Keep nothing of a secret."""
@@ -160,6 +185,7 @@ class SecretValues:
         task.add_done_callback(self._fetches.discard)
 
     async def _fetched(self, uri: str, identity: ManagedIdentity, kept: _Kept) -> None:
+        changes = kept.changes
         try:
             value = _fit(uri, await self._source.secret(uri, identity))
         except (Forbidden, NotFound, Unavailable) as error:
@@ -170,7 +196,7 @@ class SecretValues:
         else:
             self._confirmed(uri, kept, value)
         finally:
-            kept.fetching = None
+            kept.fetching, kept.changes_seen = None, changes
 
     def _confirmed(self, uri: str, kept: _Kept, value: str) -> None:
         if kept.failure is not None:
