@@ -13,6 +13,7 @@ from doubles import ALL_ROLES, Frame, frames, head, settle
 from gateway.house import URL, House
 from hubwire.edge.clients import Clients
 from hubwire.edge.websocket import ClientProtocol, upgrade
+from hubwire.gateway.events import Shown
 from hubwire.hub.connection import Connection
 from vectors.websocket_frames import TEXT, client_frame
 
@@ -133,9 +134,15 @@ class Server:
     """A house with clients' sockets."""
 
     def __init__(
-        self, *, buffer_bytes: int = 1000, reliable_buffer_bytes: int = 2000, inbox_requests: int = 4, quota: int = 5000
+        self,
+        *,
+        buffer_bytes: int = 1000,
+        reliable_buffer_bytes: int = 2000,
+        inbox_requests: int = 4,
+        quota: int = 5000,
+        shown: Shown | None = None,
     ) -> None:
-        self.house = House(quota)
+        self.house = House(quota, shown=shown)
         self.clients = Clients(
             self.house.gateway,
             self.house.telemetry,

@@ -1,19 +1,26 @@
 """One client's socket: the opening, both directions with their back pressure, and all the ways in which it ends."""
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 
-from doubles import HUB, Frame, head, settle
+from cloud_events import parsed_all
+from doubles import HUB, Frame, frames, head, settle
 from edge.sockets import ACCEPTED, FakeTransport, Server, Socket, complaints
+from edge.wire import both_loops, echo, eventually, serve
 from gateway.house import JSON, RELIABLE, URL
-from hubwire.edge.websocket import upgrade
+from handlers import NOTHING, answer, handler, handling
+from hubwire.edge.context import Undecided
+from hubwire.edge.websocket import ClientProtocol, upgrade
+from hubwire.gateway.events import Shown
 from hubwire.model.commands import Close
 from hubwire.model.targets import to_hub
 from hubwire.model.telemetry import CloseCategory
+from hubwire.model.webhooks import IncomingResponse, OutgoingRequest
 from vectors.websocket_frames import (
     BINARY,
     CLOSE,
@@ -188,6 +195,278 @@ async def test_refused_recovery_is_101_then_1008_and_what_the_client_says_is_ign
     await settle()
     assert socket.transport.ended == "lost"
     assert (server.clients.sockets, server.house.loop.timers) == (set(), 0)
+
+
+# An event handler is asked
+
+
+class Asking:
+    """
+    A client about whom the handler of its hub is asked; the test says when that answers, and is the front.
+
+    Attributes:
+        decided: how often the front was told.
+    """
+
+    def __init__(self, said: IncomingResponse, *offers: str, shown: Shown | None = None) -> None:
+        self.server = Server(shown=shown)
+        self.server.house.directory.hubs[HUB] = handling(handler(userEventPattern=""))
+        self.free = asyncio.Event()
+        self.server.house.upstream.webhook.answers = lambda request: (
+            self._held(said) if request.url.endswith("/connect") else NOTHING
+        )
+        self.transport = FakeTransport()
+        self.decided = 0
+        token = self.server.house.token()
+        taken = upgrade(self.server.clients, head(f"{URL}?access_token={token}", offers=offers), self.transport, b"")
+        assert isinstance(taken, Undecided)
+        self.undecided = taken
+        self.undecided.on_decided = self._count
+
+    def _count(self) -> None:
+        self.decided += 1
+
+    async def _held(self, said: IncomingResponse) -> IncomingResponse:
+        await self.free.wait()
+        return said
+
+    async def answer(self) -> None:
+        """The handler answers, and all that follows from it happens."""
+        self.free.set()
+        await settle()
+
+    def told(self) -> list[str]:
+        return [event.type for event in parsed_all(self.server.house.upstream.webhook.events)]
+
+    @property
+    def slots(self) -> tuple[int, int]:
+        gateway = self.server.house.gateway
+        return gateway._opening, gateway._counts.get(HUB.resource, 0)
+
+
+async def test_client_is_let_in_once_the_handler_has_accepted_it() -> None:
+    asking = Asking(answer(200, {"userId": "v"}), JSON)
+    await settle()
+    assert (asking.decided, asking.transport.sent) == (0, b"")
+
+    await asking.answer()
+    assert asking.decided == 1
+    early = client_frame(TEXT, b'{"type":"ping"}')
+    protocol = asking.undecided.finish(early)
+    await settle()
+
+    assert isinstance(protocol, ClientProtocol)
+    socket = Socket(asking.server, asking.transport, protocol)
+    assert asking.transport.sent.startswith(ACCEPTED)
+    assert b"Sec-WebSocket-Protocol: json.webpubsub.azure.v1\r\n" in asking.transport.sent
+    assert [message["type"] for message in socket.messages] == ["system", "pong"]
+    assert socket.messages[0]["userId"] == "v"
+    assert asking.told() == ["sys.connect", "sys.connected"]
+
+
+async def test_subprotocol_of_the_applications_own_is_agreed_on() -> None:
+    asking = Asking(answer(200, {"subprotocol": "mine"}), "yours", "mine")
+    await asking.answer()
+
+    asking.undecided.finish(b"")
+
+    assert b"Sec-WebSocket-Protocol: mine\r\n" in asking.transport.sent
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [(401, b"401 Unauthorized"), (403, b"403 Forbidden"), (418, b"418 I'm a Teapot"), (499, b"499 Refused")],
+)
+async def test_client_is_refused_with_the_status_of_the_handler(status: int, line: bytes) -> None:
+    asking = Asking(answer(status, b"internals"))
+    await asking.answer()
+
+    assert asking.decided == 1
+    assert asking.undecided.finish(b"early") is None
+
+    top, _, body = asking.transport.sent.partition(b"\r\n\r\n")
+    assert top.split(b"\r\n")[0] == b"HTTP/1.1 " + line
+    assert (b"WWW-Authenticate: Bearer" in top) == (status == 401)
+    assert b"Connection: close" in top
+    assert body == b"The event handler refused the connection."
+    assert asking.slots == (0, 0)
+
+
+async def test_client_is_told_what_the_handler_says_where_the_operator_wants_that() -> None:
+    asking = Asking(answer(403, b"\xff\x00", Content_Type="image/png"), shown=Shown(refusal_bodies=True))
+    await asking.answer()
+    asking.undecided.finish(b"")
+
+    top, _, body = asking.transport.sent.partition(b"\r\n\r\n")
+    assert b"Content-Type: image/png\r\n" in top
+    assert b"Content-Length: 2\r\n" in top
+    assert body == b"\xff\x00"
+
+
+async def test_fault_of_ours_in_the_decision_is_500_and_recorded() -> None:
+    asking = Asking(NOTHING)
+
+    def fail(_: OutgoingRequest) -> IncomingResponse:
+        raise RuntimeError("a fault of ours")
+
+    asking.server.house.upstream.webhook.answers = fail
+    with complaints() as texts:
+        await asking.answer()
+    asking.undecided.finish(b"")
+
+    assert asking.decided == 1
+    assert asking.transport.sent.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert asking.transport.sent.endswith(b"The server failed.")
+    assert texts == ["an upgrade could not be decided"]
+    assert asking.slots == (0, 0)
+
+
+async def test_client_that_goes_while_the_handler_is_asked_is_ended_for_it_once_it_has_accepted() -> None:
+    asking = Asking(NOTHING)
+    await settle()
+    asking.undecided.leave()
+
+    await asking.answer()
+
+    assert (asking.decided, asking.transport.sent) == (0, b"")
+    assert asking.told() == ["sys.connect", "sys.disconnected"]
+    assert asking.slots == (0, 0)
+
+
+async def test_client_that_goes_while_the_handler_is_asked_is_nobody_once_it_has_refused() -> None:
+    asking = Asking(answer(403))
+    await settle()
+    asking.undecided.leave()
+
+    await asking.answer()
+
+    assert (asking.decided, asking.transport.sent) == (0, b"")
+    assert asking.told() == ["sys.connect"]
+    assert asking.slots == (0, 0)
+
+
+async def test_client_whose_socket_closes_just_when_it_is_accepted_is_ended_for_the_handler() -> None:
+    asking = Asking(NOTHING)
+    await asking.answer()
+    asking.transport.protocol = asyncio.Protocol()
+    asking.transport.close()
+
+    assert asking.undecided.finish(b"early") is None
+    await settle()
+
+    assert asking.transport.sent == b""
+    assert asking.told() == ["sys.connect", "sys.disconnected"]
+    assert asking.slots == (0, 0)
+
+
+async def test_decision_that_is_under_way_is_waited_for_at_the_end_of_the_server() -> None:
+    """Although its client was cut off with all others: the handler hears of the end of whom it accepts."""
+    asking = Asking(NOTHING)
+    await settle()
+    asking.undecided.leave()
+    assert await asking.server.clients.end(asking.server.house.loop.time()) == 0
+    draining = asyncio.ensure_future(asking.server.house.upstream.dispatcher.drain(30))
+    await settle()
+    assert not draining.done()
+
+    await asking.answer()
+
+    assert await draining == 0
+    assert asking.told() == ["sys.connect", "sys.disconnected"]
+
+
+@both_loops
+async def test_client_on_a_real_socket_speaks_early_and_is_heard_once_it_is_accepted() -> None:
+    server = Server()
+    server.house.directory.hubs[HUB] = handling(handler())
+    free = asyncio.Event()
+
+    async def held() -> IncomingResponse:
+        await free.wait()
+        return NOTHING
+
+    webhook = server.house.upstream.webhook
+    webhook.answers = lambda request: held() if request.url.endswith("/connect") else NOTHING
+    async with serve(echo, partial(upgrade, server.clients)) as served:
+        client = await served.connect()
+        lines = ["Host: localhost:8080", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Sec-WebSocket-Protocol: {JSON}"]
+        request = f"GET {URL}?access_token={server.house.token()} HTTP/1.1"
+        early = client_frame(TEXT, b'{"type":"joinGroup","group":"g","ackId":1}')
+        await client.send("\r\n".join([request, *lines, "", ""]).encode() + early[:10], early[10:])
+        await eventually(lambda: webhook.events)
+        assert server.house.node.connections() == []
+
+        free.set()
+
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(ACCEPTED)
+        received = b""
+        while b'"ackId":1' not in received:
+            received += await client.reader.read(4096)
+        messages = [msgspec.json.decode(frame.payload) for frame in frames(received)]
+        assert [message["type"] for message in messages] == ["system", "ack"]
+        client.close()
+        await eventually(lambda: not server.house.node.connections())
+        await server.house.upstream.dispatcher.drain(5)
+        assert [event.type for event in parsed_all(webhook.events)] == [
+            "sys.connect",
+            "sys.connected",
+            "sys.disconnected",
+        ]
+
+
+async def test_next_message_of_a_client_waits_for_the_answer_to_its_event_and_others_do_not() -> None:
+    server = Server()
+    server.house.directory.hubs[HUB] = handling({"urlTemplate": "http://h/", "userEventPattern": "*"})
+    free = asyncio.Event()
+
+    async def held() -> IncomingResponse:
+        await free.wait()
+        return answer(200, b"hi", Content_Type="text/plain")
+
+    server.house.upstream.webhook.answers = lambda _: held()
+    slow, other = await server.connect(JSON), await server.connect(JSON)
+    event = {"type": "event", "event": "e", "data": 1}
+    slow.say({**event, "ackId": 1}, JOIN | {"ackId": 2}, {**event, "ackId": 3}, PING_MESSAGE)
+    other.say(JOIN)
+    await settle()
+    assert (slow.messages, other.messages) == ([], [ok(1)])
+    assert len(server.house.upstream.webhook.events) == 1
+
+    free.set()
+    await settle()
+
+    assert [message.get("ackId", message["type"]) for message in slow.messages] == [
+        "message",
+        1,
+        2,
+        "message",
+        3,
+        "pong",
+    ]
+
+
+async def test_client_that_asks_for_too_much_while_its_event_waits_is_not_read_until_it_is_answered() -> None:
+    server = Server(inbox_requests=4)
+    server.house.directory.hubs[HUB] = handling({"urlTemplate": "http://h/", "userEventPattern": "*"})
+    free = asyncio.Event()
+
+    async def held() -> IncomingResponse:
+        await free.wait()
+        return NOTHING
+
+    server.house.upstream.webhook.answers = lambda _: held()
+    simple = await server.connect()
+    for _ in range(5):
+        simple.feed(client_frame(TEXT, b"x"))
+    await settle()
+    assert not simple.is_read()
+
+    free.set()
+    await settle()
+
+    assert simple.is_read()
+    assert len(server.house.upstream.webhook.events) == 5
 
 
 # In
