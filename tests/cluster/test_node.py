@@ -23,18 +23,18 @@ from hubwire.model.commands import (
     Send,
 )
 from hubwire.model.errors import Conflict
-from hubwire.model.messages import Connected, Data, FromServer
+from hubwire.model.messages import Ack, Connected, Data, FromServer
 from hubwire.model.names import HubKey
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
-from hubwire.protocols.reliable import QueueLimits
+from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
 
 GROUP = to_group(HUB, "g")
 RECOVERY_S = 32.0
 
 
 class House:
-    """A node of its own exchange, its clients' sinks, and whom it saw end."""
+    """A node of its own exchange, its clients' sinks, whom it saw end and why, and who came into groups and left them."""
 
     def __init__(self) -> None:
         self.loop = VirtualLoop()
@@ -43,8 +43,15 @@ class House:
         self.bus = HeldBus(self.exchange.bus())
         self.node = Node(self.bus, self.telemetry, self.loop, RECOVERY_S)
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
-        self.node.on_end.append(lambda *what: self.ended.append(what[:4]))
+        self.reasons: list[str | None] = []
+        self.memberships: list[tuple[Connection, str, bool]] = []
+        self.node.on_end.append(self._ended)
+        self.node.on_membership = lambda *what: self.memberships.append(what)
         self.sinks: dict[Connection, RecordingSink] = {}
+
+    def _ended(self, one: Connection, category: CloseCategory, code: int, text: str, reason: str | None) -> None:
+        self.ended.append((one, category, code, text))
+        self.reasons.append(reason)
 
     async def client(self, *groups: str, kind: Any = "json", user_id: str | None = None, **more: Any) -> Connection:
         one = connection(kind, user_id, **more)
@@ -209,6 +216,43 @@ async def test_empty_reply_is_none(house: House) -> None:
     assert house.sinks[one].writes == []
 
 
+async def test_message_for_one_client_comes_behind_what_was_accepted_before_and_in_front_of_a_reply(
+    house: House,
+) -> None:
+    one, other = await house.client("g"), await house.client("g")
+    house.send("before")
+    house.node.tell(one, FromServer(Data("text", b"for one")))
+    house.node.reply(one, one.codec.direct(Ack(1)))
+    house.send("behind")
+    await settle()
+
+    received = house.sinks[one].received[1:]
+    assert [message.get("data", message.get("ackId")) for message in received] == ["before", "for one", 1, "behind"]
+    assert house.data(other) == ["before", "behind"]
+
+
+async def test_message_for_a_reliable_client_is_numbered_and_waits_for_it(house: House) -> None:
+    one = await house.client("g", kind="reliable")
+    await house.say("1")
+    house.drop(one)
+    house.node.tell(one, FromServer(Data("text", b"2")))
+    await house.say("3")
+    house.resume(one)
+
+    assert [(row["sequenceId"], row["data"]) for row in house.sinks[one].received[1:]] == [(1, "1"), (2, "2"), (3, "3")]
+
+
+async def test_message_for_a_client_that_has_ended_is_nobodys(house: House) -> None:
+    one = await house.client()
+    house.drop(one)
+
+    house.node.tell(one, FromServer(Data("text", b"x")))
+    await settle()
+
+    assert house.data(one) == []
+    assert house.telemetry.outbound_messages == 0
+
+
 async def test_excluded_connections_are_left_out(house: House) -> None:
     a, b = await house.client("g"), await house.client("g")
 
@@ -335,6 +379,104 @@ async def test_leaving_a_group_one_is_not_in_is_harmless(house: House) -> None:
     assert house.data(member) == ["1"]
 
 
+async def test_who_enters_and_leaves_groups_is_told_once_for_each(house: House) -> None:
+    """Not of those in which a connection begins; whoever lets it in knows them."""
+    one, other = await house.client("a"), await house.client("g")
+    assert house.memberships == []
+
+    await done(house.node.join(one, "g"))
+    await done(house.node.join(one, "g"))
+    house.node.leave(one, "g")
+    house.node.leave(one, "g")
+    house.node.leave(one, "never in")
+    house.node.leave(one, "a")
+    house.node.leave(other, "g")
+
+    assert house.memberships == [(one, "g", True), (one, "g", False), (one, "a", False), (other, "g", False)]
+
+
+async def test_membership_that_waits_for_its_subscription_is_told_when_it_holds(house: House) -> None:
+    one = await house.client()
+    gate = house.bus.hold()
+    joining = asyncio.ensure_future(done(house.node.join(one, "g")))
+    await settle()
+    assert house.memberships == []
+
+    gate.set_result(None)
+    await joining
+    assert house.memberships == [(one, "g", True)]
+
+
+async def test_membership_that_never_came_to_be_is_not_told(house: House) -> None:
+    one = await house.client()
+    gate = house.bus.hold()
+    joining = asyncio.ensure_future(done(house.node.join(one, "g")))
+    await settle()
+    house.drop(one)
+
+    gate.set_result(None)
+    await joining
+    assert house.memberships == []
+
+
+async def test_memberships_that_others_change_are_told(house: House) -> None:
+    one, two = await house.client("a", user_id="u"), await house.client(user_id="u")
+    user = to_user(HUB, "u")
+    await house.node.ask(AddToGroups(user, ("a", "b"), None))
+    assert house.memberships == [(one, "b", True), (two, "a", True), (two, "b", True)]
+
+    house.memberships.clear()
+    await house.node.ask(RemoveFromGroups(user, ("a", "never in"), None))
+    await house.node.ask(RemoveFromGroups(user, None, None))
+    assert house.memberships == [(one, "a", False), (two, "a", False), (one, "b", False), (two, "b", False)]
+
+
+async def test_group_too_many_is_no_membership(house: House) -> None:
+    house.node._max_groups = 1
+    one = await house.client("a")
+    with pytest.raises(Conflict):
+        house.node.join(one, "b")
+    await house.node.ask(AddToGroups(to_connection(HUB, one.id), ("b",), None))
+
+    assert house.memberships == []
+
+
+@pytest.mark.parametrize("end", ["drop", "close", "server", "never back", "too slow"])
+async def test_end_of_a_connection_is_the_end_of_its_memberships_and_comes_behind_them(house: House, end: str) -> None:
+    kind: Any = ReliableJsonSession(QueueLimits(2)) if end in ("never back", "too slow") else "json"
+    one = await house.client("a", "b", kind=kind)
+    await done(house.node.join(one, "c"))
+    told: list[object] = []
+    house.node.on_membership = lambda who, group, is_member: told.append((who, group, is_member))
+    house.node.on_end.append(lambda who, *_: told.append(who))
+    match end:
+        case "drop":
+            house.drop(one)
+        case "close":
+            house.node.close(one, 1000, "text", CloseCategory.CLOSED_BY_APP_SERVER)
+        case "server":
+            await house.node.end(1001, "text", CloseCategory.SERVICE_RELOAD)
+        case "never back":
+            house.drop(one)
+            await house.loop.advance(RECOVERY_S - 1)
+            assert told == []
+            await house.loop.advance(3)
+        case "too slow":
+            await house.say("1", "2", "3", to=to_connection(HUB, one.id))
+
+    assert told == [(one, "a", False), (one, "b", False), (one, "c", False), one]
+    assert list(one.groups) == []
+
+
+async def test_recovery_changes_no_membership(house: House) -> None:
+    one = await house.client("a", kind="reliable")
+    house.drop(one)
+    await house.loop.advance(1)
+    house.resume(one)
+
+    assert house.memberships == []
+
+
 async def test_connection_that_ended_while_it_joined_is_no_member(house: House) -> None:
     one, other = await house.client(), await house.client()
     subscribed = house.bus.hold()
@@ -367,6 +509,34 @@ async def test_plain_connection_ends_with_its_socket(house: House) -> None:
     assert (house.telemetry.connections, house.telemetry.retained) == (0, 0)
     assert house.telemetry.closed[CloseCategory.PING_TIMEOUT] == 1
     assert house.exchange._topics == {}
+
+
+async def test_reason_of_an_end_is_what_the_application_said_else_what_the_client_is_told_and_none_for_its_own(
+    house: House,
+) -> None:
+    one, two, three, four, five = [await house.client() for _ in range(5)]
+    house.drop(one)
+    house.drop(two, final=True, code=1000)
+    house.node.close(three, 1008, "why", CloseCategory.BAD_REQUEST)
+    house.node.close(four, 1000, "Reason: why", CloseCategory.CLOSED_BY_APP_SERVER, "why")
+    await house.node.ask(Close(to_connection(HUB, five.id), (), "bye"))
+
+    assert house.reasons == [None, None, "why", "why", "bye"]
+
+
+async def test_reason_that_the_application_left_out_is_empty(house: House) -> None:
+    one = await house.client()
+    await house.node.ask(Close(to_connection(HUB, one.id), (), ""))
+
+    assert house.reasons == [""]
+
+
+async def test_reason_of_a_connection_that_did_not_come_back_is_none(house: House) -> None:
+    one = await house.client(kind="reliable")
+    house.drop(one)
+    await house.loop.advance(RECOVERY_S + 2)
+
+    assert house.reasons == [None]
 
 
 async def test_end_is_told_once(house: House) -> None:
