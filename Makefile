@@ -60,8 +60,8 @@ tests: $(DEV) $(NODE) $(AZ)
 
 COMPILED_TESTS := $(addprefix tests/,acceptance adapters auth/test_jwt.py auth/test_principals.py cluster contracts edge \
 	fuzz gateway hub journeys model protocols test_compiled.py) \
-	$(addprefix --ignore=tests/acceptance/test_,az.py credentials.py deploy_cli.py deployments.py issuer.py managed_identities.py proxy.py \
-	resource_manager.py token_security.py trusted_issuer.py)
+	$(addprefix --ignore=tests/acceptance/test_,az.py credentials.py deploy_cli.py deployments.py issuer.py managed_identities.py \
+	managed_identity_upstream.py proxy.py resource_manager.py token_security.py trusted_issuer.py)
 
 tests-compiled: $(DEV) $(NODE) $(RUNTIME)
 	@command -v $(firstword $(CC)) >/dev/null || { echo 'a C compiler is needed for the tests of the compiled package'; exit 1; }

@@ -5,7 +5,7 @@ and where no event goes.
 
 import gzip
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
@@ -16,6 +16,7 @@ import pytest
 from acceptance.servers import DEADLINE_S, Server, StartServer, free_port, wait_until
 from acceptance.upstreams import Answer, Heard, Reply, Upstream, allow, await_line, configure, says
 from acceptance.wire import JSON, Frame, JsonClient, RawClient, client_target, client_token, metric
+from acceptance.wire import Answer as Saved
 from faults.control import control
 
 INTERNAL: Final = {"name": "InternalServerError", "message": "Internal server error"}
@@ -363,9 +364,14 @@ def test_slow_handler_holds_up_its_own_clients_only(
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It waits half a second for an answer, a second for all attempts, and passes on what refusals say."""
-    limits = ("handler_timeout_s=0.5", "blocking_event_s=1", "handler_retries_s=30", "refusal_bodies=forward")
-    server = Server(tmp_path_factory.mktemp("impatient"), *(word for text in limits for word in ("--set", text)))
+    """
+    It waits half a second for an answer and a second for all attempts, takes only handlers that want to be told, and
+    passes on what refusals say.
+    """
+    limits = ("handler_timeout_s=0.5", "blocking_event_s=1", "handler_retries_s=30")
+    choices = ("validate_handlers=strict", "refusal_bodies=forward")
+    options = (word for text in (*limits, *choices) for word in ("--set", text))
+    server = Server(tmp_path_factory.mktemp("impatient"), *options)
     try:
         yield server
         server.stop()
@@ -409,6 +415,45 @@ def test_text_of_a_refusal_is_passed_on_where_the_operator_wants_it(
 
 
 # Settings that change
+
+
+def save(server: Server, hub: str, handler: Mapping[str, Any]) -> Saved:
+    """What the saving of a hub with one handler is answered."""
+    return control(server, "PUT", f"hubs/{hub}", {"properties": {"eventHandlers": [handler]}})
+
+
+def test_handler_that_cannot_be_told_yet_is_saved_with_a_warning(server: Server, hub: str, upstream: Upstream) -> None:
+    """What comes of it is seen by who looks."""
+    upstream.validation = lambda _: says(401)
+    nobody = {"urlTemplate": f"http://127.0.0.1:{free_port()}/", "systemEvents": ["connect"]}
+    for handler, said in ((upstream.handler(), f"{INVALID}: "), (nobody, "AbuseProtectionResponseFailed: ")):
+        answer = save(server, hub, handler)
+        assert answer.status in (200, 201)
+        assert f"eventHandlers[0]: {said}" in answer.headers["warning"]
+        (state,) = control(server, "GET", f"handlers/default/{hub}").json()["value"]
+        assert said in state["state"]
+    upstream.validation = allow
+    assert "warning" not in save(server, hub, upstream.handler("good")).headers
+    shown = server.cli("hub", "show", hub)
+    assert (shown.returncode, "it takes events" in shown.stdout) == (0, True), shown.stdout
+
+
+def test_handler_that_refuses_is_not_saved_where_the_operator_is_strict(
+    impatient: Server, hub: str, upstream: Upstream
+) -> None:
+    """One that cannot be reached is: it may be started later."""
+    configure(impatient, hub, upstream.handler("old"))
+    upstream.validation = lambda _: says(403)
+    answer = save(impatient, hub, upstream.handler("new"))
+    assert answer.status == 400
+    assert INVALID.encode() in answer.body
+    assert b"eventHandlers[0].urlTemplate" in answer.body
+    assert status(impatient, hub) == 101
+    assert upstream.events()[0].target == "/old"
+
+    nobody = {"urlTemplate": f"http://127.0.0.1:{free_port()}/", "systemEvents": ["connect"]}
+    assert save(impatient, hub, nobody).status == 200
+    assert status(impatient, hub) == 500
 
 
 def test_changed_settings_act_on_the_next_event_and_leave_connections(
