@@ -296,10 +296,14 @@ async def test_operator_sets_lists_shows_and_deletes_secrets(serving: Serving) -
 
     listed = (await serving.operate("GET", path)).json["value"]
     assert [item["name"] for item in listed] == ["code", "new"]
-    assert (await serving.operate("GET", f"{path}/new")).json["value"] == "n3w"
+    shown = await serving.operate("GET", f"{path}/new")
+    assert (shown.json["name"], shown.json["versions"]) == ("new", [made.json["version"]])
+    assert b"n3w" not in shown.body
+    assert (await serving.operate("POST", f"{path}/new/:value")).json["value"] == "n3w"
     assert (await serving.operate("DELETE", f"{path}/new")).status == 204
     for method, target, document in (
         ("GET", f"{path}/new", None),
+        ("POST", f"{path}/new/:value", None),
         ("DELETE", f"{path}/new", None),
         ("GET", "/control/vaults/other/secrets", None),
         ("PUT", "/control/vaults/other/secrets/x", {"value": "x"}),

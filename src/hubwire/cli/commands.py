@@ -20,10 +20,12 @@ from hubwire.cli.managed_identities import managed_identity
 from hubwire.cli.operator import status, url
 from hubwire.cli.proxy import proxy
 from hubwire.cli.resources import resource
+from hubwire.cli.secrets import secret
 from hubwire.cli.send import send
 from hubwire.cli.serve import serve
 from hubwire.cli.tunnel import tunnel
 from hubwire.cli.users import user
+from hubwire.cli.vaults import vault
 from hubwire.model import telemetry
 
 __all__ = ["commands"]
@@ -45,6 +47,6 @@ def commands() -> None:
 for command in (
     *(serve, status, url, connect, send, tunnel),
     *(resource, hub, keys, deploy, export, bicep),
-    *(env, app, managed_identity, user, ca, proxy, completion),
+    *(vault, secret, env, app, managed_identity, user, ca, proxy, completion),
 ):
     commands.add_command(command)

@@ -38,7 +38,8 @@ class VaultControl:
 
         return (
             row("GET", _SECRETS, "ListVaultSecrets", self._list, 200, 404),
-            row("GET", _ONE, "ShowVaultSecret", self._show, 200, 403, 404),
+            row("GET", _ONE, "GetVaultSecret", self._get, 200, 404),
+            row("POST", _ONE + "/:value", "ShowVaultSecret", self._value, 200, 403, 404),
             row("PUT", _ONE, "SetVaultSecret", self._set, 200, 400, 404, 409),
             row("DELETE", _ONE, "DeleteVaultSecret", self._delete, 204, 404),
         )
@@ -47,7 +48,11 @@ class VaultControl:
         found = self._access.all(call.names["vault"], None)
         return json_reply({"value": [_shown(secret) for secret in found]})
 
-    async def _show(self, call: Call) -> Reply:
+    async def _get(self, call: Call) -> Reply:
+        versions = self._access.versions(call.names["vault"], call.names["name"], None)
+        return json_reply({**_shown(versions[0]), "versions": [version.version for version in versions]})
+
+    async def _value(self, call: Call) -> Reply:
         found = await self._access.get(call.names["vault"], call.names["name"], None, None)
         return json_reply({**_shown(found.properties), "value": found.value})
 

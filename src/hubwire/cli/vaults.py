@@ -1,0 +1,242 @@
+"""`hubwire vault`: the Key Vaults of this server, and who may read their secrets."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from hubwire.cli.control import control
+from hubwire.cli.faults import BadCommandLine, CommandFailed, Refusal
+from hubwire.cli.management import HOME_GROUP, Manager
+from hubwire.cli.options import as_json, data_folder
+from hubwire.cli.output import print_document, print_rows, rows_of
+from hubwire.cli.program import data_option, program
+from hubwire.cli.resource_body import changed_tags
+from hubwire.cli.text import printable
+
+__all__ = ["vault"]
+
+_VERSION: Final = "2023-07-01"
+_TYPE: Final = "/providers/Microsoft.KeyVault/vaults"
+_PERMISSIONS: Final = ("get", "list", "set", "delete", "all")
+_GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+_group = click.option("--group", metavar="NAME", help="Resource group. [wherever it is]")
+_tenant = click.option("--tenant", metavar="TENANT", help="Whose principal it is. [the local tenant]")
+
+
+@click.group(short_help="Show or change Key Vaults.")
+def vault() -> None:
+    """
+    Show or change Key Vaults, from which event handlers' URLs get their secrets.
+
+    Any program reads them with an official client. Secrets themselves are set by: secret set
+    """
+
+
+@vault.command("create")
+@click.argument("name")
+@click.option(
+    "--group", default=HOME_GROUP, show_default=True, metavar="NAME", help="Resource group; made if it is not there."
+)
+@click.option("--location", default="local", metavar="PLACE", help="Name of a region; any will do.")
+@click.option("--roles", is_flag=True, help="Let roles decide who may read secrets, instead of access policies.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag; repeatable.")
+@as_json
+@data_folder
+def create(name: str, group: str, location: str, roles: bool, tags: tuple[str, ...], data: Path, as_json: bool) -> None:
+    """Make a vault. Nobody may read its secrets until somebody is let in."""
+    manager = Manager(data)
+    if any(there["name"].lower() == name.lower() for there in _vaults(manager, None)):
+        raise CommandFailed(f"there is a vault {name} already")
+    properties = {"sku": {"family": "A", "name": "standard"}, "enableRbacAuthorization": roles}
+    body = {"location": location, "tags": changed_tags(tags, {}), "properties": properties}
+    place = f"{manager.group(group)}{_TYPE}/{_segment(name)}"
+    _show(manager.call("PUT", place, body, _VERSION).document, as_json)
+    if not as_json and not roles:
+        click.echo(
+            f"hubwire: to let somebody in: {program()} vault grant {name} PRINCIPAL{data_option(data)}", err=True
+        )
+
+
+@vault.command("list")
+@_group
+@as_json
+@data_folder
+def list_vaults(group: str | None, data: Path, as_json: bool) -> None:
+    """Show all vaults: name, URL, resource group."""
+    found = _vaults(Manager(data), group)
+    if as_json:
+        print_document(found, as_json)
+        return
+    width = max((len(document["name"]) for document in found), default=0)
+    for document in found:
+        cells = (document["name"].ljust(width), document["properties"]["vaultUri"], document["id"].split("/")[4])
+        click.echo(printable("  ".join(cells)))
+
+
+@vault.command("show")
+@click.argument("name")
+@_group
+@as_json
+@data_folder
+def show(name: str, group: str | None, data: Path, as_json: bool) -> None:
+    """Show one vault, and who may do what with its secrets."""
+    _show(_find(Manager(data), name, group), as_json)
+
+
+@vault.command("delete")
+@click.argument("name")
+@_group
+@data_folder
+def delete(name: str, group: str | None, data: Path) -> None:
+    """Delete a vault with all its secrets, for good."""
+    manager = Manager(data)
+    manager.call("DELETE", _path(_find(manager, name, group)), None, _VERSION)
+
+
+@vault.command("grant")
+@click.argument("name")
+@click.argument("principal")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    type=click.Choice(_PERMISSIONS),
+    default=("get",),
+    show_default=True,
+    help="What they may do with secrets; repeatable.",
+)
+@_tenant
+@as_json
+@data_folder
+def grant(name: str, principal: str, permissions: Sequence[str], tenant: str | None, data: Path, as_json: bool) -> None:
+    """
+    Let somebody read the secrets of a vault, or more. It holds at once.
+
+    PRINCIPAL is a resource by its name, which stands for the identity that it has; a managed identity or an application
+    by name or client id; or anybody by object id.
+    """
+    _change(data, name, "add", principal, permissions, tenant, as_json)
+
+
+@vault.command("revoke")
+@click.argument("name")
+@click.argument("principal")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    type=click.Choice(_PERMISSIONS),
+    default=("all",),
+    show_default=True,
+    help="What they may not do any more; repeatable.",
+)
+@_tenant
+@as_json
+@data_folder
+def revoke(
+    name: str, principal: str, permissions: Sequence[str], tenant: str | None, data: Path, as_json: bool
+) -> None:
+    """Take permissions away. PRINCIPAL as for vault grant."""
+    _change(data, name, "remove", principal, permissions, tenant, as_json)
+
+
+def _change(
+    data: Path,
+    name: str,
+    kind: str,
+    principal: str,
+    permissions: Sequence[str],
+    tenant: str | None,
+    as_json: bool,
+) -> None:
+    manager = Manager(data)
+    found = _find(manager, name, None)
+    if found["properties"].get("enableRbacAuthorization") is True:
+        assign = f"{program()} app assign {principal} --role vault-secrets-user --scope {found['id']}"
+        raise CommandFailed(f"in the vault {name} roles decide: {assign}{data_option(data)}")
+    policy = {
+        "tenantId": tenant or found["properties"]["tenantId"],
+        "objectId": principal if tenant is not None else _object_id(data, manager, principal),
+        "permissions": {"secrets": list(permissions)},
+    }
+    body = {"properties": {"accessPolicies": [policy]}}
+    manager.call("PUT", f"{_path(found)}/accessPolicies/{kind}", body, _VERSION)
+    _show(_find(manager, name, None), as_json)
+
+
+def _object_id(data: Path, manager: Manager, principal: str) -> str:
+    """Of a principal of the local tenant, however it is named."""
+    if not principal.strip():
+        raise BadCommandLine("a principal has a name or an object id")
+    for resource in manager.resources():
+        if resource["name"].lower() == principal.lower():
+            return _identity_of(resource)
+    try:
+        return str(control(data, "GET", f"/control/apps/{quote(principal, safe='')}")["objectId"])
+    except Refusal as refusal:
+        if refusal.status != 404 or _GUID.fullmatch(principal) is None:
+            raise
+    return principal
+
+
+def _identity_of(resource: Mapping[str, Any]) -> str:
+    identity = resource.get("identity") or {}
+    assigned = list((identity.get("userAssignedIdentities") or {}).values())
+    found = identity.get("principalId") or next((one.get("principalId") for one in assigned), None)
+    if not found:
+        name = resource["name"]
+        raise CommandFailed(
+            f"the resource {name} has no identity; to give it one: {program()} resource set {name} --identity system"
+        )
+    return str(found)
+
+
+def _vaults(manager: Manager, group: str | None) -> list[dict[str, Any]]:
+    above = manager.subscription if group is None else manager.group(group)
+    return list(manager.call("GET", f"{above}{_TYPE}", None, _VERSION).document["value"])
+
+
+def _find(manager: Manager, name: str, group: str | None) -> dict[str, Any]:
+    _segment(name)
+    there = _vaults(manager, group)
+    for found in there:
+        if found["name"].lower() == name.lower():
+            return found
+    names = ", ".join(str(found["name"]) for found in there)
+    raise CommandFailed(f"there is no vault {name}{f'; there are: {names}' if names else ''}")
+
+
+def _path(document: Mapping[str, Any]) -> str:
+    return quote(document["id"], safe="/")
+
+
+def _segment(name: str) -> str:
+    if not name.strip():
+        raise click.UsageError("a vault has a name")
+    return quote(name, safe="")
+
+
+def _show(document: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_document(document, as_json)
+        return
+    properties = document["properties"]
+    shown = {
+        "name": document["name"],
+        "url": properties["vaultUri"],
+        "location": document["location"],
+        "tags": document["tags"],
+        "decided by": "roles" if properties.get("enableRbacAuthorization") else "access policies",
+        "resource id": document["id"],
+    }
+    rows = rows_of(shown)
+    for policy in properties["accessPolicies"]:
+        own = policy["tenantId"].lower() == properties["tenantId"].lower()
+        whose = policy["objectId"] if own else f"{policy['objectId']} of {policy['tenantId']}"
+        rows.append((f"policy of {whose}", ", ".join(policy["permissions"].get("secrets") or ["-"])))
+    print_rows(rows)
