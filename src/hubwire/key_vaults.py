@@ -80,7 +80,7 @@ class KeyVaults:
         return (
             *managing.operations(),
             *SecretTable(self._access, entrance).operations(),
-            *VaultControl(self._access).operations(),
+            *VaultControl(self.vaults, self._access, self.hosts.uri).operations(),
         )
 
     def secrets(self, elsewhere: SecretSource) -> SecretRouter:

@@ -1,5 +1,6 @@
 """`hubwire proxy`: what keeps it from starting, each told in a line. How it serves is in the acceptance tests."""
 
+import asyncio
 import socket
 import ssl
 import subprocess
@@ -17,6 +18,9 @@ from acceptance.servers import free_port
 from cli.conftest import Run
 from cli.standin import DEADLINE_S, StandIn
 from hubwire.auth.certificates import issue, new_authority
+from hubwire.cli import proxy as proxy_module
+from hubwire.cli.proxy import _Vaults
+from hubwire.cli.target import NotServed
 
 
 def told(result: Result) -> str:
@@ -142,6 +146,29 @@ def test_what_cannot_be_used_is_told_before_anything_is_asked(run: Run, options:
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_vaults_are_those_that_the_server_has_now(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again after a moment: one that is made while the proxy runs leads to it, too."""
+    vaults = _Vaults(Path("data"))
+    server.on("GET", "/control/vaults", 200, {"value": [{"name": "Ours"}]})
+
+    async def ask() -> list[bool]:
+        return [await vaults.has(f"{name}.vault.azure.net") for name in ("ours", "theirs", "new")]
+
+    assert asyncio.run(ask()) == [True, False, False]
+    assert len(server.asked) == 1
+    server.on("GET", "/control/vaults", 200, {"value": [{"name": "new"}]})
+    monkeypatch.setattr(proxy_module, "_ASKED_S", -1.0)
+    assert asyncio.run(ask()) == [False, False, True]
+
+
+def test_server_that_cannot_tell_its_vaults_is_told() -> None:
+    with pytest.raises(
+        NotServed, match=r"cannot ask the server whether it has v\.vault\.azure\.net: no server runs"
+    ) as told:
+        asyncio.run(_Vaults(Path("data")).has("v.vault.azure.net"))
+    assert told.value.status == 502
 
 
 def test_other_commands_load_nothing_that_issues_certificates() -> None:

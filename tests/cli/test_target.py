@@ -153,7 +153,7 @@ def read(data: bytes) -> Target | NotServed:
         ("contoso.webpubsub.azure.com", 443, True),
         ("contoso.privatelink.webpubsub.azure.com", 443, True),
         ("a.communication.azure.com", 443, True),
-        ("a.vault.azure.net", 443, True),
+        ("a.vault.azure.net", 443, False),
         ("contoso.webpubsub.azure.com", 80, False),
         ("contoso.webpubsub.azure.com", 8443, False),
         ("webpubsub.azure.com", 443, False),

@@ -16,10 +16,12 @@ from acceptance.servers import free_port
 from hubwire.auth.certificates import Credentials, issue, new_authority
 from hubwire.cli import tunnels
 from hubwire.cli.sides import Side
-from hubwire.cli.target import NAMES
+from hubwire.cli.target import NAMES, NotServed
 from hubwire.cli.tunnels import BOUNDS, SPARE, Bounds, Proxy, Upstream
 
 NAME: Final = "contoso.webpubsub.azure.com"
+VAULT: Final = "ours.vault.azure.net"
+UNKNOWN: Final = "unknown.vault.azure.net"
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -99,11 +101,16 @@ class House:
     async def begin(self, only: bool = False, bounds: Bounds = BOUNDS) -> None:
         """The proxy."""
         upstream = Upstream(URL(f"https://127.0.0.1:{self.server_port}"), self._ca)
-        proxy = Proxy(NAMES, only, upstream, self._issue, self.complaints.put_nowait, bounds)
+        proxy = Proxy(NAMES, only, upstream, self._issue, self.complaints.put_nowait, self._has_vault, bounds)
         _, self.port = await self._stack.enter_async_context(proxy.listening("127.0.0.1", 0))
 
     async def end(self) -> None:
         await self._stack.aclose()
+
+    async def _has_vault(self, name: str) -> bool:
+        if name == UNKNOWN:
+            raise NotServed(502, "the server is away")
+        return name == VAULT
 
     def _issue(self, name: str) -> tuple[bytes, bytes]:
         self.issued.append(name)
@@ -182,13 +189,25 @@ async def test_certificate_is_made_once_for_each_name_and_leaves_no_file(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     await house.serve()
     await house.begin()
-    for name in (NAME, "other.vault.azure.net", NAME):
+    for name in (NAME, VAULT, NAME):
         async with client(house) as one:
             await one.ask(f"{name}:443")
             await one.secure(house.trusting, name)
 
-    assert house.issued == [NAME, "other.vault.azure.net"]
+    assert house.issued == [NAME, VAULT]
     assert not list((tmp_path / "temporary").iterdir())
+
+
+async def test_only_vaults_of_the_server_lead_to_it(house: House) -> None:
+    """Others of the cloud are targets like any other."""
+    await house.serve()
+    await house.begin(only=True)
+    answers = []
+    for name in (VAULT, "other.vault.azure.net", UNKNOWN, f"{VAULT}.example.org"):
+        async with client(house) as one:
+            answers.append((await one.ask(f"{name}:443")).split()[1])
+
+    assert answers == ["200", "403", "502", "403"]
 
 
 async def test_certificate_is_replaced_in_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

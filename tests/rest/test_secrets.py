@@ -294,6 +294,9 @@ async def test_operator_sets_lists_shows_and_deletes_secrets(serving: Serving) -
     assert (made.status, made.json["name"], made.json["contentType"]) == (200, "new", "text/plain")
     assert "value" not in made.json
 
+    assert (await serving.operate("GET", "/control/vaults")).json == {
+        "value": [{"name": "Vault-One", "vaultUri": "https://vault-one.example:9443/"}]
+    }
     listed = (await serving.operate("GET", path)).json["value"]
     assert [item["name"] for item in listed] == ["code", "new"]
     shown = await serving.operate("GET", f"{path}/new")

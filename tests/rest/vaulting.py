@@ -6,6 +6,7 @@ from typing import Any
 from hubwire.model.errors import Unauthorized
 from hubwire.model.telemetry import Telemetry
 from hubwire.model.vaults import VaultCaller
+from hubwire.resources.vault_documents import StoredVault
 from hubwire.rest.call import Caller
 from hubwire.rest.operation import RestApp
 from hubwire.rest.secrets import SecretTable
@@ -53,7 +54,7 @@ class Serving:
         self.door = Door()
         rows = (
             *SecretTable(vaulting.access, self.door).operations(),
-            *VaultControl(vaulting.access).operations(),
+            *VaultControl(vaulting.vaults, vaulting.access, self.uri).operations(),
         )
         self.app = RestApp(
             rows,
@@ -65,6 +66,10 @@ class Serving:
             issuer_url="",
             vaults=self.door,
         )
+
+    @staticmethod
+    def uri(vault: StoredVault) -> str:
+        return f"https://{vault.name.lower()}.example:9443/"
 
     async def call(
         self,

@@ -8,6 +8,7 @@ inside goes on to the server's HTTPS endpoint. Every other target is passed on a
 
 import asyncio
 import contextlib
+import math
 import resource
 import signal
 import ssl
@@ -22,18 +23,20 @@ from typing import Any, Final
 import click
 from yarl import URL
 
-from hubwire.cli.control import control
+from hubwire.cli.control import answer_of, control, control_session
 from hubwire.cli.faults import CommandFailed
 from hubwire.cli.options import WholeNumber, data_folder
 from hubwire.cli.program import data_option, program
 from hubwire.cli.sides import why
-from hubwire.cli.target import NAMES, NotServed, Target, parse_name
+from hubwire.cli.target import NAMES, VAULTS, NotServed, Target, parse_name
 from hubwire.cli.text import one_line
 from hubwire.cli.tunnels import BOUNDS, SPARE, Proxy, Upstream
 
 __all__ = ["proxy"]
 
 _WIDTH: Final = 90
+_ASKED_S: Final = 1.0
+"""For so long an answer about the server's vaults is good."""
 
 
 @click.command(short_help="Lead the cloud's names to the server.")
@@ -74,7 +77,40 @@ def proxy(host: str, port: int, more: tuple[str, ...], only: bool, data: Path) -
         sys.stdout.flush()
 
     issue, upstream = _issuer(data), _upstream(endpoint, data / "ca.pem")
-    asyncio.run(_run(Proxy(names, only, upstream, issue, complain), upstream, host, port, announce))
+    served = Proxy(names, only, upstream, issue, complain, _Vaults(data).has)
+    asyncio.run(_run(served, upstream, host, port, announce))
+
+
+class _Vaults:
+    """
+    The Key Vaults of the server, which come and go while the proxy runs.
+
+    Args:
+        folder: data folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: frozenset[str] = frozenset()
+        self._asked_at = -math.inf
+
+    async def has(self, host: str) -> bool:
+        """
+        Is it one of them that has this name in the cloud.
+
+        Raises:
+            NotServed: 502, the server cannot tell.
+        """
+        now = time.monotonic()
+        if now - self._asked_at > _ASKED_S:
+            try:
+                async with control_session(self._folder) as session:
+                    found = (await answer_of(session, "GET", "/control/vaults")).document
+            except CommandFailed as error:
+                raise NotServed(502, f"cannot ask the server whether it has {host}: {error}") from error
+            self._names = frozenset(str(one["name"]).lower() + VAULTS[1:] for one in found["value"])
+            self._asked_at = now
+        return host in self._names
 
 
 async def _run(served: Proxy, upstream: Upstream, host: str, port: int, announce: Callable[[str, int], None]) -> None:
@@ -152,6 +188,7 @@ def _screen(address: str, port: int, names: Sequence[str], endpoint: URL, only: 
     named = textwrap.wrap(", ".join(names), _WIDTH, break_long_words=False, break_on_hyphens=False)
     rows = [
         *zip(("these names", *[""] * len(named)), named, strict=False),
+        ("", f"{VAULTS} of the server's own vaults"),
         ("lead to", str(endpoint)),
         ("all others", "are refused" if only else "are passed on as they are"),
         ("use it", f"export HTTPS_PROXY={url}"),

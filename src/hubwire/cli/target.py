@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from hubwire.cli.faults import BadCommandLine
 from hubwire.cli.text import one_line
 
-__all__ = ["NAMES", "NotServed", "Target", "leads", "parse_head", "parse_name"]
+__all__ = ["NAMES", "VAULTS", "NotServed", "Target", "leads", "parse_head", "parse_name"]
 
 NAMES: Final = (
     "login.microsoftonline.com",
@@ -22,9 +22,11 @@ NAMES: Final = (
     "management.azure.com",
     "*.webpubsub.azure.com",
     "*.communication.azure.com",
-    "*.vault.azure.net",
 )
 """That lead to the server in any case."""
+
+VAULTS: Final = "*.vault.azure.net"
+"""Of these only the server's own Key Vaults lead to it, since programs may need others of the cloud."""
 
 _HTTPS_PORT: Final = 443
 _LONGEST_NAME: Final = 253

@@ -7,7 +7,7 @@ Source: RFC 9110, section 9.3.6 (CONNECT).
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from yarl import URL
 
 from hubwire.cli.sides import LONGEST_HEAD_BYTES, SecureSide, Side, join, reach, why
-from hubwire.cli.target import NotServed, Target, leads, parse_head
+from hubwire.cli.target import VAULTS, NotServed, Target, leads, parse_head
 
 __all__ = ["BOUNDS", "SPARE", "Bounds", "Proxy", "Upstream"]
 
@@ -98,6 +98,7 @@ class Proxy:
         upstream: the server.
         issue: certificate and private key for a name, PEM.
         complain: is told in a line of a handshake that failed.
+        has_vault: is a name of the cloud's Key Vaults one of the server's. It raises NotServed if that cannot be told.
         bounds: of what clients may take.
     """
 
@@ -108,6 +109,7 @@ class Proxy:
         upstream: Upstream,
         issue: Callable[[str], tuple[bytes, bytes]],
         complain: Callable[[str], None],
+        has_vault: Callable[[str], Awaitable[bool]],
         bounds: Bounds = BOUNDS,
     ) -> None:
         self._names = names
@@ -115,6 +117,7 @@ class Proxy:
         self._upstream = upstream
         self._shown = lru_cache(_MOST_NAMES)(lambda name, _period: _showing(*issue(name)))
         self._complain = complain
+        self._has_vault = has_vault
         self._bounds = bounds
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -167,7 +170,7 @@ class Proxy:
                 target = parse_head(await client.head())
         except TimeoutError as error:
             raise NotServed(408, f"the request did not come within {self._bounds.head_s:g} seconds") from error
-        if leads(target, self._names):
+        if leads(target, self._names) or (leads(target, (VAULTS,)) and await self._has_vault(target.host)):
             await self._to_server(client, target.host)
         elif self._only and target != self._upstream.target:
             raise NotServed(403, f"{target} does not lead to the server, and nothing else is served (--only)")

@@ -1,10 +1,11 @@
 """
 What the local operator may do with secrets of Key Vaults, over the control socket only. For vaults and their access
-policies there is the resource manager.
+policies there is the resource manager, which tells only of one subscription at a time which vaults there are.
 
 The answer to one row holds a value.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,23 +13,32 @@ import msgspec
 from hubwire.model.errors import BadRequest
 from hubwire.model.vaults import SecretVersion
 from hubwire.resources.vault_access import SecretAccess
-from hubwire.resources.vault_documents import secret_attributes
+from hubwire.resources.vault_documents import StoredVault, secret_attributes
 from hubwire.resources.vault_properties import given_secret
+from hubwire.resources.vaults import Vaults
 from hubwire.rest.bodies import json_reply
 from hubwire.rest.call import Call
 from hubwire.rest.operation import Handler, Operation, Reply
 
 __all__ = ["VaultControl"]
 
-_SECRETS: Final = "/control/vaults/{vault}/secrets"
+_VAULTS: Final = "/control/vaults"
+_SECRETS: Final = _VAULTS + "/{vault}/secrets"
 _ONE: Final = _SECRETS + "/{name}"
 
 
 class VaultControl:
-    """The handlers."""
+    """
+    The handlers.
 
-    def __init__(self, access: SecretAccess) -> None:
+    Args:
+        uri: where a vault is reached.
+    """
+
+    def __init__(self, vaults: Vaults, access: SecretAccess, uri: Callable[[StoredVault], str]) -> None:
+        self._vaults = vaults
         self._access = access
+        self._uri = uri
 
     def operations(self) -> tuple[Operation, ...]:
         """The table."""
@@ -37,12 +47,17 @@ class VaultControl:
             return Operation(method, path, name, handler, statuses, surface="operator")
 
         return (
+            row("GET", _VAULTS, "ListVaults", self._list_vaults, 200),
             row("GET", _SECRETS, "ListVaultSecrets", self._list, 200, 404),
             row("GET", _ONE, "GetVaultSecret", self._get, 200, 404),
             row("POST", _ONE + "/:value", "ShowVaultSecret", self._value, 200, 403, 404),
             row("PUT", _ONE, "SetVaultSecret", self._set, 200, 400, 404, 409),
             row("DELETE", _ONE, "DeleteVaultSecret", self._delete, 204, 404),
         )
+
+    async def _list_vaults(self, call: Call) -> Reply:  # noqa: ARG002  handlers look alike
+        found = [{"name": vault.name, "vaultUri": self._uri(vault)} for vault in self._vaults.all()]
+        return json_reply({"value": found})
 
     async def _list(self, call: Call) -> Reply:
         found = self._access.all(call.names["vault"], None)
