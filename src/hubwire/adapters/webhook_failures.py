@@ -9,7 +9,7 @@ import ssl
 from typing import Final
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 
 from hubwire.adapters.targets import RefusedTarget
 from hubwire.model.webhooks import WebhookFailed
@@ -39,7 +39,7 @@ def failure(error: BaseException, place: str) -> WebhookFailed:
             return WebhookFailed(f"{place} answered with a Content-Encoding that cannot be decoded", "invalid")
         case aiohttp.ClientPayloadError():
             return WebhookFailed(f"the connection to {place} broke in the middle of its answer", "unreachable")
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             return _malformed(error, place)
         case aiohttp.ClientConnectionError() | OSError():
             return WebhookFailed(f"the connection to {place} broke{_reason(error)}", "unreachable")
@@ -68,7 +68,7 @@ def _not_connected(error: aiohttp.ClientConnectorError, place: str) -> WebhookFa
     return WebhookFailed(f"cannot connect to {place}{_reason(why)}", "unreachable")
 
 
-def _malformed(error: aiohttp.ClientResponseError, place: str) -> WebhookFailed:
+def _malformed(error: HttpProcessingError, place: str) -> WebhookFailed:
     """Something answers, and would answer the same once more."""
     cause = error.__cause__
     while cause is not None and cause.__cause__ is not None:
