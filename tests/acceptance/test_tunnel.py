@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import pytest
 
 from acceptance.directory import assign, create_app, token_of
+from acceptance.examples import JS, Program
 from acceptance.servers import Server, StartServer, wait_until
 from acceptance.tunnels import Asked, Said, Tool, TunnelCommand, tunnel_target, tunnel_token
 from acceptance.upstreams import EVERYTHING, Upstream, await_line, configure, says
@@ -213,6 +214,23 @@ def test_tool_is_asked_to_come_back_when_the_server_goes_after_the_last_events(
             (6, {"Type": 6, "TargetId": "", "Endpoint": "", "Message": "The server is shutting down."})
         ]
         assert client.closed().code == 1001
+
+
+def test_official_client_library_carries_a_tunnel_as_the_tool_of_the_service_uses_it(
+    server: Server, tunnelled: str, tmp_path: Path
+) -> None:
+    command = ["node", "tunnel.mjs", server.endpoint, tunnelled, server.access_key]
+    with Program(tmp_path / "node.txt", command, JS, {}) as tool:
+        with JsonClient(server, tunnelled) as client:
+            assert client.connected["userId"] == "node"
+            tool.await_output('"event":"connected"')
+        tool.await_output('"event":"disconnected"')
+        told = [json.loads(line) for line in tool.output().splitlines() if line.startswith("{")]
+
+    names = ["connect", "connected", "disconnected"]
+    assert [(one["method"], one["event"]) for one in told] == [("POST", name) for name in names]
+    assert [one["path"] for one in told] == [f"/events/{tunnelled}/{name}" for name in names]
+    assert [json.loads(one["body"]) for one in told[1:]] == [{}, {"reason": None}]
 
 
 # With the command
