@@ -34,7 +34,7 @@ RECOVERY_S = 32.0
 
 
 class House:
-    """A node of its own exchange, its clients' sinks, whom it saw end and why, and who came into groups and left them."""
+    """A node, its clients' sinks, whom it saw end and why, and who came into groups and left them."""
 
     def __init__(self) -> None:
         self.loop = VirtualLoop()
