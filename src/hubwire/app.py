@@ -26,14 +26,18 @@ from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.adapters.data_folder import DataFolder, replace_file
 from hubwire.adapters.heap import Heap, heap
 from hubwire.adapters.issuer_keys import IssuerKeys
+from hubwire.adapters.journal_sql import open_journal
 from hubwire.adapters.store_sql import open_store
-from hubwire.auth.bearers import MANAGEMENT, Bearers
+from hubwire.adapters.vault_azure import AzureVaults
+from hubwire.auth.bearers import MANAGEMENT, VAULTS, Bearers
 from hubwire.auth.failures import Failures
 from hubwire.auth.issuer import Issuer
 from hubwire.auth.key_ring import new_token_key
 from hubwire.auth.managers import Managers
 from hubwire.auth.principals import Principals, public_authority
 from hubwire.auth.rest_callers import RestCallers
+from hubwire.auth.tunnel_callers import TunnelCallers
+from hubwire.auth.vault_callers import VaultCallers
 from hubwire.cluster.node import Node
 from hubwire.edge import fanout
 from hubwire.edge.clients import Clients
@@ -41,14 +45,21 @@ from hubwire.edge.context import FrontContext
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.records import refused
 from hubwire.edge.server import Listeners, address_of, authorities, bind, connectable
-from hubwire.edge.websocket import upgrade
+from hubwire.edge.tunnel_socket import TunnelSockets
+from hubwire.edge.upgrades import upgrade
+from hubwire.event_handlers import EventHandlers, IdentitySource, authorities_of, origin_of
+from hubwire.event_handlers import check as check_handlers
+from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
+from hubwire.gateway.tunnel_handshake import TunnelEntrance
 from hubwire.hosting import Hosts, OwnPorts, Places
+from hubwire.key_vaults import KeyVaults, VaultEntrance, load_vaults
 from hubwire.logs import configure, flush_records
 from hubwire.model.directory import TokenKey, is_issuer_url
 from hubwire.model.errors import NotStored, Refused, StartFailed
 from hubwire.model.hubs import DEFAULT_RESOURCE, connection_string
-from hubwire.model.ports import Store
+from hubwire.model.ports import Journal, SecretSource, Store
+from hubwire.model.roles import covers
 from hubwire.model.telemetry import Telemetry
 from hubwire.periodic import Every
 from hubwire.protocols.catalog import QueueLimits
@@ -63,6 +74,7 @@ from hubwire.resources.template_faults import TemplateFault
 from hubwire.rest.app import build_app
 from hubwire.rest.deployments import DeploymentTable
 from hubwire.rest.directory import DirectoryTable
+from hubwire.rest.handlers import HandlerTable
 from hubwire.rest.identities import IdentityTable
 from hubwire.rest.issuer import IssuerTable
 from hubwire.rest.managed_identity import ManagedIdentityTable
@@ -87,6 +99,9 @@ _TOKEN_KEYS_S: Final = 3600.0
 
 _HEAP_S: Final = 30.0
 """Between two looks at the memory that nobody uses: giving back 200 MiB takes 40 ms, for which everybody waits."""
+
+_LAST_EVENTS_S: Final = 5.0
+"""For what handlers are to be told of a resource's connections before it is deleted."""
 
 _SPARE_DESCRIPTORS: Final = 256
 """For what is no client's socket: listeners, database, log."""
@@ -185,7 +200,8 @@ def offline_deployments(settings: Settings, action: Callable[[Catalog, Deploymen
                 resource.ports[1] or resource.ports[0],
             )
 
-        return await action(catalog, await _load_deployments(settings, store, catalog, directory, nowhere))
+        vaults = KeyVaults(settings, await load_vaults(Path(settings.data), store, catalog, directory), directory)
+        return await action(catalog, await _load_deployments(settings, store, catalog, directory, nowhere, vaults))
 
     return asyncio.run(_with_store(settings, _itself, act))
 
@@ -226,9 +242,10 @@ async def _load_deployments(
     catalog: Catalog,
     directory: Directory,
     place: Callable[[StoredResource], Place],
+    vaults: KeyVaults,
 ) -> Deployments:
     tenant_id = directory.tenant.tenant_id
-    deployables = Deployables(catalog, directory, place, tenant_id)
+    deployables = Deployables(catalog, directory, place, tenant_id, vaults.types)
     ignore = settings.foreign_resources == "ignore"
     deployments = Deployments(store, catalog, deployables, tenant_id, time.time, ignore_foreign=ignore)
     await deployments.load()
@@ -252,6 +269,7 @@ def _checked(settings: Settings) -> TrustedProxies:
         BadSetting: naming it.
     """
     try:
+        check_handlers(settings)
         for endpoint in settings.public_endpoints:
             public_authority(endpoint)
         for issuer in settings.trusted_issuers:
@@ -304,6 +322,8 @@ async def _serve(
         stack.callback(folder.close)
         store = await open_store(folder.database_url)
         stack.push_async_callback(store.close)
+        journal = await open_journal(folder.journal_url)
+        stack.push_async_callback(journal.close)
         directory = await _load_directory(store)
         catalog = await _load_catalog(store, directory)
         # Bound before anything is built: what we tell others about ourselves has the port in it.
@@ -341,8 +361,27 @@ async def _serve(
         stack.push_async_callback(entra.close)
         await entra.keep_keys()
         places = Places(server)
-        deployments = await _load_deployments(settings, store, catalog, directory, places)
-        service = _Service(settings, trusted, catalog, principals, server, entra, deployments, places)
+        vaults = KeyVaults(settings, await load_vaults(folder.path, store, catalog, directory), directory, endpoints)
+        entra.issuer.is_vault = vaults.hosts.is_resource
+        deployments = await _load_deployments(settings, store, catalog, directory, places, vaults)
+        identity = IdentitySource(settings, entra.issuer)
+        stack.push_async_callback(identity.close)
+        elsewhere = AzureVaults(identity.tokens, settings.vault_hosts, authorities_of(settings))
+        stack.push_async_callback(elsewhere.close)
+        service = _Service(
+            settings,
+            trusted,
+            catalog,
+            principals,
+            server,
+            entra,
+            deployments,
+            places,
+            identity,
+            journal,
+            vaults,
+            vaults.secrets(elsewhere),
+        )
 
         async def before() -> None:
             if template is not None:
@@ -436,6 +475,10 @@ class _Service:
         entra: "_Entra",
         deployments: Deployments,
         places: Places,
+        identity: IdentitySource,
+        journal: Journal,
+        vaults: KeyVaults,
+        secrets: SecretSource,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
@@ -453,8 +496,33 @@ class _Service:
             time.monotonic,
             fanout.SPREAD,
         )
+        self._listeners: Listeners | None = None
+        self._handlers = EventHandlers(
+            settings,
+            catalog,
+            catalog,
+            identity.tokens,
+            secrets,
+            journal,
+            self._telemetry,
+            lambda: self._listeners.addresses if self._listeners is not None else (),
+            self._origin,
+        )
+        catalog.review = self._handlers.review
+        self._vaults = vaults
+        vaults.vaults.on_change.append(partial(self._handlers.secrets.look_again, vaults.local.has))
+        entrance_of_vaults = VaultEntrance(settings, vaults.vaults, vaults.hosts, entra.issuer, entra.vault_callers)
+        hidden = ("authorization", (settings.client_certificate_header or "authorization").lower())
+        shown = Shown(
+            origin=origin_of(settings.public_endpoints),
+            hidden_headers=frozenset(hidden),
+            no_certificate=() if settings.missing_client_certificate == "empty" else None,
+            upper_thumbprints=settings.thumbprint_case == "upper",
+            refusal_bodies=settings.refusal_bodies == "forward",
+        )
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
-        self._gateway = Gateway(node, principals, catalog, self._telemetry, limits)
+        events = ConnectionEvents(self._handlers.dispatcher, shown)
+        self._gateway = Gateway(node, principals, catalog, events, self._telemetry, limits)
         self._clients = Clients(
             self._gateway,
             self._telemetry,
@@ -466,6 +534,8 @@ class _Service:
             reliable_buffer_bytes=settings.reliable_queue_bytes * 5 // 4 + settings.max_message_bytes,
             inbox_requests=settings.inbox_requests,
         )
+        entrance = TunnelEntrance(self._handlers.tunnels, entra.tunnel_callers, catalog)
+        self._tunnels = TunnelSockets(entrance, loop, settings.handler_response_bytes)
         self._serving = False
         app = build_app(
             node,
@@ -475,10 +545,16 @@ class _Service:
             self._telemetry,
             server,
             ready=lambda: self._serving,
-            more=(*entra.operations(), *self._management(server, entra, deployments)),
+            more=(
+                *entra.operations(),
+                *self._management(server, entra, deployments),
+                *HandlerTable(self._handlers.review.states).operations(),
+                *vaults.operations(entra.managers, entrance_of_vaults),
+            ),
             principal=entra.principal,
             issuer_url=entra.issuer.base_url,
             managers=entra.managers,
+            vaults=entrance_of_vaults,
             public_endpoints=settings.public_endpoints,
             cors_origins=settings.cors_origins,
             max_message_bytes=settings.max_message_bytes,
@@ -486,17 +562,22 @@ class _Service:
         )
         self._front = FrontContext(
             app,
-            partial(upgrade, self._clients),
+            partial(upgrade, self._clients, self._tunnels),
             max_head_bytes=settings.max_head_bytes,
             head_timeout_s=settings.head_timeout_s,
             idle_timeout_s=settings.idle_timeout_s,
             max_sockets=settings.max_sockets,
-            upgraded=lambda: len(self._clients.sockets),
+            upgraded=lambda: len(self._clients.sockets) + len(self._tunnels.sockets),
             trusted=trusted,
             certificate_header=settings.client_certificate_header,
             resource_of=self._hosts.resource_of,
             on_refused=partial(refused, self._telemetry),
         )
+
+    def _origin(self, resource: str) -> str:
+        """Our host name for event handlers, where no client has used one."""
+        found = self._catalog.named(resource)
+        return origin_of(self._settings.public_endpoints) or ("" if found is None else self._places(found).host)
 
     def _management(self, server: Server, entra: "_Entra", deployments: Deployments) -> tuple[Operation, ...]:
         """All rows of the resource manager."""
@@ -513,7 +594,7 @@ class _Service:
             server.https_endpoint or server.endpoint,
             entra.managers,
             sorted({row.action for row in web_pubsub if row.action is not None}),
-            (entra.identities.documents,),
+            (entra.identities.documents, self._vaults.types.documents),
         )
         public = self._settings.public_endpoints[0] if self._settings.public_endpoints else None
         deploying = DeploymentTable(self._catalog, deployments, entra.managers, public, server.endpoint)
@@ -534,21 +615,30 @@ class _Service:
         Args:
             before: done when resources have their ports, and the main ones are not open yet.
         """
-        listeners = Listeners(self._front, self._clients)
+        listeners = self._listeners = Listeners(self._front, self._clients)
         await listeners.listen_control(folder.bindable_control_socket())
         await self._listen_for_resources(listeners, sockets, secure, certificates)
         await before()
         tls = None if certificates is None else certificates.add("", self._hosts.asks, self._hosts.asks_some)
         await listeners.listen(sockets, secure, tls)
+        if left := await self._handlers.dispatcher.recover():
+            _log.info("event handlers are told of %d connections that ended with the server before", left)
         self._serving = True
         try:
             yield
         finally:
             self._serving = False
             self._gateway.stop()
+            self._tunnels.entrance.stop()
             self._catalog.on_change.remove(self._changed)
+            self._catalog.on_end.remove(self._ending)
             cut = await listeners.stop(self._settings.shutdown_grace_s)
             await self._gateway.end()
+            if late := await self._handlers.end():
+                _log.warning(
+                    "%d events could not be told in time; ends of connections are told at the next start", late
+                )
+            cut += await self._tunnels.end(asyncio.get_running_loop().time() + self._settings.shutdown_grace_s)
             if cut:
                 _log.warning("%d connections did not end in time and were cut off", cut)
 
@@ -568,15 +658,30 @@ class _Service:
         hosts = tuple(dict.fromkeys(bound.getsockname()[0] for bound in sockets))
         catalog = self._catalog
 
+        vaults = self._vaults.vaults
+
         def reserved() -> frozenset[int]:
-            return frozenset(port for resource in catalog.resources() for port in resource.ports)
+            pairs = [resource.ports for resource in catalog.resources()] + [vault.ports for vault in vaults.all()]
+            return frozenset(port for pair in pairs for port in pair)
 
         ports = OwnPorts(hosts, main, public, listeners, certificates, self._principals, self._hosts, reserved)
         self._places.own = ports
-        self._catalog.ports = ports
+        self._catalog.ports = vaults.ports = self._vaults.hosts.own = ports
         self._catalog.on_change.append(self._changed)
+        self._catalog.on_end.insert(0, self._ending)
         for name, old, new in await self._catalog.open_ports():
             _log.warning("resource %s had the ports %s and has %s now", name, old, new)
+        for name, old, new in await vaults.open_ports():
+            _log.warning("vault %s had the ports %s and has %s now", name, old, new)
+
+    async def _ending(self, scope: str) -> None:
+        """What is going to be deleted serves nobody any more, and its handlers hear of that while they are known."""
+        for found in self._catalog.resources():
+            key = found.name.lower()
+            if covers(scope, self._catalog.policy(key).scope):
+                await self._gateway.end_resource(key, "The resource is deleted.")
+                await self._handlers.dispatcher.settle(key, _LAST_EVENTS_S)
+                self._tunnels.entrance.end_resource(key, "The resource is deleted.", for_good=True)
 
     async def _changed(self, old: StoredResource | None, new: StoredResource | None) -> None:
         """A resource is another one now. Whoever it no longer serves is told so."""
@@ -632,6 +737,20 @@ class _Entra:
             time.time,
         )
         self.callers = RestCallers(principals, bearers, at_rest, catalog)
+        self.tunnel_callers = TunnelCallers(principals, bearers, at_rest, catalog)
+        self.vault_callers = VaultCallers(
+            Bearers(
+                directory,
+                self.issuer if settings.local_issuer else None,
+                settings.trusted_issuers,
+                self._foreign,
+                (),
+                settings.token_leeway_s,
+                time.time,
+                VAULTS,
+            ),
+            at_rest,
+        )
         self.managers = Managers(
             Bearers(
                 directory,

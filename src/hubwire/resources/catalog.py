@@ -51,6 +51,7 @@ from hubwire.resources.documents import (
     signing_key_change,
     stored,
 )
+from hubwire.resources.effects import ignored_of_hub
 from hubwire.resources.hub_properties import completed, merged, settings_of
 from hubwire.resources.resource_documents import group_id, resource_id
 from hubwire.resources.serial import Serial
@@ -73,6 +74,10 @@ Changed = Callable[[StoredResource | None, StoredResource | None], Awaitable[Non
 
 Identities = Callable[[str], tuple[str, str] | None]
 """Object id and client id of a user-assigned identity by its resource id; None if there is none."""
+
+
+Review = Callable[[HubKey, HubSettings], Awaitable[list[str]]]
+"""See `Catalog.review`."""
 
 
 class Ports(Protocol):
@@ -104,6 +109,10 @@ class _NoPorts:
         pass
 
 
+async def _nothing_to_say(_hub: HubKey, _settings: HubSettings) -> list[str]:
+    return []
+
+
 class Catalog:
     """
     Answers from memory at once; a change returns when it is stored, and holds from then on. Made by `load`.
@@ -115,6 +124,8 @@ class Catalog:
         subscription_id: that all belongs to that is there from the first start.
         ports: of resources that are made from now on; none, while no server runs.
         identities: see there.
+        review: looks at the event handlers of a hub before it is saved, and tells what will not work, a line each.
+            Raises BadRequest: it may not be saved so.
         on_change: told of each change of a resource, after it is stored; a change is over when all were told.
         on_end: told the id of a resource or a group before it is deleted, to delete what belongs to it.
     """
@@ -128,6 +139,7 @@ class Catalog:
         self.subscription_id = subscription_id
         self.ports: Ports = _NoPorts()
         self.identities: Identities = lambda _: None
+        self.review: Review = _nothing_to_say
         self.on_change: list[Changed] = []
         self.on_end: list[Callable[[str], Awaitable[None]]] = []
         self._groups: dict[tuple[str, str], StoredGroup] = {}
@@ -135,6 +147,7 @@ class Catalog:
         self._policies: dict[str, ResourcePolicy] = {}
         self._hubs: dict[HubKey, StoredHub] = {}
         self._settings: dict[HubKey, HubSettings] = {}
+        self._findings: dict[HubKey, list[str]] = {}
         self._recovery_key = b""
         self._serial = Serial()
 
@@ -204,6 +217,8 @@ class Catalog:
             BadRequest: an illegal name or property; `target` says which.
             NotFound: no such resource.
         """
+        self._resource(resource)
+        await self._review(_key(resource, name), completed(properties))
         return await self._serial.run(self._put_hub(name, properties, resource))
 
     async def patch_hub(
@@ -216,7 +231,25 @@ class Catalog:
             BadRequest: as for `put_hub`.
             NotFound: nobody configured such a hub.
         """
+        old = self._hubs.get(_key(resource, name))
+        if old is not None and any(given.lower() == "eventhandlers" for given in properties):
+            await self._review(_key(resource, name), merged(old.properties, properties))
         return await self._serial.run(self._patch_hub(name, properties, resource))
+
+    def hub_warnings(self, name: str, resource: str = DEFAULT_RESOURCE) -> list[str]:
+        """What of a hub's settings does not act, and what was found when they were saved."""
+        key = _key(resource, name)
+        hub = self._hubs.get(key)
+        if hub is None:
+            return []
+        return [*ignored_of_hub(hub, self._resources.get(key.resource)), *self._findings.get(key, ())]
+
+    async def _review(self, key: HubKey, properties: dict[str, Any]) -> None:
+        """Before it is this change's turn: others need not wait until a handler has answered."""
+        findings = await self.review(key, settings_of(properties)) if properties["eventHandlers"] else []
+        self._findings.pop(key, None)
+        if findings:
+            self._findings[key] = findings
 
     async def delete_hub(self, name: str, resource: str = DEFAULT_RESOURCE) -> bool:
         """Take a hub back to the defaults. False if nobody had configured it."""
