@@ -93,8 +93,13 @@ def test_mistake_is_told_and_nothing_is_changed(
     assert hub.asked == []
 
 
-def test_handlers_are_shown_with_their_events(run: Run, hub: StandIn) -> None:
-    assert run("hub", "show", "chat").stdout.splitlines()[-2:] == [
+def test_handlers_are_shown_with_their_events_and_how_they_are(run: Run, hub: StandIn) -> None:
+    states = [{"state": "it takes events"}, {"state": "not asked yet"}]
+    hub.on("GET", "/control/handlers/default/chat", 200, {"value": states})
+
+    assert run("hub", "show", "chat").stdout.splitlines()[-4:] == [
         f"handler     {URL} (connect, user events a,b)",
+        "            it takes events",
         "handler     x (no events)",
+        "            not asked yet",
     ]

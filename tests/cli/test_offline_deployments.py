@@ -24,7 +24,7 @@ resource wps 'Microsoft.SignalRService/webPubSub@2024-03-01' = {
 resource chat 'Microsoft.SignalRService/webPubSub/hubs@2024-03-01' = {
   parent: wps
   name: 'chat'
-  properties: { anonymousConnectPolicy: policy, eventHandlers: [ { urlTemplate: 'http://localhost/{event}' } ] }
+  properties: { anonymousConnectPolicy: policy, misspelled: true }
 }
 
 output name string = wps.name

@@ -253,12 +253,13 @@ def test_url_of_a_resource_without_access_keys_cannot_be_made(run: Run, manager:
 def test_hubs_of_a_resource_are_shown(run: Run, manager: StandIn) -> None:
     manager.on("GET", f"{PATH}/hubs", 200, {"value": [CHAT]})
     manager.on("GET", f"{PATH}/hubs/chat", 200, CHAT)
+    manager.on("GET", "/control/handlers/wps/chat", 200, {"value": [{"state": "it takes events"}]})
 
     listed = run("hub", "list", "--resource", "wps").stdout
     shown = run("hub", "show", "chat", "--resource", "wps").stdout
 
     assert listed == "chat  anonymous allow  keep alive 30 s  handler http://localhost/{event} (connect)\n"
-    assert shown.splitlines()[-1] == "handler     http://localhost/{event} (connect)"
+    assert shown.splitlines()[-2:] == ["handler     http://localhost/{event} (connect)", "            it takes events"]
 
 
 def test_hub_of_a_resource_keeps_what_is_not_named(run: Run, manager: StandIn) -> None:

@@ -67,7 +67,8 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
     try:
         hubs = _Hubs(data, resource)
         document = hubs.get(name)
-        states = [] if as_json else hubs.handler_states(name)
+        if document["properties"].get("eventHandlers") and not as_json:
+            states = hubs.handler_states(name)
     except NoServer:
 
         async def stored(catalog: StoredCatalog) -> Mapping[str, Any] | None:
