@@ -13,6 +13,7 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -56,6 +57,7 @@ _KINDS: Final[Mapping[str, DataKind]] = {kind.partition(";")[0]: name for name, 
 _METADATA: Final = "x-webpubsub-metadata-"
 _PRINTABLE: Final = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 """What CloudEvents leaves as it is in a header besides letters and digits: printable ASCII without blank, `"`, `%`."""
+_PLAIN: Final = re.compile(r"[A-Za-z0-9" + re.escape(_PRINTABLE) + "]*")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BREAKS: Final = re.compile(r"[\r\n\0]")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -141,7 +143,7 @@ def event_headers(
         ("ce-type", f"azure.webpubsub.{kind}.{name}"),
         ("ce-source", _attribute(f"/hubs/{hub}/client/{source.connection_id}")),
         ("ce-id", str(event_id)),
-        ("ce-time", datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
+        ("ce-time", _time(int(now))),
         ("ce-signature", signature),
         ("ce-connectionId", _attribute(source.connection_id)),
         ("ce-hub", _attribute(hub)),
@@ -231,8 +233,9 @@ def read_answer(response: IncomingResponse) -> FromServer | None:
     """
     metadata: dict[str, str] = {}
     for name, value in response.headers:
-        key = name.lower().removeprefix(_METADATA)
-        if key and key != name.lower():
+        lower = name.lower()
+        if lower.startswith(_METADATA) and lower != _METADATA:
+            key = lower.removeprefix(_METADATA)
             metadata[key] = value.rpartition(",")[2].strip()  # the last one wins, also where a proxy has joined them
     fault = metadata_fault(metadata)
     if fault is not None:
@@ -274,9 +277,14 @@ def read_state(response: IncomingResponse, most_bytes: int) -> str | None:
         raise BadResponse("ce-connectionState is not UTF-8") from None
 
 
+@lru_cache(1)
+def _time(now_s: int) -> str:
+    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _attribute(value: str) -> str:
     """As CloudEvents writes an attribute into a header."""
-    return quote(value, safe=_PRINTABLE)
+    return value if _PLAIN.fullmatch(value) else quote(value, safe=_PRINTABLE)
 
 
 def _texts(value: object) -> list[str]:

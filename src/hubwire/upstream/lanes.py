@@ -5,8 +5,6 @@ or dead holds up its own clients only. Pure but for the waiting.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 
 from hubwire.model.errors import EventUndelivered
 from hubwire.model.telemetry import HandlerCounters
@@ -30,48 +28,41 @@ class Lane:
 
     def __init__(self, in_flight: int, waiting: int, counters: HandlerCounters) -> None:
         self._free = in_flight
-        self._most = in_flight + waiting
-        self._admitted = 0
+        self._admission = _Admission(in_flight + waiting)
         self._urgent: deque[asyncio.Future[None]] = deque()
         self._patient: deque[asyncio.Future[None]] = deque()
         self.counters = counters
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
+    def admitted(self) -> "_Admission":
         """
-        One event that somebody waits for, or could do without, from its beginning to its end.
+        One event that somebody waits for, or could do without, from its beginning to its end; for `with`.
 
         Raises:
             LaneFull: too many are under way.
         """
-        if self._admitted >= self._most:
-            raise LaneFull("Too many events wait for this handler; it is too slow, or handler_waiting too low.")
-        self._admitted += 1
-        try:
-            yield
-        finally:
-            self._admitted -= 1
+        return self._admission
 
-    @asynccontextmanager
-    async def call(self, urgent: bool) -> AsyncIterator[None]:
+    def call(self, urgent: bool) -> "_Call":
         """
-        One call, when it is its turn.
+        One call, when it is its turn; for `async with`.
 
         Args:
             urgent: a client waits for it; it goes before those for which nobody does.
         """
-        await self._enter(self._urgent if urgent else self._patient)
-        self.counters.in_flight += 1
-        try:
-            yield
-        finally:
-            self.counters.in_flight -= 1
-            self._leave()
+        return _Call(self, self._urgent if urgent else self._patient)
 
     async def _enter(self, queue: deque["asyncio.Future[None]"]) -> None:
         if self._free > 0:
             self._free -= 1
-            return
+        else:
+            await self._wait(queue)
+        self.counters.in_flight += 1
+
+    def _exit(self) -> None:
+        self.counters.in_flight -= 1
+        self._leave()
+
+    async def _wait(self, queue: deque["asyncio.Future[None]"]) -> None:
         turn = asyncio.get_running_loop().create_future()
         queue.append(turn)
         self.counters.waiting += 1
@@ -94,3 +85,37 @@ class Lane:
                     turn.set_result(None)
                     return
         self._free += 1
+
+
+class _Admission:
+    """See `Lane.admitted`. One for all events, and no generator for each."""
+
+    __slots__ = ("_count", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+
+    def __enter__(self) -> None:
+        if self._count >= self._most:
+            raise LaneFull("Too many events wait for this handler; it is too slow, or handler_waiting too low.")
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+
+
+class _Call:
+    """See `Lane.call`."""
+
+    __slots__ = ("_lane", "_queue")
+
+    def __init__(self, lane: Lane, queue: deque["asyncio.Future[None]"]) -> None:
+        self._lane = lane
+        self._queue = queue
+
+    async def __aenter__(self) -> None:
+        await self._lane._enter(self._queue)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lane._exit()

@@ -19,6 +19,7 @@ __all__ = ["UrlTemplate", "parse_template"]
 
 _PLACE: Final = re.compile(r"\{(hub|event)\}", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"https?://[^\s/?#{}]+(?:[/?]\S*)?", re.IGNORECASE | re.ASCII)
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 _ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 _TUNNEL: Final = "tunnel://"
 
@@ -55,7 +56,7 @@ class UrlTemplate(Struct, frozen=True):
         Raises:
             BadRequest: the secret that is to be the whole URL is none.
         """
-        values = {"hub": quote(hub, safe=""), "event": quote(event, safe="")}
+        values = {"hub": _encoded(hub), "event": _encoded(event)}
         if self._is_whole:
             return _whole(secrets[self.secrets[0]], values)
         return "".join(
@@ -91,6 +92,10 @@ def parse_template(text: str) -> UrlTemplate:
         is_tunnel=text.lower().startswith(_TUNNEL),
         _parts=tuple(parts),
     )
+
+
+def _encoded(name: str) -> str:
+    return name if _UNRESERVED.fullmatch(name) else quote(name, safe="")
 
 
 def _places(text: str) -> list[str | _Secret | _Named]:
