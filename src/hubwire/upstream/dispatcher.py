@@ -336,7 +336,7 @@ class Dispatcher:
             try:
                 await waiting[0]()
             finally:
-                waiting.popleft()
+                del waiting[0]
                 self._notifications -= 1
 
     async def _tell(

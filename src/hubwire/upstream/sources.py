@@ -1,6 +1,5 @@
 """One connection as a source of events: what its handlers are told of it, and what they gave it to keep."""
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
@@ -72,7 +71,8 @@ class EventSource:
         self.cookies: Cookies | None = None
         self.ended: tuple[int, str | None] | None = None
         self.journalled = False
-        self.waiting: deque[Callable[[], Awaitable[None]]] = deque()
+        # Not a deque, an empty one of which takes 0.7 KB of each connection.
+        self.waiting: list[Callable[[], Awaitable[None]]] = []
         self._next_id = 1
         self._signature = ""
         self._signed_with: AccessKeys | None = None
