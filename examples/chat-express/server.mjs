@@ -28,6 +28,7 @@ const handler = new WebPubSubEventHandler("chat", {
 
 const app = express();
 app.use(handler.getMiddleware());
-const server = app.listen(process.env.PORT ?? 3000, "localhost", () =>
-  console.log(`listening at http://localhost:${server.address().port}/eventhandler`),
-);
+const server = app.listen(process.env.PORT ?? 3000, "localhost", (error) => {
+  if (error) throw error;
+  console.log(`listening at http://localhost:${server.address().port}/eventhandler`);
+});

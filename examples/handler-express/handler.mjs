@@ -53,6 +53,7 @@ function userEvent(request, response) {
   response.send(request.body ?? Buffer.alloc(0));
 }
 
-const server = app.listen(process.env.PORT ?? 3000, "localhost", () =>
-  console.log(`listening at http://localhost:${server.address().port}/events`),
-);
+const server = app.listen(process.env.PORT ?? 3000, "localhost", (error) => {
+  if (error) throw error;
+  console.log(`listening at http://localhost:${server.address().port}/events`);
+});

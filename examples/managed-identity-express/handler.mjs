@@ -53,6 +53,7 @@ app.post("/events", authenticate, (request, response) => {
   response.status(204).end();
 });
 
-const server = app.listen(process.env.PORT ?? 3000, "localhost", () =>
-  console.log(`listening at http://localhost:${server.address().port}/events`),
-);
+const server = app.listen(process.env.PORT ?? 3000, "localhost", (error) => {
+  if (error) throw error;
+  console.log(`listening at http://localhost:${server.address().port}/events`);
+});
