@@ -240,7 +240,7 @@ async def test_validation_may_be_made_without_trying_again() -> None:
     house.webhook.validation = lambda _: answer(500)
 
     with pytest.raises(NotValidated):
-        await house.caller.validate(HUB, house.handler, house.lane, {}, ORIGIN, urgent=False, retry=False)
+        await house.caller.validate(HUB, house.handler, house.lane, {}, ORIGIN, urgent=False, looking=True)
 
     assert house.pauses == []
 

@@ -301,6 +301,26 @@ async def test_who_wants_to_know_after_a_refusal_waits_for_the_next_answer() -> 
     assert len(house.asked) == 2
 
 
+async def test_look_at_a_handler_that_is_not_there_yet_holds_up_no_event() -> None:
+    house = House(EventFailed("nobody is there"), ALLOWED)
+
+    with pytest.raises(NotValidated):
+        await house.validator.look(URL, ORIGIN, house.send)
+
+    assert house.validator.last(URL)[ORIGIN] is not None
+    assert await house.allows(), "at once"
+
+
+async def test_look_at_a_handler_that_refuses_counts_for_events() -> None:
+    house = House(REFUSED, ALLOWED)
+
+    with pytest.raises(NotValidated):
+        await house.validator.look(URL, ORIGIN, house.send)
+
+    assert not await house.allows()
+    assert len(house.asked) == 1
+
+
 async def test_what_the_last_askings_brought_can_be_looked_at() -> None:
     house = House(ALLOWED, REFUSED)
     assert house.validator.last(URL) == {}

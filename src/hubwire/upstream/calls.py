@@ -159,10 +159,13 @@ class Caller:
         origin: str,
         *,
         urgent: bool,
-        retry: bool = True,
+        looking: bool = False,
     ) -> None:
         """
         Ask the owner of a handler's URL, unless that was done a short while ago.
+
+        Args:
+            looking: nothing is to be sent; one attempt will do.
 
         Raises:
             EventUndelivered: it does not want our events, or cannot be asked.
@@ -173,10 +176,14 @@ class Caller:
         async def send(request: OutgoingRequest) -> IncomingResponse:
             # Somebody else may wait for the same answer, so this goes on when the first one is gone.
             return await self._attempts(
-                lambda: self._webhook.send(request, ATTEMPT_S), lane, urgent=urgent, wanted=lambda: True, retry=retry
+                lambda: self._webhook.send(request, ATTEMPT_S),
+                lane,
+                urgent=urgent,
+                wanted=lambda: True,
+                retry=not looking,
             )
 
-        await self._validator.check(url, origin, send)
+        await (self._validator.look if looking else self._validator.check)(url, origin, send)
 
     async def values(self, handler: Handler, identity: ManagedIdentity | None) -> Mapping[str, str]:
         """

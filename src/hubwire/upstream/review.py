@@ -96,7 +96,7 @@ class HandlerReview:
                     secrets,
                     self._origin(hub.resource),
                     urgent=False,
-                    retry=False,
+                    looking=True,
                 )
         except TimeoutError:
             return EventFailed(f"the handler has not answered a validation within {_PATIENCE_S:g} s")

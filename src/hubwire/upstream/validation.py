@@ -72,6 +72,19 @@ class Validator:
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
+    async def look(self, url: str, origin: str, send: Send) -> None:
+        """
+        The same as `check`, for somebody who only wants to know. A handler that is not there yet may come at any moment,
+        so whoever has an event for it asks again at once.
+        """
+        try:
+            await self.check(url, origin, send)
+        except NotValidated as error:
+            known = self._known.get((url, origin))
+            if known is not None and not error.answered:
+                known.due, known.pause_s = self._clock(), 0.0
+            raise
+
     async def check(self, url: str, origin: str, send: Send) -> None:
         """
         Return if events may be sent. Concurrent callers share one asking.
