@@ -15,6 +15,8 @@ import azure.identity
 import azure.identity.aio
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.keyvault.secrets import SecretClient
+from azure.keyvault.secrets.aio import SecretClient as AsyncSecretClient
 from azure.messaging.webpubsubclient import WebPubSubClient
 from azure.messaging.webpubsubclient.aio import WebPubSubClient as AsyncWebPubSubClient
 from azure.messaging.webpubsubclient.models import CallbackType, WebPubSubDataType, WebPubSubProtocolType
@@ -164,6 +166,19 @@ class Identity:
                 yield client
             return
         asynchronous = AsyncWebPubSubServiceClient(endpoint, hub, self.credential, **options)
+        try:
+            yield _Blocking(self._loop, asynchronous)
+        finally:
+            self._loop.run(asynchronous.close())
+
+    @contextmanager
+    def secrets(self, server: Server, vault_url: str) -> Iterator[Any]:
+        """The Key Vault library's client with this credential and no option but whom to trust; closed at the end."""
+        if self._loop is None:
+            with SecretClient(vault_url, self.credential, connection_verify=str(server.ca)) as client:
+                yield client
+            return
+        asynchronous = AsyncSecretClient(vault_url, self.credential, connection_verify=str(server.ca))
         try:
             yield _Blocking(self._loop, asynchronous)
         finally:
