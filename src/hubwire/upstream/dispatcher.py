@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -405,7 +404,7 @@ class Dispatcher:
             identity = self._directory.policy(source.hub.resource).identity
         except NotFound as error:
             raise EventFailed("The resource is gone.") from error
-        random = secrets.token_bytes(40)
+        random = secrets.token_hex(39)
         headers = cloudevents.event_headers(
             source,
             kind,
@@ -414,8 +413,8 @@ class Dispatcher:
             content_type,
             now=self._clock(),
             signature=signature,
-            request_id=str(UUID(bytes=random[:16], version=4)),
-            trace=f"00-{random[16:32].hex()}-{random[32:].hex()}-01",
+            request_id=f"{random[:8]}-{random[8:12]}-4{random[12:15]}-a{random[15:18]}-{random[18:30]}",
+            trace=f"00-{random[30:62]}-{random[62:78]}-01",
             metadata=metadata,
         )
         with lane.admitted() if urgent else nullcontext():

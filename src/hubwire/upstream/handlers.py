@@ -85,7 +85,10 @@ class Handlers:
 
     def user(self, event: str) -> Handler | None:
         """The one that is told of a user event; a name such as `connected` is only a name here."""
-        return next((handler for handler in self.all if handler.takes_user_event(event)), None)
+        for handler in self.all:
+            if handler.takes_user_event(event):
+                return handler
+        return None
 
     def presence(self, event: Presence, group: str) -> Handler | None:
         """The one that is told of a membership."""

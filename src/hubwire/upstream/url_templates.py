@@ -56,19 +56,18 @@ class UrlTemplate(Struct, frozen=True):
         Raises:
             BadRequest: the secret that is to be the whole URL is none.
         """
-        values = {"hub": _encoded(hub), "event": _encoded(event)}
-        if self._is_whole:
-            return _whole(secrets[self.secrets[0]], values)
-        return "".join(
-            [
-                part if isinstance(part, str) else secrets[part.uri] if isinstance(part, _Secret) else values[part.name]
-                for part in self._parts
-            ]
-        )
-
-    @property
-    def _is_whole(self) -> bool:
-        return len(self._parts) == 1 and isinstance(self._parts[0], _Secret)
+        url = ""
+        for part in self._parts:
+            match part:
+                case str():
+                    url += part
+                case _Named(name):
+                    url += _encoded(hub if name == "hub" else event)
+                case _Secret(uri) if len(self._parts) == 1:
+                    return _whole(secrets[uri], {"hub": _encoded(hub), "event": _encoded(event)})
+                case _Secret(uri):
+                    url += secrets[uri]
+        return url
 
 
 def parse_template(text: str) -> UrlTemplate:
