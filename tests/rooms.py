@@ -1,12 +1,12 @@
 """
 Tiny servers of groups, one for each protocol that the load generator speaks besides ours: honest ones, and such as
-lose, repeat or swap messages, or are gone all of a sudden.
+lose, repeat or swap messages, turn somebody out, or are gone all of a sudden.
 """
 
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from socket import SHUT_RDWR
@@ -40,6 +40,7 @@ class Fault(Enum):
     REPEAT = auto()
     SWAP = auto()
     KEEP_ALL = auto()
+    TURN_OUT = auto()
     DIE = auto()
 
 
@@ -261,6 +262,8 @@ class Room:
         match said:
             case Reply(frame):
                 socket.send(frame)
+            case Join() if self.fault is Fault.TURN_OUT and self._groups:  # all but the first
+                socket.close()
             case Join(group):
                 self._groups.setdefault(group, []).append(socket)
             case Publication():
@@ -290,8 +293,10 @@ class Room:
 
     def _deliver(self, side: Dialect, publication: Publication) -> None:
         for member in self._groups.get(publication.group, ()):
-            for frame in side.message(publication.group, publication.payload):
-                member.send(frame)
+            # One that has left stays until its own thread comes to it, which is no fault of whoever publishes.
+            with suppress(ConnectionClosed, OSError):
+                for frame in side.message(publication.group, publication.payload):
+                    member.send(frame)
 
 
 @contextmanager

@@ -55,17 +55,20 @@ static void probe_once(struct sending *sending, struct client *(*publisher_of)(s
 
 void sending_probe(struct sending *sending, struct client *(*publisher_of)(struct audience *audience, uint32_t group))
 {
+    struct audience *audience = sending->audience;
     uint64_t end_ns = now_ns() + PROBE_NS;
 
     limit_phase("waiting until all members hear their groups");
-    while (sending->audience->unprobed) {
+    while (audience->unprobed) {
         uint64_t again_ns = now_ns() + NS_PER_S / 2;
 
+        if (audience->closed)
+            fail("a member was lost before it heard all of its groups: %s", audience->first_loss);
         if (now_ns() > end_ns)
             fail("%llu memberships heard nothing for 10 s: does the server speak this protocol?",
-                 (unsigned long long)sending->audience->unprobed);
+                 (unsigned long long)audience->unprobed);
         probe_once(sending, publisher_of);
-        while (sending->audience->unprobed && now_ns() < again_ns)
+        while (audience->unprobed && !audience->closed && now_ns() < again_ns)
             loop_turn(TURN_NS);
     }
 }

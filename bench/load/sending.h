@@ -39,7 +39,8 @@ void sending_publish(struct sending *sending, struct client *client, struct mark
 
 /*
  * Where the protocol does not confirm joins: send to all groups until each member has heard each of its groups once.
- * `publisher_of` is the client that may send to a group. Ends the run if that takes longer than ten seconds.
+ * `publisher_of` is the client that may send to a group. Ends the run if that takes longer than ten seconds, or if a
+ * member is lost: what it has not heard it will not hear any more.
  */
 void sending_probe(struct sending *sending, struct client *(*publisher_of)(struct audience *audience, uint32_t group));
 

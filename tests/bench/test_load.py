@@ -328,6 +328,15 @@ def test_server_that_delivers_nothing_is_no_result(load: Path) -> None:
     assert line.endswith(" messages none was delivered")
 
 
+def test_member_that_is_lost_before_the_run_began_is_named(load: Path) -> None:
+    """Not taken for one that waits for its group."""
+    with room("plain", Fault.TURN_OUT) as there:
+        line = refusal(load, "fanout", "--address", there.address, "--protocol", "plain", "--members", "2", *SHORT)
+
+    assert "a member was lost before it heard all of its groups: number" in line
+    assert "closed by the server with code 1000" in line
+
+
 def test_server_that_dies_ends_the_run(load: Path) -> None:
     with room("plain", Fault.DIE) as there:
         line = refusal(load, "fanout", "--address", there.address, "--protocol", "plain", "--members", "2", *SHORT)
