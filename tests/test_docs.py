@@ -208,7 +208,10 @@ def rest_tables() -> dict[str, list[Documented]]:
     from hubwire.rest.issuer import IssuerTable
     from hubwire.rest.managed_identity import ManagedIdentityTable
     from hubwire.rest.metrics import Probes
+    from hubwire.rest.secrets import SecretTable
     from hubwire.rest.subscriptions import SubscriptionTable
+    from hubwire.rest.vault_control import VaultControl
+    from hubwire.rest.vaults import VaultTable
     from hubwire.rest.web_pubsub import WebPubSubTable
 
     nobody = cast("Any", None)
@@ -225,6 +228,9 @@ def rest_tables() -> dict[str, list[Documented]]:
         "## Token issuer": IssuerTable(nobody, nobody).operations(),
         "## Managed identity": identity.operations(),
         "## Web PubSub resources": WebPubSubTable(nobody, nobody, "", nobody, nobody).operations(),
+        "## Key Vaults": VaultTable(nobody, nobody, nobody, (), nobody).operations(),
+        "## Secrets": SecretTable(nobody, nobody).operations(),
+        "## Vaults on the control socket": VaultControl(nobody, nobody, nobody).operations(),
         "## User-assigned identities": IdentityTable(nobody, nobody).operations(),
         "## Subscriptions and resource groups": subscriptions.operations(),
         "## Deployments": DeploymentTable(nobody, nobody, nobody, None, "").operations(),
