@@ -74,8 +74,8 @@ class Validator:
 
     async def look(self, url: str, origin: str, send: Send) -> None:
         """
-        The same as `check`, for somebody who only wants to know. A handler that is not there yet may come at any moment,
-        so whoever has an event for it asks again at once.
+        The same as `check`, for somebody who only wants to know. A handler that is not there yet may come at any
+        moment, so whoever has an event for it asks again at once.
         """
         try:
             await self.check(url, origin, send)
