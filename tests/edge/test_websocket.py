@@ -446,6 +446,30 @@ async def test_next_message_of_a_client_waits_for_the_answer_to_its_event_and_ot
     ]
 
 
+async def test_event_of_a_client_whose_socket_is_lost_meanwhile_is_not_sent_again() -> None:
+    server = Server()
+    server.house.directory.hubs[HUB] = handling({"urlTemplate": "http://h/", "userEventPattern": "*"})
+    free = asyncio.Event()
+
+    async def held() -> IncomingResponse:
+        await free.wait()
+        return answer(503)
+
+    server.house.upstream.webhook.answers = lambda _: held()
+    client = await server.connect(JSON)
+    client.say({"type": "event", "event": "e", "data": 1})
+    await settle()
+    client.transport.lose()
+    await settle()
+    assert server.house.node.connections() != []
+
+    free.set()
+    await settle()
+
+    assert len(server.house.upstream.webhook.events) == 1
+    assert server.house.node.connections() == []
+
+
 async def test_client_that_asks_for_too_much_while_its_event_waits_is_not_read_until_it_is_answered() -> None:
     server = Server(inbox_requests=4)
     server.house.directory.hubs[HUB] = handling({"urlTemplate": "http://h/", "userEventPattern": "*"})

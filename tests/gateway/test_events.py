@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -1058,6 +1059,92 @@ async def test_answer_waits_for_a_reliable_client_that_dropped_meanwhile(house: 
     await house.begin(house.decide(RELIABLE, **client.recovery), sink)
 
     assert sink.data == ["hi"]
+
+
+def heard(house: House, client: Client, *messages: dict[str, Any]) -> "asyncio.Task[None]":
+    """What a socket of a client brings is handled, one after the other, meanwhile."""
+
+    async def handled() -> None:
+        for message in messages:
+            await done(house.gateway.receive(client.connection, json.dumps(message)))
+
+    return asyncio.ensure_future(handled())
+
+
+async def test_client_that_comes_back_while_its_event_is_asked_about_waits_for_that(house: House) -> None:
+    """What it repeats, not knowing what became of it, is not told a second time; and one event is told at once."""
+    free = asyncio.Event()
+
+    async def held() -> IncomingResponse:
+        await free.wait()
+        return NOTHING
+
+    house.upstream.webhook.answers = lambda request: held() if request.url.endswith("/e") else NOTHING
+    client = await house.client(RELIABLE)
+    event = {"type": "event", "event": "e", "data": 1, "ackId": 1}
+    first = heard(house, client, event)
+    await settle()
+    sink = RecordingSink()
+    await house.begin(house.decide(RELIABLE, **client.recovery), sink)
+    sink.forget()
+    repeated = heard(house, client, event, event | {"ackId": 2}, {"type": "joinGroup", "group": "g"})
+    await settle()
+    assert told(house).count("user.e") == 1
+
+    free.set()
+    await asyncio.gather(first, repeated)
+    await settle()
+
+    acks = [(row["ackId"], row["success"]) for row in sink.received]
+    assert acks == [(1, True), (1, False), (2, True)]
+    assert told(house).count("user.e") == 2
+    assert list(client.connection.groups) == ["g"]
+
+
+async def test_what_waits_for_an_event_is_not_done_for_a_client_that_ended_meanwhile(house: House) -> None:
+    free = asyncio.Event()
+
+    async def held() -> IncomingResponse:
+        await free.wait()
+        return NOTHING
+
+    house.upstream.webhook.answers = lambda request: held() if request.url.endswith("/e") else NOTHING
+    client = await house.client(RELIABLE)
+    event = {"type": "event", "event": "e", "data": 1, "ackId": 1}
+    first = heard(house, client, event)
+    second = heard(house, client, event | {"ackId": 2})
+    await settle()
+    client.drop(1000)
+
+    free.set()
+    await asyncio.gather(first, second)
+
+    assert told(house).count("user.e") == 1
+
+
+async def test_event_that_fails_is_not_sent_again_for_a_client_that_is_gone(house: House) -> None:
+    says(house, answer(503), answer(503))
+    client = await house.json()
+    waiting = house.gateway.receive(client.connection, '{"type":"event","event":"e","data":1,"ackId":1}')
+    assert waiting is not None
+    house.gateway.hung_up(client.connection, client.sink)
+
+    await waiting
+
+    assert told(house).count("user.e") == 1
+    assert house.upstream.pauses == []
+
+
+async def test_event_that_fails_is_sent_again_for_a_client_that_may_come_back(house: House) -> None:
+    says(house, answer(503))
+    client = await house.client(RELIABLE)
+    waiting = house.gateway.receive(client.connection, '{"type":"event","event":"e","data":1,"ackId":1}')
+    assert waiting is not None
+    house.gateway.hung_up(client.connection, client.sink)
+
+    await waiting
+
+    assert told(house).count("user.e") == 2
 
 
 async def test_state_lives_as_long_as_the_connection(house: House) -> None:

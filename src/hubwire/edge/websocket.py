@@ -413,6 +413,8 @@ class ClientProtocol:
             self._abort_timer.cancel()
             self._abort_timer = None
         if self._connection is not None:
+            if self._busy:
+                self._clients.gateway.hung_up(self._connection, self)
             self._clients.gone(self._end_if_lost)
 
     def _finish(self, code: int) -> None:

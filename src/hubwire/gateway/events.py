@@ -140,6 +140,11 @@ class ConnectionEvents:
         if connection.source is not None or self._dispatcher.handles(connection.hub, "disconnected"):
             self._dispatcher.disconnected(self._source(connection), reason)
 
+    def hung_up(self, connection: Connection) -> None:
+        """A client that cannot come back waits for nothing any more: no event of it is sent again if it fails."""
+        if connection.source is not None:
+            connection.source.client_gone = True
+
     def takes(self, connection: Connection, event: str) -> bool:
         """Is a handler told of a user event."""
         return self._dispatcher.handles_user_event(connection.hub, event)
@@ -156,7 +161,11 @@ class ConnectionEvents:
         """
         source = self._source(connection)
         return await self._dispatcher.user_event(
-            source, event.event, event.data, event.metadata, lambda: connection.alive
+            source,
+            event.event,
+            event.data,
+            event.metadata,
+            lambda: connection.alive and not source.client_gone,
         )
 
     @staticmethod

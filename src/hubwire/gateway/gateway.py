@@ -390,6 +390,11 @@ class Gateway:
         """
         self._node.lost(connection, sink, code == _NORMAL, category, code)
 
+    def hung_up(self, connection: Connection, sink: Sink) -> None:
+        """The socket is gone, and what came from it before is still being handled; `lost` comes behind that."""
+        if connection.sink is sink and not connection.session.recoverable:
+            self._events.hung_up(connection)
+
     def stop(self) -> None:
         """Refuse new clients from now on."""
         self._stopping = True

@@ -2,10 +2,13 @@
 A client's request is allowed, carried out, answered.
 
 Requests of one connection are handled one after the other; those that need not wait are done at once, without a task.
+The edge sees to that for each socket. A reliable client that comes back on another one while an event handler is asked
+about what it said on the first is made to wait here: else what it repeats would reach the handler twice, and at once.
 
 Source: the service's page on client protocols (acks, roles), the reliable-clients page (Duplicate).
 """
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
@@ -43,6 +46,7 @@ class Requests:
         self._node = node
         self._events = events
         self._telemetry = telemetry
+        self._asking: dict[str, asyncio.Event] = {}
 
     def handle(self, connection: Connection, request: ClientRequest) -> Awaitable[None] | None:
         """
@@ -51,6 +55,8 @@ class Requests:
         Returns:
             None when it is done and answered; else to be awaited before this client's next request is handled.
         """
+        if self._asking and connection.id in self._asking:
+            return self._handle_later(connection, request)
         if isinstance(request, NotOffered):
             self._node.reply(connection, connection.codec.direct(NotOfferedAnswer(request)))
             return None
@@ -85,7 +91,28 @@ class Requests:
         if connection.alive:
             self._carried_out(connection, request)
 
+    async def _handle_later(self, connection: Connection, request: ClientRequest) -> None:
+        """An event that came by an earlier socket of the same client is with its handler still."""
+        while (asking := self._asking.get(connection.id)) is not None:
+            await asking.wait()
+        if connection.alive:
+            waiting = self.handle(connection, request)
+            if waiting is not None:
+                await waiting
+
     async def _event(self, connection: Connection, request: SendEvent) -> None:
+        """One event after the other, whichever sockets they came by."""
+        if connection.id in self._asking:
+            await self._handle_later(connection, request)
+            return
+        answered = self._asking[connection.id] = asyncio.Event()
+        try:
+            await self._ask(connection, request)
+        finally:
+            del self._asking[connection.id]
+            answered.set()
+
+    async def _ask(self, connection: Connection, request: SendEvent) -> None:
         """Whatever the handler answers comes before the ack."""
         try:
             answer = await self._events.user_event(connection, request)

@@ -39,6 +39,7 @@ class EventSource:
         state: opaque text that a handler gave it; None for none, which is something else than an empty one.
         cookies: of its handlers; None while there are none.
         ended: number and reason of its `disconnected` event, once there is one.
+        client_gone: nobody waits for what handlers answer any more.
         journalled: its end is to be told, even after a crash.
         waiting: notifications in their order; the first one is under way.
     """
@@ -47,6 +48,7 @@ class EventSource:
         "_next_id",
         "_signature",
         "_signed_with",
+        "client_gone",
         "connection_id",
         "cookies",
         "ended",
@@ -71,6 +73,7 @@ class EventSource:
         self.cookies: Cookies | None = None
         self.ended: tuple[int, str | None] | None = None
         self.journalled = False
+        self.client_gone = False
         # Not a deque, an empty one of which takes 0.7 KB of each connection.
         self.waiting: list[Callable[[], Awaitable[None]]] = []
         self._next_id = 1
