@@ -41,6 +41,8 @@ def server_arguments(workload: Workload, candidate: Candidate, server: Running) 
         address, trust = server.secure[0], ["--tls", server.secure[1]]
     arguments = [workload.mode, "--address", address, "--protocol", candidate.protocol or kind.protocol, *trust]
     arguments += server.clients(tokens, workload.groups_claimed)
+    if server.handler_port:
+        arguments += ["--handler", str(server.handler_port)]
     arguments += ["--pid", str(server.process.pid), "--limit-s", str(run_limit_s(workload))]
     if workload.mode in _MODES_WITH_TIME:
         arguments += ["--warmup-s", f"{workload.warmup_s:g}", "--duration-s", f"{workload.duration_s:g}"]

@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Final
 
 from bench.faults import Unusable
-from bench.workloads import CENTRIFUGO, HUBWIRE, HUBWIRE_ASKING, MOSQUITTO, NATS, SOCKETIO, WS
+from bench.workloads import (
+    CENTRIFUGO,
+    CENTRIFUGO_RPC,
+    HUBWIRE,
+    HUBWIRE_ASKING,
+    HUBWIRE_EVENTS,
+    MOSQUITTO,
+    NATS,
+    SOCKETIO,
+    WS,
+)
 
 __all__ = ["WITH_TLS", "Available", "Installed", "Missing", "compile_generator", "install", "speaks_tls"]
 
@@ -275,8 +285,10 @@ class _Once:
 _WAYS: Final[Mapping[str, Callable[[Path], Available]]] = {
     HUBWIRE: _hubwire,
     HUBWIRE_ASKING: _hubwire,
+    HUBWIRE_EVENTS: _hubwire,
     NATS: _nats,
     CENTRIFUGO: _centrifugo,
+    CENTRIFUGO_RPC: _centrifugo,
     WS: _node("ws"),
     SOCKETIO: _node("socketio"),
     MOSQUITTO: _mosquitto,

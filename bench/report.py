@@ -85,7 +85,7 @@ def table(measured: Measured) -> Table:
 
 
 def _head(name: str, workload: Workload) -> str:
-    plural = {"delivery": "deliveries", "call": "calls", "handshake": "handshakes"}
+    plural = {"delivery": "deliveries", "call": "calls", "handshake": "handshakes", "event": "events"}
     if name == "cpu_us":
         return f"CPU µs per {workload.per}"
     if name == "per_s":

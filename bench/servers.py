@@ -18,7 +18,18 @@ from typing import Final
 from bench.installation import Available
 from bench.machine import cpu_ticks, pinned
 from bench.tokens import Issuer
-from bench.workloads import CENTRIFUGO, HUBWIRE, HUBWIRE_ASKING, MOSQUITTO, NATS, SOCKETIO, WS
+from bench.workloads import (
+    CENTRIFUGO,
+    CENTRIFUGO_RPC,
+    HUB,
+    HUBWIRE,
+    HUBWIRE_ASKING,
+    HUBWIRE_EVENTS,
+    MOSQUITTO,
+    NATS,
+    SOCKETIO,
+    WS,
+)
 
 __all__ = ["SERVERS", "Kind", "NotStarted", "Running", "start"]
 
@@ -34,6 +45,22 @@ class NotStarted(Exception):  # noqa: N818
     """A server that ended, or did not listen in time. Its text is one line."""
 
 
+@dataclass(frozen=True)
+class Site:
+    """
+    Where a server is to run.
+
+    Attributes:
+        port: free, for its clients.
+        handler_port: free, where the load generator answers as an application's server.
+        folder: of its own.
+    """
+
+    port: int
+    handler_port: int
+    folder: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """
@@ -43,73 +70,84 @@ class Kind:
         title: its name for readers.
         protocol: of the load generator.
         path: request target of its clients; empty where each client has one of its own.
-        arguments: of its command line, given a free port and a folder of its own.
+        arguments: of its command line.
         env: environment variables besides ours.
         settings: what differs from its defaults, for the report.
         ours: it tells in a ready file where it is, and its clients need tokens.
+        asks: an application's server, which the load generator is to be.
     """
 
     title: str
     protocol: str
     path: str
-    arguments: Callable[[int, Path], list[str]]
-    env: Callable[[int], Mapping[str, str]] = lambda _port: {}
+    arguments: Callable[[Site], list[str]]
+    env: Callable[[Site], Mapping[str, str]] = lambda _site: {}
     settings: str
     ours: bool = False
+    asks: bool = False
 
 
-def _hubwire_arguments(port: int, folder: Path) -> list[str]:
-    places = ["--data", str(folder / "data"), "--ready-file", str(folder / "ready.json")]
-    return ["serve", "--port", str(port), "--https-port", "0", *places, "--log-level", "warning"]
+def _hubwire_arguments(site: Site) -> list[str]:
+    places = ["--data", str(site.folder / "data"), "--ready-file", str(site.folder / "ready.json")]
+    return ["serve", "--port", str(site.port), "--https-port", "0", *places, "--log-level", "warning"]
 
 
-def _asking_arguments(port: int, folder: Path) -> list[str]:
-    template = folder / "asking.json"
-    template.write_text(json.dumps(_ASKING), encoding="utf-8")
-    return [*_hubwire_arguments(port, folder), "--template", str(template)]
+def _asking_arguments(site: Site) -> list[str]:
+    properties = {"tls": {"clientCertEnabled": True}}
+    premium = {"location": "local", "sku": {"name": "Premium_P2", "capacity": 1000}}
+    return _templated(site, {"type": _RESOURCE, "name": "default", **premium, "properties": properties})
 
 
-_ASKING: Final = {
-    "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
-    "contentVersion": "1.0.0.0",
-    "resources": [
-        {
-            "type": "Microsoft.SignalRService/webPubSub",
-            "apiVersion": "2024-03-01",
-            "name": "default",
-            "location": "local",
-            "sku": {"name": "Premium_P2", "capacity": 1000},
-            "properties": {"tls": {"clientCertEnabled": True}},
-        }
-    ],
-}
+def _events_arguments(site: Site) -> list[str]:
+    handler = {"urlTemplate": f"http://{_HOST}:{site.handler_port}/{{event}}", "userEventPattern": "*"}
+    properties = {"eventHandlers": [handler]}
+    return _templated(site, {"type": f"{_RESOURCE}/hubs", "name": f"default/{HUB}", "properties": properties})
 
 
-def _nats_arguments(port: int, folder: Path) -> list[str]:
-    configuration = folder / "nats.conf"
+def _templated(site: Site, resource: Mapping[str, object]) -> list[str]:
+    """With a resource from a template, as one deploys it to Azure."""
+    template = site.folder / "template.json"
+    text = {"$schema": _SCHEMA, "contentVersion": "1.0.0.0", "resources": [{"apiVersion": "2024-03-01", **resource}]}
+    template.write_text(json.dumps(text), encoding="utf-8")
+    return [*_hubwire_arguments(site), "--template", str(template)]
+
+
+_RESOURCE: Final = "Microsoft.SignalRService/webPubSub"
+_SCHEMA: Final = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
+
+
+def _nats_arguments(site: Site) -> list[str]:
+    configuration = site.folder / "nats.conf"
     configuration.write_text(
-        f'listen: "{_HOST}:-1"\nwebsocket {{ host: "{_HOST}", port: {port}, no_tls: true }}\n', encoding="utf-8"
+        f'listen: "{_HOST}:-1"\nwebsocket {{ host: "{_HOST}", port: {site.port}, no_tls: true }}\n', encoding="utf-8"
     )
     return ["-c", str(configuration)]
 
 
-def _mosquitto_arguments(port: int, folder: Path) -> list[str]:
-    configuration = folder / "mosquitto.conf"
+def _mosquitto_arguments(site: Site) -> list[str]:
+    configuration = site.folder / "mosquitto.conf"
     configuration.write_text(
-        f"listener {port} {_HOST}\nprotocol websockets\nallow_anonymous true\nmax_queued_messages 0\n", encoding="utf-8"
+        f"listener {site.port} {_HOST}\nprotocol websockets\nallow_anonymous true\nmax_queued_messages 0\n",
+        encoding="utf-8",
     )
     return ["-c", str(configuration)]
 
 
-def _centrifugo_env(port: int) -> dict[str, str]:
+def _centrifugo_env(site: Site) -> dict[str, str]:
     """The names of version 5 and of version 6; each knows its own."""
     address = {
         f"CENTRIFUGO_{prefix}{name}": value
         for prefix in ("", "HTTP_SERVER_")
-        for name, value in (("ADDRESS", _HOST), ("PORT", str(port)))
+        for name, value in (("ADDRESS", _HOST), ("PORT", str(site.port)))
     }
     buffer = {"CENTRIFUGO_CLIENT_QUEUE_MAX_SIZE": str(4 * 2**20)}
     return {**address, **buffer, "CENTRIFUGO_CLIENT_INSECURE": "true", **_ONE_CORE}
+
+
+def _centrifugo_rpc_env(site: Site) -> dict[str, str]:
+    names = ("CENTRIFUGO_PROXY_RPC_ENDPOINT", "CENTRIFUGO_RPC_PROXY_ENDPOINT")
+    endpoint = dict.fromkeys(names, f"http://{_HOST}:{site.handler_port}/rpc")
+    return {**_centrifugo_env(site), **endpoint, "CENTRIFUGO_RPC_WITHOUT_NAMESPACE_PROXY_ENABLED": "true"}
 
 
 _ONE_CORE: Final = {"GOMAXPROCS": "1"}
@@ -131,35 +169,53 @@ SERVERS: Final[Mapping[str, Kind]] = {
         settings="as Hubwire, and `tls.clientCertEnabled`",
         ours=True,
     ),
+    HUBWIRE_EVENTS: Kind(
+        title="Hubwire, with a handler",
+        protocol="azure-events",
+        path="",
+        arguments=_events_arguments,
+        settings="as Hubwire, and an event handler for all user events",
+        ours=True,
+        asks=True,
+    ),
     NATS: Kind(
         title="NATS server",
         protocol="nats",
         path="/",
         arguments=_nats_arguments,
-        env=lambda _port: _ONE_CORE,
+        env=lambda _site: _ONE_CORE,
         settings="WebSocket without TLS; `GOMAXPROCS=1`, since it has one core",
     ),
     CENTRIFUGO: Kind(
         title="Centrifugo",
         protocol="centrifugo",
         path="/connection/websocket",
-        arguments=lambda _port, _folder: [],
+        arguments=lambda _site: [],
         env=_centrifugo_env,
         settings="`client_insecure` (everybody may do all, no token), a client's queue of 4 MiB as in Hubwire "
         "instead of 1, `GOMAXPROCS=1`",
+    ),
+    CENTRIFUGO_RPC: Kind(
+        title="Centrifugo, with a proxy",
+        protocol="centrifugo-rpc",
+        path="/connection/websocket",
+        arguments=lambda _site: [],
+        env=_centrifugo_rpc_env,
+        settings="as Centrifugo, and `proxy_rpc_endpoint`",
+        asks=True,
     ),
     WS: Kind(
         title="Node `ws`",
         protocol="plain",
         path="/",
-        arguments=lambda port, _folder: [str(port)],
+        arguments=lambda site: [str(site.port)],
         settings="no compression; the server is `bench/peers/node/ws.js`: JSON, groups, and a loop over the members",
     ),
     SOCKETIO: Kind(
         title="Socket.IO",
         protocol="socketio",
         path="/socket.io/?EIO=4&transport=websocket",
-        arguments=lambda port, _folder: [str(port)],
+        arguments=lambda site: [str(site.port)],
         settings="WebSocket only, no compression; the server is `bench/peers/node/socketio.js`: an event to a room",
     ),
     MOSQUITTO: Kind(
@@ -183,6 +239,7 @@ class Running:
         issuer: makes tokens for its clients; only Hubwire has one.
         folder: of its own; files for its clients are put there too.
         secure: host and port of its TLS, and the file of whom to trust for it; only Hubwire is measured over TLS.
+        handler_port: where it asks an application's server; 0 if it asks none.
     """
 
     name: str
@@ -191,6 +248,7 @@ class Running:
     folder: Path
     issuer: Issuer | None = None
     secure: tuple[str, str] | None = None
+    handler_port: int = 0
     _paths: dict[tuple[int, int], Path] = field(default_factory=dict)
 
     @property
@@ -248,24 +306,25 @@ def start(name: str, available: Available, folder: Path, core: int) -> Running:
     """
     kind = SERVERS[name]
     folder.mkdir(parents=True)
-    port = _free_port()
-    command = [*available.command, *kind.arguments(port, folder)]
+    site = Site(_free_port(), _free_port(), folder)
+    command = [*available.command, *kind.arguments(site)]
     log = folder / "log.txt"
     try:
         with log.open("wb") as output, pinned(core):
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**_clean_environment(), **kind.env(port)},
+                env={**_clean_environment(), **kind.env(site)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
     except OSError as fault:
         raise NotStarted(f"{command[0]} cannot be run: {fault.strerror}") from fault
-    running = Running(name, process, f"{_HOST}:{port}", folder)
+    handler_port = site.handler_port if kind.asks else 0
+    running = Running(name, process, f"{_HOST}:{site.port}", folder, handler_port=handler_port)
     try:
-        _wait_until_it_listens(running, port, log)
+        _wait_until_it_listens(running, site.port, log)
         if kind.ours:
             ready = json.loads((folder / "ready.json").read_text(encoding="utf-8"))
             running.issuer = _issuer(ready, running.address)

@@ -4,11 +4,13 @@ lose, repeat or swap messages, turn somebody out, or are gone all of a sudden.
 """
 
 import json
+import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from http.client import HTTPResponse
 from socket import SHUT_RDWR
 from typing import Final, Protocol
 
@@ -16,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-__all__ = ["DIALECTS", "EACH", "Fault", "Room", "room"]
+__all__ = ["CALL", "DIALECTS", "EACH", "CentrifugoProxy", "Fault", "Room", "room"]
 
 Frame = str | bytes
 
@@ -149,6 +151,47 @@ class Centrifugo:
         return (compact({"push": {"channel": group, "pub": {"data": payload}}}) + "\n{}",)
 
 
+CALL: Final = b"POST /rpc HTTP/1.1\r\nHost: localhost\r\ncontent-length: %d\r\n\r\n"
+"""Head of a request, with a place for the length of its body."""
+
+
+class CentrifugoProxy(Centrifugo):
+    """Passes calls on to an application's server, in pieces, and answers them with a ping in front."""
+
+    def __init__(self, request_head: bytes, port: int) -> None:
+        self._request_head = request_head
+        self._port = port
+
+    def take(self, frame: Frame) -> Iterator[Said]:
+        assert isinstance(frame, str)
+        for line in frame.splitlines():
+            command = json.loads(line)
+            if "rpc" in command:
+                result = self._asked({"client": "c", **command["rpc"]})
+                yield Reply("{}\n" + compact({"id": command["id"], "rpc": result}))
+            else:
+                yield from super().take(line)
+
+    def _asked(self, call: Mapping[str, str]) -> Mapping[str, str]:
+        """Twice on one connection: the second request comes along with the first, but for its end."""
+        body = compact(call).encode()
+        request = self._request_head % len(body) + body
+        with socket.create_connection(("127.0.0.1", self._port)) as connection:
+            connection.sendall(request + request[:-5])
+            result = _result(connection)
+            connection.sendall(request[-5:])
+            assert _result(connection) == result
+        return result
+
+
+def _result(connection: socket.socket) -> Mapping[str, str]:
+    response = HTTPResponse(connection)
+    response.begin()
+    assert (response.status, response.getheader("Content-Type")) == (200, "application/json")
+    result: Mapping[str, str] = json.loads(response.read())["result"]
+    return result
+
+
 class SocketIo:
     """Packets of Socket.IO in such of Engine.IO; the ping before each message is to be answered."""
 
@@ -228,7 +271,7 @@ DIALECTS: Final[Mapping[str, type[Dialect]]] = {
 class Room:
     """A server with groups. All that happens in it happens one after the other."""
 
-    def __init__(self, dialect: type[Dialect], fault: Fault) -> None:
+    def __init__(self, dialect: Callable[[], Dialect], fault: Fault) -> None:
         self.fault = fault
         self.address = ""
         self._dialect = dialect
@@ -300,9 +343,14 @@ class Room:
 
 
 @contextmanager
-def room(protocol: str, fault: Fault = Fault.NONE) -> Iterator[Room]:
-    """A server on a free port, ended with the block."""
-    there = Room(DIALECTS[protocol], fault)
+def room(protocol: str, fault: Fault = Fault.NONE, dialect: Callable[[], Dialect] | None = None) -> Iterator[Room]:
+    """
+    A server on a free port, ended with the block.
+
+    Args:
+        dialect: another one than that of the protocol.
+    """
+    there = Room(dialect or DIALECTS[protocol], fault)
     subprotocols = [Subprotocol("mqtt")] if protocol == "mqtt" else None
     with serve(there.serve, "127.0.0.1", 0, subprotocols=subprotocols, compression=None) as server:
         there.address = "{}:{}".format(*server.socket.getsockname()[:2])

@@ -1,12 +1,11 @@
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "audience.h"
 #include "clock.h"
 #include "fault.h"
+#include "http.h"
 #include "measurement.h"
 #include "memory.h"
 #include "modes.h"
@@ -106,24 +105,16 @@ static void count_error(struct caller *caller, const char *what, size_t length)
  */
 static size_t answer_length(const char *bytes, size_t length, int *status)
 {
-    static const char name[] = "\r\nContent-Length:";
-    const char *head_end = memmem(bytes, length, "\r\n\r\n", 4);
-    size_t body_length = 0;
-    bool told = false;
+    struct http_head head;
 
-    if (!head_end)
+    if (!http_read_head(bytes, length, &head))
         return 0;
-    if (strncmp(bytes, "HTTP/1.", 7) || head_end - bytes < 12)
+    if (strncmp(bytes, "HTTP/1.", 7) || head.length < 16)
         fail("the answer to a call is not of HTTP/1.1");
     *status = atoi(bytes + 9);
-    for (const char *at = bytes; at < head_end && !told; at++)
-        if (*at == '\r' && !strncasecmp(at, name, sizeof name - 1)) {
-            body_length = strtoull(at + sizeof name - 1, NULL, 10);
-            told = true;
-        }
-    if (!told && *status != 204 && *status != 202)
+    if (!head.body_told && *status != 204 && *status != 202)
         fail("the answer to a call, status %d, does not tell its length", *status);
-    size_t total = (size_t)(head_end - bytes) + 4 + body_length;
+    size_t total = head.length + head.body_length;
     return total <= length ? total : 0;
 }
 

@@ -58,7 +58,7 @@ void client_greeted(struct client *client)
     if (client->phase != CLIENT_GREETING)
         return;
     enter(client, CLIENT_JOINING);
-    if (client->joins)
+    if (client->joins && client->protocol->join)
         client->protocol->join(client);
     if (!client->joins || !client->protocol->confirms_joins)
         become_ready(client);

@@ -1,6 +1,8 @@
 #include "audience.h"
+#include "child.h"
 #include "clock.h"
 #include "fault.h"
+#include "handler.h"
 #include "measurement.h"
 #include "modes.h"
 #include "sending.h"
@@ -42,12 +44,17 @@ void run_echo(struct options *options)
     struct target target;
     struct audience *audience = &echo.audience;
     uint32_t count = options->connections;
+    int handler = 0;
 
     if (count > UINT16_MAX)
         fail("--connections: '%u' is more than there are groups", count);
     if (options->protocol->publishers)
         fail("echo cannot use %s: its members do not publish", options->protocol->name);
     options->memberships = 1;
+    if (options->handler_port) {
+        handler = handler_start(options->handler_port);
+        measurement_helper(handler);
+    }
     target_find(&target, options->address);
     loop_begin(options->size + PUBLICATION_BYTES_MORE);
     measurement_prepare(&measurement, &options->server);
@@ -70,6 +77,8 @@ void run_echo(struct options *options)
     tally_end(&tally, &echo.sending, &measurement);
     echo.over = true;
     uint64_t late = sending_drain(&echo.sending);
+    if (handler)
+        child_kill(handler);
     if (!audience->delivered)
         fail("of %llu messages none came back", (unsigned long long)echo.sending.sent);
 

@@ -15,6 +15,9 @@ struct measurement {
     struct server_memory before, after;
 };
 
+/* The CPU time of a child that helps is counted as this process' own, as long as it lives. */
+void measurement_helper(int child);
+
 /* Find the server's processes and read their memory, before any connection is made. */
 void measurement_prepare(struct measurement *measurement, struct server *server);
 

@@ -42,6 +42,7 @@ static const struct option known[] = {
     {"idle-readers", COUNT, AT(idle_readers), 0, MANY, "further members that never read"},
     {"connections", COUNT, AT(connections), 1, MANY, "connections, in modes without members"},
     {"concurrency", COUNT, AT(concurrency), 1, MANY, "churn: handshakes at once"},
+    {"handler", COUNT, AT(handler_port), 1, 65535, "echo: answer what the server asks its event handler, at this port"},
     {"callers", COUNT, AT(callers), 1, MARKED, "calls: connections that call"},
     {"size", COUNT, AT(size), PAYLOAD_BYTES_MIN, 16 << 20, "bytes of payload; floor: of a send"},
     {"rate", REAL, AT(rate), 0, 1e9, "messages, calls or rounds in a second, whatever the server does"},

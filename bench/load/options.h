@@ -29,7 +29,7 @@ struct options {
     const char *headers[OPTION_HEADERS];
     uint32_t header_count;
     /* Numbers of things. */
-    uint32_t members, groups, memberships, publishers, idle_readers, connections, concurrency, callers;
+    uint32_t members, groups, memberships, publishers, idle_readers, connections, concurrency, callers, handler_port;
     uint32_t size, burst, window, ack_every;
     /* Messages, calls or rounds in a second; 0: not paced. */
     double rate;

@@ -103,6 +103,21 @@ const struct protocol protocol_azure_reliable = {
     .receive = receive_reliable,
 };
 
+/* The answer of an event handler, as the same message. */
+static size_t event(char *to, const char *group, const char *payload, size_t length)
+{
+    return enclose(to, "{\"type\":\"event\",\"event\":\"echo\",\"dataType\":\"text\",\"data\":\"", group, payload,
+                   length, "\"}");
+}
+
+const struct protocol protocol_azure_events = {
+    .name = "azure-events",
+    .subprotocol = "json.webpubsub.azure.v1",
+    .greet = await_connected,
+    .publication = event,
+    .receive = receive,
+};
+
 static void join_plain(struct client *client)
 {
     char name[GROUP_NAME_BYTES];

@@ -35,7 +35,8 @@ static void take_reply(struct client *client, const char *line, size_t length)
         client_joined(client, 1);
 }
 
-static size_t receive(struct client *client, const char *bytes, size_t length)
+/* Take lines. Those that begin as `message` does hold one of ours. */
+static size_t take_lines(struct client *client, const char *bytes, size_t length, const char *message)
 {
     const char *at = bytes;
     const char *end = bytes + length;
@@ -45,7 +46,7 @@ static size_t receive(struct client *client, const char *bytes, size_t length)
         const char *line_end;
 
         /* The data stands behind a marker and may be long, what stands before it is short. */
-        if (begins(at, (size_t)(end - at), "{\"push\":{"))
+        if (begins(at, (size_t)(end - at), message))
             marker = marker_find(at, (size_t)(end - at), &client->marker_at);
         line_end = memchr(marker ? marker : at, '\n', (size_t)(end - (marker ? marker : at)));
         if (!line_end)
@@ -59,6 +60,11 @@ static size_t receive(struct client *client, const char *bytes, size_t length)
     return length;
 }
 
+static size_t receive(struct client *client, const char *bytes, size_t length)
+{
+    return take_lines(client, bytes, length, "{\"push\":{");
+}
+
 const struct protocol protocol_centrifugo = {
     .name = "centrifugo",
     .confirms_joins = true,
@@ -66,4 +72,22 @@ const struct protocol protocol_centrifugo = {
     .join = join,
     .publication = publication,
     .receive = receive,
+};
+
+/* A call, which the server passes on to an application's server, and whose answer is that of the call. */
+static size_t call(char *to, const char *group, const char *payload, size_t length)
+{
+    return enclose(to, "{\"id\":1000000,\"rpc\":{\"method\":\"echo\",\"data\":\"", group, payload, length, "\"}}");
+}
+
+static size_t receive_answers(struct client *client, const char *bytes, size_t length)
+{
+    return take_lines(client, bytes, length, "{\"id\":1000000,\"rpc\":{");
+}
+
+const struct protocol protocol_centrifugo_rpc = {
+    .name = "centrifugo-rpc",
+    .greet = greet,
+    .publication = call,
+    .receive = receive_answers,
 };

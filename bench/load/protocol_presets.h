@@ -13,9 +13,11 @@
 
 extern const struct protocol protocol_azure;
 extern const struct protocol protocol_azure_reliable;
+extern const struct protocol protocol_azure_events;
 extern const struct protocol protocol_plain;
 extern const struct protocol protocol_nats;
 extern const struct protocol protocol_centrifugo;
+extern const struct protocol protocol_centrifugo_rpc;
 extern const struct protocol protocol_socketio;
 extern const struct protocol protocol_mqtt;
 

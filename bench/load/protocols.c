@@ -7,8 +7,8 @@
 #include "protocol_presets.h"
 
 static const struct protocol *const presets[] = {
-    &protocol_azure, &protocol_azure_reliable, &protocol_plain, &protocol_nats,
-    &protocol_centrifugo, &protocol_socketio, &protocol_mqtt,
+    &protocol_azure,      &protocol_azure_reliable, &protocol_azure_events, &protocol_plain, &protocol_nats,
+    &protocol_centrifugo, &protocol_centrifugo_rpc, &protocol_socketio,     &protocol_mqtt,
 };
 
 #define PRESETS (sizeof presets / sizeof presets[0])

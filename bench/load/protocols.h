@@ -24,7 +24,8 @@ struct protocol {
     bool confirms_joins;
     /* Begin, right after the upgrade; client_greeted() tells the end. */
     void (*greet)(struct client *client);
-    /* Ask for all the groups of the client; client_joined() tells each confirmation. */
+    /* Ask for all the groups of the client; client_joined() tells each confirmation. NULL if there are no groups:
+       whoever publishes is answered. */
     void (*join)(struct client *client);
     /* Write a message to a group; returns its length. */
     size_t (*publication)(char *to, const char *group, const char *payload, size_t length);

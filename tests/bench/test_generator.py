@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
@@ -107,6 +108,15 @@ def test_tokens_are_made_once_for_each_server(tmp_path: Path) -> None:
 
     assert server.clients(5, 0) == server.clients(5, 0)
     assert server.clients(5, 0) != server.clients(5, 2)
+
+
+def test_server_that_asks_a_handler_is_answered_at_the_port_that_it_knows(tmp_path: Path) -> None:
+    candidate = named("events").candidates[0]
+    server = replace(running(candidate.server, tmp_path), handler_port=4321)
+    told = pairs(server_arguments(named("events"), candidate, server)[1:])
+
+    assert (told["--handler"], told["--protocol"]) == ("4321", "azure-events")
+    assert "--handler" not in server_arguments(named("events"), Candidate(server=NATS), running(NATS, tmp_path))
 
 
 def test_call_has_a_token_for_the_path_that_is_called(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.installation import Available, Missing, install
 from bench.servers import SERVERS
-from bench.workloads import CENTRIFUGO, HUBWIRE, MOSQUITTO, NATS, SOCKETIO, WS
+from bench.workloads import CENTRIFUGO, CENTRIFUGO_RPC, HUBWIRE, MOSQUITTO, NATS, SOCKETIO, WS
 
 ROOT = Path(__file__).parent.parent.parent
 PEERS = ROOT / "bench" / "peers"
@@ -40,6 +40,7 @@ def test_nothing_at_hand_leaves_ourselves(path: Path, tmp_path: Path) -> None:
     assert reasons == {
         NATS: "the Go toolchain is not on the PATH; and nats-server is not on the PATH",
         CENTRIFUGO: "the Go toolchain is not on the PATH",
+        CENTRIFUGO_RPC: "the Go toolchain is not on the PATH",
         WS: "Node.js is not on the PATH",
         SOCKETIO: "Node.js is not on the PATH",
         MOSQUITTO: "mosquitto is not on the PATH",

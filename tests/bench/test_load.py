@@ -5,24 +5,29 @@ No test looks at a time or a speed.
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from acceptance.conftest import hub, server, start_server
-from acceptance.servers import DEADLINE_S, Server, StartServer
+from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, free_port
 from acceptance.wire import client_target, client_token, signed
-from bench.installation import WITH_TLS, speaks_tls
+from bench.installation import WITH_TLS, Available, speaks_tls
+from bench.servers import start
+from bench.workloads import HUBWIRE_EVENTS
 from hubwire.auth.certificates import new_authority
-from rooms import DIALECTS, EACH, Fault, room
+from rooms import CALL, DIALECTS, EACH, CentrifugoProxy, Fault, Room, room
 
 __all__ = ["hub", "server", "start_server"]
 
@@ -283,6 +288,56 @@ def test_protocol_of_each_peer_is_spoken(load: Path, protocol: str) -> None:
     assert_complete(result, 3 * result["sent"])
     assert result["protocol"] == protocol
     assert echo["deliveries"] == echo["sent"] > 0
+
+
+def assert_answered(result: Any) -> None:
+    """Each event and its answer, once and in order."""
+    assert result["deliveries"] == result["sent"] > 0
+    assert [result[name] for name in ("lost", "gaps", "duplicates", "reordered", "errors", "closed")] == [0] * 6
+
+
+def test_events_are_answered_by_the_handler_beside_the_generator(load: Path, tmp_path: Path) -> None:
+    """In two runs, each of which has a handler of its own, of one server that is started as for the benchmark."""
+    available = Available((sys.executable, *PROGRAM), "")
+    server = start(HUBWIRE_EVENTS, available, tmp_path / "server", min(os.sched_getaffinity(0)))
+    try:
+        where = ["--address", server.address, "--protocol", "azure-events", *server.clients(9, 0)]
+        handler = ["--handler", str(server.handler_port), "--pid", str(server.process.pid)]
+        for size in ("64", "200000"):
+            result = run(load, "echo", *where, *handler, *SHORT, *LONGER, "--connections", "3", "--size", size)
+            assert_answered(result)
+            assert result["protocol"] == "azure-events"
+    finally:
+        server.stop()
+
+
+def called(request_head: bytes, port: int) -> AbstractContextManager[Room]:
+    """A server like Centrifugo, which asks at this port."""
+    return room("centrifugo-rpc", dialect=partial(CentrifugoProxy, request_head, port))
+
+
+def test_calls_are_answered_by_the_handler_in_whatever_pieces_they_come(load: Path) -> None:
+    port = free_port()
+    with called(CALL, port) as there:
+        where = ["--address", there.address, "--protocol", "centrifugo-rpc", "--handler", str(port)]
+        assert_answered(run(load, "echo", *where, *SHORT, *LONGER, "--connections", "3"))
+
+
+@pytest.mark.parametrize("line", ["GET /rpc HTTP/1.1", "POST /rpc HTTP/1.1"])
+def test_request_that_the_handler_does_not_take_ends_the_run(load: Path, line: str) -> None:
+    """Another one than we know of, or one that does not tell its length."""
+    port = free_port()
+    with called(line.encode() + b"\r\nX: %d\r\n\r\n", port) as there:
+        where = ["--address", there.address, "--protocol", "centrifugo-rpc", "--handler", str(port)]
+        complaint = f"load: the handler takes OPTIONS, and POST with a length, not {line}"
+        assert refusal(load, "echo", *where, *SHORT, "--connections", "1") == complaint
+
+
+def test_port_of_the_handler_must_be_free(load: Path, mute: str) -> None:
+    port = mute.partition(":")[2]
+    where = ["--address", mute, "--protocol", "azure-events", "--handler", port, *SHORT]
+
+    assert refusal(load, "echo", *where) == f"load: listen at port {port} for the handler: Address already in use"
 
 
 def disturbed(load: Path, fault: Fault) -> Any:

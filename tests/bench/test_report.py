@@ -141,6 +141,12 @@ def test_only_goals_of_rows_that_were_run_are_judged() -> None:
     ]
 
 
+def test_column_is_named_after_what_is_counted() -> None:
+    [events] = [workload for workload in WORKLOADS if workload.name == "events"]
+
+    assert table(Measured(events, (), {}))[0][1:3] == ["CPU µs per event", "events/s"]
+
+
 def test_terminal_table_is_aligned() -> None:
     assert lines([["server", "a", "notes"], ["x", "1.5", "why"], ["longer", "10", ""]]) == [
         "server    a  notes",
