@@ -321,6 +321,19 @@ async def test_look_at_a_handler_that_refuses_counts_for_events() -> None:
     assert len(house.asked) == 1
 
 
+async def test_look_at_a_handler_that_refused_a_moment_ago_asks_it_again() -> None:
+    """Its owner has mended it and saves the settings once more; where a refusal fails that, they could not."""
+    house = House(REFUSED, REFUSED, REFUSED, ALLOWED)
+    for _ in range(3):
+        with pytest.raises(NotValidated):
+            await house.validator.look(URL, ORIGIN, house.send)
+
+    await house.validator.look(URL, ORIGIN, house.send)
+
+    assert await house.allows()
+    assert len(house.asked) == 4
+
+
 async def test_what_the_last_askings_brought_can_be_looked_at() -> None:
     house = House(ALLOWED, REFUSED)
     assert house.validator.last(URL) == {}

@@ -75,8 +75,12 @@ class Validator:
     async def look(self, url: str, origin: str, send: Send) -> None:
         """
         The same as `check`, for somebody who only wants to know. A handler that is not there yet may come at any
-        moment, so whoever has an event for it asks again at once.
+        moment, so whoever has an event for it asks again at once. One that has refused may have been mended for this
+        very look, so it is asked now, however short a while ago that was.
         """
+        before = self._known.get((url, origin))
+        if before is not None and before.refusal is not None:
+            before.due = min(before.due, self._clock())
         try:
             await self.check(url, origin, send)
         except NotValidated as error:
