@@ -23,6 +23,7 @@ __all__ = ["HandlerReview"]
 
 _log: Final = logging.getLogger("hubwire.upstream")
 _PATIENCE_S: Final = 3.0
+_NO_IDENTITY: Final = "it is to get a token of the resource's managed identity, and the resource has none"
 
 
 class HandlerReview:
@@ -83,7 +84,7 @@ class HandlerReview:
         except NotFound:
             return None
         if handler.audience is not None and identity is None:
-            return "it is to get a token of the resource's managed identity, and the resource has none"
+            return _NO_IDENTITY
         if handler.template.is_tunnel:
             return None
         try:
@@ -107,12 +108,15 @@ class HandlerReview:
         return None
 
     async def _state(self, hub: HubKey, handler: Handler) -> str:
-        if handler.template.is_tunnel:
-            count = self._tunnels(hub)
-            return f"{count} tunnel{'' if count == 1 else 's'} dialled in" if count else "nobody has dialled in"
         try:
+            identity = self._directory.policy(hub.resource).identity
+            if handler.audience is not None and identity is None:
+                return _NO_IDENTITY
+            if handler.template.is_tunnel:
+                count = self._tunnels(hub)
+                return f"{count} tunnel{'' if count == 1 else 's'} dialled in" if count else "nobody has dialled in"
             async with asyncio.timeout(_PATIENCE_S):
-                secrets = await self._caller.values(handler, self._directory.policy(hub.resource).identity)
+                secrets = await self._caller.values(handler, identity)
                 url = handler.template.resolve(hub.hub, "validate", secrets)
         except TimeoutError:
             return "its secret is being read"
