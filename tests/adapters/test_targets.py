@@ -80,6 +80,17 @@ def test_refusal_says_what_could_be_mended(address: str, sentence: str) -> None:
     assert guard(own=(("127.0.0.1", 8080),)).refusal(address, 8080) == sentence
 
 
+@pytest.mark.parametrize("address", ["64:ff9b::169.254.169.254", "2002:a9fe:a9fe::1", "::169.254.169.254"])
+def test_gateways_do_not_lead_to_what_is_link_local(address: str) -> None:
+    assert guard().refusal(address, 80) == (
+        "is link-local, and no entry of handler_networks is for link-local addresses alone"
+    )
+    assert allowed(guard("::/0"), address, "64:ff9b::10.0.0.1", "2002:a00:1::1") == [
+        "64:ff9b::10.0.0.1",
+        "2002:a00:1::1",
+    ]
+
+
 # Networks.
 
 

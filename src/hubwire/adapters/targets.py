@@ -29,6 +29,8 @@ _NOBODY: Final[tuple[_Network, ...]] = (
 )
 """Unspecified, multicast, broadcast. Systems take the first for the loopback address."""
 _LINK_LOCAL: Final[tuple[_Network, ...]] = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
+_LED_ON: Final[tuple[_Network, ...]] = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+"""With an IPv4 address in the last 32 bits, to which gateways lead (RFC 6052, section 2.1; RFC 4291, 2.5.5.1)."""
 
 
 class RefusedTarget(OSError):  # noqa: N818  the name says what happened
@@ -67,7 +69,7 @@ class TargetGuard:
         if self._is_own(address, plain, port):
             return f"is this server itself at port {port}, which handler_networks cannot change"
         named = [network for network in self._networks if plain in network]
-        if _among(plain, _LINK_LOCAL):
+        if _among(plain, _LINK_LOCAL) or _among(_behind(plain), _LINK_LOCAL):
             if not any(map(_is_link_local, named)):
                 return "is link-local, and no entry of handler_networks is for link-local addresses alone"
         elif self._networks and not named:
@@ -145,6 +147,15 @@ def _plain(text: str) -> _Address:
     """
     found = ip_address(text.partition("%")[0])
     return getattr(found, "ipv4_mapped", None) or found
+
+
+def _behind(address: _Address) -> _Address:
+    """The IPv4 address to which an IPv6 one leads through a gateway; itself where there is none."""
+    if isinstance(address, IPv4Address):
+        return address
+    if _among(address, _LED_ON):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour or address
 
 
 def _among(address: _Address, networks: Iterable[_Network]) -> bool:
