@@ -46,8 +46,8 @@ _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LONGEST_PATH_BYTES: Final = 103
 # How the TLS library, by its version, calls bytes that are no TLS.
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
-# RFC 9111, section 5.5 of its predecessor: code, agent, text.
-_WARNING: Final = re.compile(r'\d{3} \S+ "(.*)"')
+# RFC 9111, section 5.5 of its predecessor: code, agent, text. Several may stand in one line.
+_WARNING: Final = re.compile(r'\d{3} \S+ "(.*?)"(?=, \d{3} \S+ "|$)')
 
 
 class Answer(Struct, frozen=True):
@@ -112,7 +112,7 @@ async def answer_of(session: aiohttp.ClientSession, method: str, path: str, body
     headers = {} if body is None else {"Content-Type": "application/json"}
     url = URL(_ORIGIN + path, encoded=True)
     response, answer = await _exchanged(session, method, url, headers=headers, body=body or b"")
-    warnings = tuple(found[1] for text in response.headers.getall("warning", ()) if (found := _WARNING.match(text)))
+    warnings = tuple(text for line in response.headers.getall("warning", ()) for text in _WARNING.findall(line))
     if not answer:
         return Answer(response.status, None, warnings)
     try:
