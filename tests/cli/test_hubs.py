@@ -15,7 +15,12 @@ URL = "http://localhost:7071/api/{event}"
 def hub(server: StandIn) -> StandIn:
     """A server with a hub."""
     properties = {"anonymousConnectPolicy": "deny", "webSocketKeepAliveIntervalInSeconds": 20}
-    handlers = [{"urlTemplate": URL, "systemEvents": ["connect"], "userEventPattern": "a,b"}, {"urlTemplate": "x"}]
+    handlers = [
+        {"urlTemplate": URL, "systemEvents": ["connect"], "userEventPattern": "a,b"},
+        {"urlTemplate": "x"},
+        {"urlTemplate": "y", "groupPresenceEvents": {"eventNames": ["joined", "left"]}},
+        {"urlTemplate": "z", "groupPresenceEvents": {"eventNames": ["left"], "groupFilters": ["a*", "b"]}},
+    ]
     server.on("PATCH", "/control/hubs/chat", 200, {"name": "chat", "properties": properties})
     server.on(
         "GET", "/control/hubs/chat", 200, {"name": "chat", "properties": {**properties, "eventHandlers": handlers}}
@@ -97,9 +102,11 @@ def test_handlers_are_shown_with_their_events_and_how_they_are(run: Run, hub: St
     states = [{"state": "it takes events"}, {"state": "not asked yet"}]
     hub.on("GET", "/control/handlers/default/chat", 200, {"value": states})
 
-    assert run("hub", "show", "chat").stdout.splitlines()[-4:] == [
+    assert run("hub", "show", "chat").stdout.splitlines()[-6:] == [
         f"handler     {URL} (connect, user events a,b)",
         "            it takes events",
         "handler     x (no events)",
         "            not asked yet",
+        "handler     y (joined, left)",
+        "handler     z (left of groups a*,b)",
     ]

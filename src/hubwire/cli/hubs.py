@@ -255,6 +255,10 @@ def _handler_text(handler: Mapping[str, Any]) -> str:
     events = [*handler.get("systemEvents", ())]
     if pattern := handler.get("userEventPattern"):
         events.append(f"user events {pattern}")
+    presence = handler.get("groupPresenceEvents") or {}
+    if names := presence.get("eventNames"):
+        groups = presence.get("groupFilters")
+        events += names if groups is None else [*names[:-1], f"{names[-1]} of groups {','.join(groups)}"]
     return f"{handler['urlTemplate']} ({', '.join(events) or 'no events'})"
 
 
