@@ -29,6 +29,7 @@ from yarl import URL
 from hubwire.adapters.targets import GuardedResolver, TargetGuard
 from hubwire.adapters.webhook_failures import failure
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
+from hubwire.time_limit import TimeLimit
 
 __all__ = ["HttpWebhook"]
 
@@ -101,7 +102,7 @@ class HttpWebhook:
             raise WebhookFailed(f"{place} is not called any more: this server is shutting down", "unreachable")
         # The causes are left out: their texts hold the URL.
         try:
-            async with asyncio.timeout(timeout_s):
+            with TimeLimit(timeout_s):
                 return await self._exchange(target, data)
         except TimeoutError:
             raise WebhookFailed(f"{place} did not answer within {timeout_s:g} s", "timeout") from None
@@ -240,10 +241,11 @@ def _written(request: OutgoingRequest, target: _Target, agent: str) -> bytes:
     headers = request.headers
     names = [name for name, _ in headers]
     # Together, since one search costs less than one for each.
+    values = "".join([value for _, value in headers])
     if (
         "" in names
-        or not _NAMES.fullmatch("".join(names))
-        or _NO_VALUE.search("".join([value for _, value in headers]))
+        or _NAMES.fullmatch("".join(names)) is None
+        or (not values.isprintable() and _NO_VALUE.search(values) is not None)
     ):
         name = next(name for name, value in headers if not name or not _is_header(name, value))
         raise WebhookFailed(f"{target.place} is not called: the header {name!a} cannot be sent", "invalid")

@@ -24,6 +24,7 @@ from hubwire.model.names import HubKey
 from hubwire.model.ports import Cookies, HubDirectory, Journal, KeyDirectory
 from hubwire.model.telemetry import HandlerCounters, Telemetry
 from hubwire.model.webhooks import IncomingResponse
+from hubwire.time_limit import TimeLimit
 from hubwire.upstream import cloudevents, records
 from hubwire.upstream.calls import Caller, EventFailed, Limits
 from hubwire.upstream.cloudevents import JSON, BadResponse, ClientCertificate, ConnectVerdict, EventKind
@@ -245,7 +246,7 @@ class Dispatcher:
             EventUndelivered: no answer came, or not in time.
         """
         try:
-            async with asyncio.timeout(self._limits.blocking_s):
+            with TimeLimit(self._limits.blocking_s):
                 return await self._send(
                     handler,
                     source,
