@@ -446,6 +446,32 @@ async def test_next_message_of_a_client_waits_for_the_answer_to_its_event_and_ot
     ]
 
 
+async def test_goodbye_of_a_client_whose_event_waits_is_answered_after_a_second_and_counts_behind_it() -> None:
+    server = Server()
+    server.house.directory.hubs[HUB] = handling({"urlTemplate": "http://h/", "userEventPattern": "*"})
+    free = asyncio.Event()
+
+    async def held() -> IncomingResponse:
+        await free.wait()
+        return answer(204)
+
+    server.house.upstream.webhook.answers = lambda _: held()
+    client = await server.connect(JSON)
+    client.say({"type": "event", "event": "e", "data": 1}, JOIN)
+    await settle()
+    client.feed(goodbye(1000))
+    await server.advance(0.9)
+    assert client.frames == []
+
+    await server.advance(0.2)
+
+    assert client.frames == [Frame(CLOSE, (1000).to_bytes(2, "big"))]
+    assert server.house.node.connections() != []
+    free.set()
+    await settle()
+    assert ends(server) == [(CloseCategory.NORMAL, 1000)]
+
+
 async def test_event_of_a_client_whose_socket_is_lost_meanwhile_is_not_sent_again() -> None:
     server = Server()
     server.house.directory.hubs[HUB] = handling({"urlTemplate": "http://h/", "userEventPattern": "*"})

@@ -241,6 +241,10 @@ class Front:
             self._close()
             # All is said and taken. Many clients answer no goodbye of TLS before they want something again.
             self.deadline = time.monotonic() + _GOODBYE_S
+        elif self._state is _State.DECIDING:
+            # Whatever is decided, nobody is let in any more. Who is asked is heard to the end by those who asked.
+            self._forget_decision()
+            self._refuse(503, "the server is shutting down")
         elif self._state in (_State.BODY, _State.ANSWER) and self._inner is not None:
             self._inner.finish()
 
@@ -542,11 +546,14 @@ class Front:
         self._body = None
         self._inner_paused = False
 
-    def _leave(self) -> None:
-        """This connection is none of ours any more."""
+    def _forget_decision(self) -> None:
         undecided, self._undecided = self._undecided, None
         if undecided is not None:
             undecided.leave()
+
+    def _leave(self) -> None:
+        """This connection is none of ours any more."""
+        self._forget_decision()
         self._state = _State.GONE
         self.deadline = math.inf
         self._buffer = b""

@@ -40,6 +40,8 @@ read, and 32 such reads in one turn, while everybody else waits.
 _PONGS: Final = 64
 """Pings of one slice that are answered each; of more, RFC 6455 5.5.3 lets us answer the newest."""
 _CLOSE_TIMEOUT_S: Final = 2.0
+_CLOSE_PATIENCE_S: Final = 1.0
+"""A client's goodbye is answered by then, although an event of before is with its handler still."""
 _MESSAGES: Final = (TEXT, BINARY)
 _NOT_ASKED: Final = -2
 _FAULT: Final = -2
@@ -329,6 +331,8 @@ class ClientProtocol:
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append((opcode, payload))
+            if opcode == CLOSE:
+                self._clients.loop.call_later(_CLOSE_PATIENCE_S, self._answer_close, payload[0])
             if self._crowded and not self._gone:
                 self._transport.pause_reading()
             return
@@ -391,14 +395,17 @@ class ClientProtocol:
             # What it asked for before it said goodbye is still answered: the turn may not be over yet. Which may show
             # that the client is too slow, and so close it ourselves.
             self._clients.gateway.settle()
+        self._answer_close(code)
+        # Even if the socket was lost before it could be answered: what the client said decides whether it comes back.
+        self._finish(1005 if code is None else code)
+        self._transport.close()
+
+    def _answer_close(self, code: int | None) -> None:
         if not self._closing:
             self._begin_to_close()
             self._drop_outbox()
             self._transport.write(build_frame(CLOSE, b"" if code is None else close_payload(code, "")))
             self._abort_later()
-        # Even if the socket was lost before it could be answered: what the client said decides whether it comes back.
-        self._finish(1005 if code is None else code)
-        self._transport.close()
 
     def eof_received(self) -> bool:
         return False
