@@ -231,7 +231,7 @@ async def test_no_token_query_header_or_payload_is_ever_recorded(house: House, w
 async def test_name_that_a_stranger_chose_cannot_forge_a_line(house: House, written: Written) -> None:
     """Neither in the text of a record nor in its fields."""
     forged = "x\n2026-01-01T00:00:00.000+00:00 info    Connection started\r\x85\u2028\x1b[2J"
-    user_id = forged.replace("\n", "").replace("\r", "")  # with which nobody gets in
+    user_id = "".join(c for c in forged if c >= " ")  # with others nobody gets in
     client = await house.client(user_id=user_id, roles=[], webpubsub_mode="sendToGroup", group=forged)
     house.gateway.receive(client.connection, "hello")
     house.decide(awps_connection_id=forged, awps_reconnection_token="t")

@@ -169,7 +169,7 @@ class Principals:
             BadRequest: the user id is not legal, or the token would be longer than we accept ourselves.
         """
         if user_id and not is_user_id(user_id):
-            raise BadRequest("A user id has no line break and no NUL.", "userId")
+            raise BadRequest("A user id has no control characters.", "userId")
         now = int(self._clock())
         claims: dict[str, Any] = {"aud": audience, "nbf": now, "iat": now, "exp": now + minutes * 60}
         if user_id:
@@ -336,7 +336,7 @@ def _user_id(claims: dict[str, Any]) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Unauthorized("the user id is not a string")
     if value and not is_user_id(value):
-        raise Unauthorized("the user id has a line break or a NUL")
+        raise Unauthorized("the user id has a control character")
     return value or None
 
 

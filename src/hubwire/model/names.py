@@ -20,7 +20,7 @@ __all__ = [
 
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 _EVENT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
-_LINE_BREAK = re.compile(r"[\r\n\0]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _METADATA_KEY = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 _METADATA_VALUE = re.compile(r"[\x00-\x7f]{0,1024}")
 _METADATA_TOTAL = 8192
@@ -45,8 +45,8 @@ def is_group_name(name: str) -> bool:
 
 
 def is_user_id(text: str) -> bool:
-    """Any text but none, without CR, LF and NUL: it stands as it is in a header of what event handlers are told."""
-    return text != "" and _LINE_BREAK.search(text) is None
+    """Any text but none, without control characters: it stands as it is in a header of what handlers are told."""
+    return text != "" and _CONTROL.search(text) is None
 
 
 def is_event_name(name: str) -> bool:

@@ -44,5 +44,5 @@ def checked_user(user_id: str) -> str:
     if not user_id or user_id.isspace():
         raise BadRequest("A user id is not blank.", "userId")
     if not is_user_id(user_id):
-        raise BadRequest("A user id has no line break and no NUL.", "userId")
+        raise BadRequest("A user id has no control characters.", "userId")
     return user_id

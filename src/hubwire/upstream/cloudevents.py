@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from hubwire.model.hubs import AccessKeys
 from hubwire.model.messages import NO_METADATA, Data, DataKind, FromServer
-from hubwire.model.names import is_group_name, metadata_fault
+from hubwire.model.names import is_group_name, is_user_id, metadata_fault
 from hubwire.model.webhooks import IncomingResponse
 from hubwire.upstream.sources import EventSource
 
@@ -213,8 +213,8 @@ def read_verdict(body: bytes, offered: Sequence[str]) -> ConnectVerdict:
     """
     fields = _object(body)
     user_id = _text(fields, "userId")
-    if user_id is not None and breaks_header(user_id):
-        raise BadResponse("userId in the answer to connect has a line break")
+    if user_id and not is_user_id(user_id):
+        raise BadResponse("userId in the answer to connect has a control character")
     roles, groups = _list(fields, "roles"), _list(fields, "groups")
     if groups is not None and not all(map(is_group_name, groups)):
         raise BadResponse("groups in the answer to connect has an invalid name")
