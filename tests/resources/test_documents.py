@@ -145,10 +145,22 @@ def test_damaged_hub_is_named(body: dict[str, Any]) -> None:
         read_hub(Document("hub", "default/chat", body, "etag"))
 
 
-def test_hub_with_a_handler_that_cannot_be_is_refused() -> None:
-    body = {"name": "Chat", "properties": {"eventHandlers": [{"urlTemplate": "ftp://example.com"}]}}
+def test_handler_that_cannot_be_is_left_out_and_the_others_stay(caplog: pytest.LogCaptureFixture) -> None:
+    """A rule that came after it was stored keeps no server from its start."""
+    good = {"urlTemplate": "http://app.example/"}
+    body = {"name": "Chat", "properties": {"eventHandlers": [{"urlTemplate": "ftp://example.com"}, good]}}
 
-    with pytest.raises(StartFailed, match=r"hub default/chat cannot be used: eventHandlers\[0\]\.urlTemplate must"):
+    _, hub = read_hub(Document("hub", "default/chat", body, "etag"))
+
+    assert hub.properties["eventHandlers"] == [good]
+    [line] = caplog.messages
+    assert line.startswith("an event handler of the stored hub default/chat is left out: eventHandlers[0].urlTemplate")
+
+
+def test_hub_that_cannot_be_is_refused() -> None:
+    body = {"name": "Chat", "properties": {"anonymousConnectPolicy": "perhaps"}}
+
+    with pytest.raises(StartFailed, match="hub default/chat cannot be used: anonymousConnectPolicy must"):
         read_hub(Document("hub", "default/chat", body, "etag"))
 
 

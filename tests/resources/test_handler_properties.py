@@ -82,6 +82,8 @@ def test_url_template_is_kept_as_it_is(template: str) -> None:
         ("https://user:password@example.com/", "must name a host"),
         ("https://exa mple.com/", "must name a host"),
         ("https://example.com:port/", "must name a host"),
+        ("https://example.com:65536/", "must have a port of 1 to 65535"),
+        ("https://example.com:0/", "must have a port of 1 to 65535"),
         ("tunnel://host/x", "tunnel:///path"),
         ("tunnel://{hub}/x", "no placeholder in its host"),
         ("https://h/{@Microsoft.KeyVault(VaultName=v;SecretName=s)}", "not of the form {@Microsoft.KeyVault("),

@@ -3,6 +3,7 @@ What is stored of resource groups, resources, hubs, signing keys and the directo
 """
 
 import base64
+import logging
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from hubwire.model.errors import BadRequest, StartFailed
 from hubwire.model.hubs import AccessKeys
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Change, Document, Store
+from hubwire.resources.handler_properties import event_handlers
 from hubwire.resources.hub_properties import completed
 from hubwire.resources.resource_properties import completed as completed_resource
 from hubwire.resources.resource_properties import sku_of
@@ -141,6 +143,9 @@ class _SigningKey(Struct, frozen=True):
 _T = TypeVar("_T")
 
 _PAGE: Final = 200
+_HANDLERS: Final = "eventHandlers"
+
+_log: Final = logging.getLogger("hubwire.server")
 
 
 async def stored(store: Store, kind: str) -> list[Document]:
@@ -224,10 +229,30 @@ def read_hub(document: Document) -> tuple[HubKey, StoredHub]:
     """
     resource, _, hub = document.key.partition("/")
     found = value_of(StoredHub, document)
+    properties = {name: value for name, value in found.properties.items() if name != _HANDLERS}
     try:
-        return HubKey(resource, hub), StoredHub(found.name, completed(found.properties))
+        hub_as_it_is = StoredHub(found.name, completed({**properties, _HANDLERS: _usable(document, found.properties)}))
+        return HubKey(resource, hub), hub_as_it_is
     except BadRequest as error:
         raise StartFailed(f"the stored {document.kind} {document.key} cannot be used: {error.message}") from error
+
+
+def _usable(document: Document, properties: dict[str, Any]) -> list[Any]:
+    """
+    The event handlers that can be used. Others are left out, and stay stored until the hub is saved again: a rule that
+    came later must not keep the server from its start.
+    """
+    kept = []
+    for handler in properties.get(_HANDLERS) or ():
+        try:
+            event_handlers(_HANDLERS, [handler])
+        except BadRequest as error:
+            _log.warning(
+                "an event handler of the stored %s %s is left out: %s", document.kind, document.key, error.message
+            )
+        else:
+            kept.append(handler)
+    return kept
 
 
 def read_signing_key(document: Document) -> bytes:

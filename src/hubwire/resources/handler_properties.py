@@ -28,7 +28,7 @@ _KNOWN_PLACES: Final = ("hub", "event", _SECRET)
 _URL: Final = re.compile(r"(https?|tunnel)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 _WILDCARD: Final = re.compile(r"\*+|\?")
-_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 
 
 def event_handlers(name: str, value: object) -> list[Any]:
@@ -81,8 +81,10 @@ def _url_template(name: str, value: object) -> str:
     if url[1].lower() == "tunnel":
         if url[2]:
             raise BadRequest(f"{name} of a tunnel has no host: tunnel:///path.", target=name)
-    elif _AUTHORITY.fullmatch(url[2]) is None:
+    elif (authority := _AUTHORITY.fullmatch(url[2])) is None:
         raise BadRequest(f"{name} must name a host.", target=name)
+    elif authority[1] and not 1 <= int(authority[1]) <= 65535:
+        raise BadRequest(f"{name} must have a port of 1 to 65535.", target=name)
     if _BLANK.search(shortened):
         raise BadRequest(f"{name} has a blank; write %20.", target=name)
     return template
