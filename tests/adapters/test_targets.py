@@ -34,6 +34,9 @@ LINK_LOCAL = [
     "febf:ffff::1",
     "::ffff:169.254.169.254",
     "::FFFF:A9FE:A9FE",
+    "fd00:ec2::254",
+    "100.100.100.200",
+    "168.63.129.16",
 ]
 NOBODY = [
     "0.0.0.0",
@@ -60,7 +63,7 @@ def allowed(guard: TargetGuard, *addresses: str, port: int = 80) -> list[str]:
 # By default.
 
 
-def test_everything_is_allowed_that_is_an_address_of_a_machine_and_not_link_local() -> None:
+def test_everything_is_allowed_that_is_an_address_of_a_machine_and_not_link_local_or_of_a_cloud() -> None:
     assert allowed(guard(), *ANYBODY, *LINK_LOCAL, *NOBODY, *NO_ADDRESS) == ANYBODY
 
 
@@ -106,7 +109,10 @@ def test_gateways_do_not_lead_to_what_is_link_local(address: str) -> None:
         (("::/0",), [address for address in ANYBODY if "." not in address]),
         (("169.254.169.254",), ["169.254.169.254", "::ffff:169.254.169.254", "::FFFF:A9FE:A9FE"]),
         (("fe80::/64",), ["fe80::1", "fe80::a9fe:a9fe%eth0", "fe80::1%25eth0"]),
-        (("169.254.0.0/16", "10.0.0.0/8"), ["10.0.0.1", "::ffff:10.0.0.1", *(a for a in LINK_LOCAL if a[:2] != "fe")]),
+        (
+            ("169.254.0.0/16", "10.0.0.0/8"),
+            ["10.0.0.1", "::ffff:10.0.0.1", *(a for a in LINK_LOCAL if "169.254" in a or "A9FE" in a)],
+        ),
         (("0.0.0.0", "::", "ff00::/8", "224.0.0.0/4", "255.255.255.255"), []),
     ],
 )

@@ -28,7 +28,14 @@ _NOBODY: Final[tuple[_Network, ...]] = (
     IPv6Network("ff00::/8"),
 )
 """Unspecified, multicast, broadcast. Systems take the first for the loopback address."""
-_LINK_LOCAL: Final[tuple[_Network, ...]] = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
+_LINK_LOCAL: Final[tuple[_Network, ...]] = (
+    IPv4Network("169.254.0.0/16"),
+    IPv6Network("fe80::/10"),
+    # Not link-local by their number, but the same by what answers there: where clouds keep what a machine may know.
+    IPv6Network("fd00:ec2::254/128"),
+    IPv4Network("100.100.100.200/32"),
+    IPv4Network("168.63.129.16/32"),
+)
 _LED_ON: Final[tuple[_Network, ...]] = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 """With an IPv4 address in the last 32 bits, to which gateways lead (RFC 6052, section 2.1; RFC 4291, 2.5.5.1)."""
 
