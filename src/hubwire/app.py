@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -515,6 +516,7 @@ class _Service:
         hidden = ("authorization", (settings.client_certificate_header or "authorization").lower())
         shown = Shown(
             origin=origin_of(settings.public_endpoints),
+            otherwise=urlsplit(server.endpoint).hostname or "localhost",
             hidden_headers=frozenset(hidden),
             no_certificate=() if settings.missing_client_certificate == "empty" else None,
             upper_thumbprints=settings.thumbprint_case == "upper",

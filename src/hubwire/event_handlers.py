@@ -150,6 +150,7 @@ class EventHandlers:
             self.dispatcher,
             origin,
             self.tunnels.count,
+            self.secrets.failure,
             strict=settings.validate_handlers == "strict",
         )
 

@@ -432,7 +432,7 @@ async def test_memberships_that_others_change_are_told(house: House) -> None:
 
 
 async def test_group_too_many_is_no_membership(house: House) -> None:
-    house.node._max_groups = 1
+    house.node.max_groups = 1
     one = await house.client("a")
     with pytest.raises(Conflict):
         house.node.join(one, "b")

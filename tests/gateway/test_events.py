@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from cloud_events import Event, parsed_all
 from doubles import ALL_ROLES, HUB, KEYS, RecordingSink, done, head, settle
 from gateway.house import JSON, RELIABLE, URL, Client, House
-from handlers import NOTHING, answer, handler, handling
+from handlers import NOTHING, Upstream, answer, handler, handling
 from hubwire.auth import jwt
 from hubwire.auth.principals import Principals
 from hubwire.gateway.attempt import HandshakeRefused
-from hubwire.gateway.events import Shown
+from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.opening import Deciding, Opening
 from hubwire.model.commands import AddToGroups, Close, RemoveFromGroups
 from hubwire.model.hubs import HubSettings
@@ -352,6 +352,16 @@ async def test_handlers_know_us_by_the_name_without_port_that_the_client_used_un
 # Refusals
 
 
+def test_names_of_ours_are_bounded_since_strangers_may_make_them_up() -> None:
+    events = ConnectionEvents(Upstream().dispatcher, Shown(otherwise="hub"))
+
+    found = [events.origin(f"h{number}:80") for number in range(100)]
+
+    assert found[:64] == [f"h{number}" for number in range(64)]
+    assert set(found[64:]) == {"hub"}
+    assert events.origin("h0:80") is found[0]
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 451, 499])
 async def test_client_is_refused_with_the_status_of_the_handler_and_words_of_ours(house: House, status: int) -> None:
     says(house, connect=answer(status, b"internals of the upstream", Content_Type="text/html"))
@@ -441,6 +451,17 @@ async def test_subprotocol_that_this_server_does_not_offer_is_refused_whoever_na
     refused = await refusal(house, JSON, "protobuf.webpubsub.azure.v1")
 
     assert refused.status == 400
+    assert told(house) == ["sys.connect", "sys.disconnected"]
+    assert slots(house) == (0, 0)
+
+
+async def test_more_groups_than_a_connection_may_have_are_a_failure_of_the_handler(house: House) -> None:
+    house.node.max_groups = 2
+    says(house, connect=answer(200, {"groups": ["a", "b", "c"]}))
+
+    refused = await refusal(house)
+
+    assert (refused.status, "max_groups_per_connection" in refused.cause) == (500, True)
     assert told(house) == ["sys.connect", "sys.disconnected"]
     assert slots(house) == (0, 0)
 
@@ -637,6 +658,19 @@ async def test_order_of_what_is_told_of_a_connection(house: House) -> None:
         ("sys.disconnected", None),
     ]
     assert [event.attributes["id"] for event in events(house)] == [str(number) for number in range(9)]
+
+
+async def test_all_groups_of_the_beginning_and_the_end_are_told_however_many_may_wait() -> None:
+    house = House()
+    house.directory.hubs[HUB] = handling(handler(groupPresenceEvents=PRESENCE))
+    many = [f"g{number}" for number in range(house.upstream.limits.waiting + 10)]
+    says(house, connect=answer(200, {"groups": many}))
+    connection = await house.begin(await house.ask(request(house)), sink := RecordingSink())
+    assert connection is not None
+    house.gateway.lost(connection, sink, 1000, CloseCategory.NORMAL)
+    await settle()
+
+    assert (told(house).count("gp.joined"), told(house).count("gp.left")) == (len(many), len(many))
 
 
 async def test_memberships_by_rest_are_told(house: House) -> None:
@@ -1133,6 +1167,17 @@ async def test_event_that_fails_is_not_sent_again_for_a_client_that_is_gone(hous
 
     assert told(house).count("user.e") == 1
     assert house.upstream.pauses == []
+
+
+async def test_events_behind_one_that_failed_are_not_told_for_a_client_that_is_gone(house: House) -> None:
+    """Each of them would hold up the end of the connection by as long as a call may take."""
+    says(house, answer(400))
+    client = await house.json()
+    house.gateway.hung_up(client.connection, client.sink)
+
+    await client.say(*({"type": "event", "event": "e", "data": 1, "ackId": number} for number in (1, 2, 3)))
+
+    assert told(house).count("user.e") == 1
 
 
 async def test_event_that_fails_is_sent_again_for_a_client_that_may_come_back(house: House) -> None:

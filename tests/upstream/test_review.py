@@ -11,7 +11,7 @@ TOKEN: dict[str, Any] = {"auth": {"type": "ManagedIdentity", "managedIdentity": 
 NO_IDENTITY = "it is to get a token of the resource's managed identity, and the resource has none"
 
 
-def review(house: Upstream, tunnels: int = 0) -> HandlerReview:
+def review(house: Upstream, tunnels: int = 0, failure: str | None = None) -> HandlerReview:
     return HandlerReview(
         house.directory,
         house.caller,
@@ -19,6 +19,7 @@ def review(house: Upstream, tunnels: int = 0) -> HandlerReview:
         house.dispatcher,
         lambda _resource: "hub.example",
         lambda _hub: tunnels,
+        lambda _uri, _identity: failure,
         strict=False,
     )
 
@@ -44,3 +45,18 @@ async def test_handler_that_can_get_its_token_is_as_it_was_found_last() -> None:
     ]
     assert await review(house)(HUB, house.directory.hubs[HUB]) == []
     assert await states(house, handler(**TOKEN), handler("tunnel:///x")) == ["it takes events", "nobody has dialled in"]
+
+
+async def test_handler_whose_secret_cannot_be_read_again_is_told_as_that() -> None:
+    """Events go on with the value of before."""
+    uri = "https://v.vault.azure.net/secrets/key"
+    house = Upstream()
+    house.directory.policies[HUB.resource] = ResourcePolicy(identity=IDENTITY)
+    house.secrets.values[uri] = "k"
+    house.directory.hubs[HUB] = handling(handler(f"http://app.example/?code={{@Microsoft.KeyVault(SecretUri={uri})}}"))
+    await review(house)(HUB, house.directory.hubs[HUB])
+
+    assert await review(house, failure="It is gone.").states(HUB) == [
+        "it takes events, by a secret of before: It is gone."
+    ]
+    assert await review(house).states(HUB) == ["it takes events"]

@@ -85,7 +85,7 @@ class Node:
         self._bus = bus
         self._telemetry = telemetry
         self._loop = loop
-        self._max_groups = max_groups
+        self.max_groups = max_groups
         self._hubs: dict[HubKey, Hub] = {}
         self._delivery = Delivery(telemetry, spread)
         self._interest = Interest(bus, self._wanted)
@@ -232,7 +232,7 @@ class Node:
             Conflict: the connection is in as many groups as it may be.
         """
         if self._full(connection, group):
-            raise Conflict(f"A connection may be in {self._max_groups} groups.")
+            raise Conflict(f"A connection may be in {self.max_groups} groups.")
         hub = self._hubs[connection.hub]
         topic = to_group(connection.hub, group)
         if hub.members(topic):
@@ -247,7 +247,7 @@ class Node:
         return self._interest.during((topic,), join)
 
     def _full(self, connection: Connection, group: str) -> bool:
-        return len(connection.groups) >= self._max_groups and group not in connection.groups
+        return len(connection.groups) >= self.max_groups and group not in connection.groups
 
     def _joined(self, hub: Hub, connection: Connection, topic: Target) -> None:
         if hub.join(connection, topic.name):

@@ -3,7 +3,6 @@ Connections as event handlers see them: who is asked about a client, and what is
 """
 
 from collections.abc import Collection
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -18,11 +17,13 @@ from hubwire.model.names import HubKey
 from hubwire.model.resources import ResourcePolicy
 from hubwire.upstream.cloudevents import ClientCertificate, ConnectVerdict
 from hubwire.upstream.dispatcher import ConnectRefused, ConnectRequest, Dispatcher
+from hubwire.upstream.handlers import Presence
 from hubwire.upstream.sources import EventSource
 
 __all__ = ["ConnectionEvents", "Shown"]
 
-_KNOWN_HOSTS: Final = 1024
+_MOST_NAMES: Final = 64
+"""By which clients reach this server, where the operator has given it no name."""
 
 
 class Shown(Struct, frozen=True):
@@ -31,6 +32,7 @@ class Shown(Struct, frozen=True):
 
     Attributes:
         origin: host name of this server, as handlers know it; None is the one that each client used.
+        otherwise: host name for those who come by names without end.
         hidden_headers: of upgrade requests, in lower case.
         no_certificate: what is said of a client that was asked for a certificate and showed none.
         upper_thumbprints: letter case of certificates' thumbprints.
@@ -38,6 +40,7 @@ class Shown(Struct, frozen=True):
     """
 
     origin: str | None = None
+    otherwise: str = "localhost"
     hidden_headers: Collection[str] = ("authorization",)
     no_certificate: tuple[ClientCertificate, ...] | None = None
     upper_thumbprints: bool = False
@@ -55,6 +58,7 @@ class ConnectionEvents:
     def __init__(self, dispatcher: Dispatcher, shown: Shown) -> None:
         self._dispatcher = dispatcher
         self._shown = shown
+        self._names: dict[str, str] = {}
         self.watch = dispatcher.watch
 
     # Before a client is in.
@@ -65,7 +69,15 @@ class ConnectionEvents:
 
     def origin(self, host: str) -> str:
         """Our host name for a client that asked for `host`. The same object for all of them."""
-        return self._shown.origin or _host_name(host)
+        if self._shown.origin is not None:
+            return self._shown.origin
+        known = self._names.get(host)
+        if known is None:
+            if len(self._names) >= _MOST_NAMES:
+                # Strangers may make up names, and each would have to be validated.
+                return self._shown.otherwise
+            known = self._names[host] = _host_name(host)
+        return known
 
     async def connect(
         self,
@@ -128,12 +140,14 @@ class ConnectionEvents:
             source = self._source(connection)
             self._dispatcher.connected(source)
             for group in groups:
-                self._dispatcher.presence(source, "joined", group)
+                self._dispatcher.presence(source, "joined", group, bounded=False)
 
     def membership(self, connection: Connection, group: str, is_member: bool) -> None:
         """A connection has entered or left a group."""
         if self._dispatcher.is_told_presence(connection.hub):
-            self._dispatcher.presence(self._source(connection), "joined" if is_member else "left", group)
+            # What the end of a connection brings is as much as it had groups; what its life brings may be without end.
+            event: Presence = "joined" if is_member else "left"
+            self._dispatcher.presence(self._source(connection), event, group, bounded=connection.alive)
 
     def ended(self, connection: Connection, reason: str | None) -> None:
         """A connection has ended for good."""
@@ -160,13 +174,20 @@ class ConnectionEvents:
             EventUndelivered: it did not take it.
         """
         source = self._source(connection)
-        return await self._dispatcher.user_event(
-            source,
-            event.event,
-            event.data,
-            event.metadata,
-            lambda: connection.alive and not source.client_gone,
-        )
+        if source.given_up:
+            raise EventUndelivered("The client is gone, and the handler fails.")
+        try:
+            return await self._dispatcher.user_event(
+                source,
+                event.event,
+                event.data,
+                event.metadata,
+                lambda: connection.alive and not source.client_gone,
+            )
+        except EventUndelivered:
+            # More that it has sent may wait behind this; each would have to fail by itself.
+            source.given_up = source.client_gone
+            raise
 
     @staticmethod
     def _source(connection: Connection) -> EventSource:
@@ -179,8 +200,7 @@ class ConnectionEvents:
         return source
 
 
-@lru_cache(_KNOWN_HOSTS)
 def _host_name(host: str) -> str:
     """An authority without its port."""
     name, separator, port = host.rpartition(":")
-    return name if separator and port.isdigit() and not name.endswith(":") else host
+    return name if separator and (port.isdigit() or not port) and not name.endswith(":") else host

@@ -180,6 +180,9 @@ class Gateway:
             if self._stopping:
                 raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
             self._policy(attempt)  # of now
+            if verdict.groups is not None and len(verdict.groups) > self._node.max_groups:
+                cause = f"the event handler named more than {self._node.max_groups} groups (max_groups_per_connection)"
+                raise HandshakeRefused(500, "The event handler failed.", cause=cause)
             said = ClientClaims(
                 claims.user_id if verdict.user_id is None else verdict.user_id or None,
                 claims.roles if verdict.roles is None else verdict.roles,

@@ -282,13 +282,18 @@ class Dispatcher:
         event_id = source.next_id()
         self._told_end(source, reason, event_id)
 
-    def presence(self, source: EventSource, event: Presence, group: str) -> None:
-        """A connection has entered or left a group."""
+    def presence(self, source: EventSource, event: Presence, group: str, *, bounded: bool = True) -> None:
+        """
+        A connection has entered or left a group.
+
+        Args:
+            bounded: so many of these of one connection may wait as events of a handler may.
+        """
         handler = self.handlers_of(source.hub).presence(event, group)
         if handler is None:
             return
         lane = self.lane(source.hub, handler)
-        if len(source.waiting) >= self._limits.waiting:
+        if bounded and len(source.waiting) >= self._limits.waiting:
             lane.counters.count(event, "failed")
             self._failed(handler, source, event, "too many events of this connection wait (handler_waiting)")
             return

@@ -12,6 +12,7 @@ from typing import Final
 
 from hubwire.model.errors import BadRequest, EventUndelivered, NotFound
 from hubwire.model.hubs import HubSettings
+from hubwire.model.identities import ManagedIdentity
 from hubwire.model.names import HubKey
 from hubwire.model.ports import HubDirectory
 from hubwire.upstream.calls import Caller, EventFailed
@@ -31,6 +32,7 @@ class HandlerReview:
     Args:
         origin: our host name for events of a resource.
         tunnels: how many have dialled in for a hub.
+        failure: why a secret could not be read again; None if it could.
         strict: refuse what answers with a refusal.
     """
 
@@ -42,6 +44,7 @@ class HandlerReview:
         dispatcher: Dispatcher,
         origin: Callable[[str], str],
         tunnels: Callable[[HubKey], int],
+        failure: Callable[[str, ManagedIdentity], str | None],
         *,
         strict: bool,
     ) -> None:
@@ -51,6 +54,7 @@ class HandlerReview:
         self._dispatcher = dispatcher
         self._origin = origin
         self._tunnels = tunnels
+        self._failure = failure
         self._strict = strict
 
     async def __call__(self, hub: HubKey, settings: HubSettings) -> list[str]:
@@ -83,10 +87,8 @@ class HandlerReview:
             identity = self._directory.policy(hub.resource).identity
         except NotFound:
             return None
-        if handler.audience is not None and identity is None:
-            return _NO_IDENTITY
-        if handler.template.is_tunnel:
-            return None
+        if (handler.audience is not None and identity is None) or handler.template.is_tunnel:
+            return None  # the resource tree warns of the first by itself
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 secrets = await self._caller.values(handler, identity)
@@ -126,4 +128,7 @@ class HandlerReview:
         if not last:
             return "not asked yet"
         refusals = [refusal for refusal in last.values() if refusal is not None]
-        return refusals[0] if refusals else "it takes events"
+        if refusals:
+            return refusals[0]
+        failures = [failure for uri in secrets if identity is not None and (failure := self._failure(uri, identity))]
+        return f"it takes events, by a secret of before: {failures[0]}" if failures else "it takes events"

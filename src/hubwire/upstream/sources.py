@@ -40,6 +40,7 @@ class EventSource:
         cookies: of its handlers; None while there are none.
         ended: number and reason of its `disconnected` event, once there is one.
         client_gone: nobody waits for what handlers answer any more.
+        given_up: and an event has failed since.
         journalled: its end is to be told, even after a crash.
         waiting: notifications in their order; the first one is under way.
     """
@@ -52,6 +53,7 @@ class EventSource:
         "connection_id",
         "cookies",
         "ended",
+        "given_up",
         "hub",
         "journalled",
         "origin",
@@ -74,6 +76,7 @@ class EventSource:
         self.ended: tuple[int, str | None] | None = None
         self.journalled = False
         self.client_gone = False
+        self.given_up = False
         # Not a deque, an empty one of which takes 0.7 KB of each connection.
         self.waiting: list[Callable[[], Awaitable[None]]] = []
         self._next_id = 1
