@@ -100,6 +100,7 @@ GOALS: Final = (
     _ratio("echo-500", "ws", 0.8),
     Goal(workload="events", figure="per_s", how="at least", limit=500),
     _delivered("events"),
+    _ratio("events", "centrifugo", 3),
     _ratio("handshake", "ws", 0.5),
     _within("idle", "kib_each", 5),
     Goal(workload="tls-idle", figure="kib_each", how="at most", limit=35, label="hubwire TLS"),

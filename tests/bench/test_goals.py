@@ -134,6 +134,7 @@ def test_goals_are_those_that_were_set() -> None:
         "echo-500: CPU µs ≤ 0.8 × ws",
         "events: per s ≥ 500",
         "events: everything delivered",
+        "events: CPU µs ≤ 3 × centrifugo",
         "handshake: CPU µs ≤ 0.5 × ws",
         "idle: KiB each ≤ 5",
         "tls-idle: KiB each ≤ 35",
