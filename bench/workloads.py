@@ -399,10 +399,10 @@ WORKLOADS: Final = (
     Workload(
         name="events",
         title="Echo through an event handler, 100 connections",
-        measures="Each connection sends an event of 64 bytes and sends again once it has the answer, which comes from an "
-        "application's server: Hubwire's event handler, and whom Centrifugo's RPC proxy asks, by a POST over HTTP/1.1. "
-        "That is a small C program on the load generator's core. Azure's own table of performance gives 500 events/s "
-        "for a unit.",
+        measures="Each connection sends an event of 64 bytes and sends again once it has the answer, which comes from "
+        "an application's server: Hubwire's event handler, and whom Centrifugo's RPC proxy asks, by a POST over "
+        "HTTP/1.1. That is a small C program on the load generator's core. Azure's own table of performance gives 500 "
+        "events/s for a unit.",
         mode="echo",
         options=(("--connections", "100"), ("--size", "64")),
         per="event",
