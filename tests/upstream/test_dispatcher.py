@@ -903,6 +903,78 @@ async def test_end_that_was_perhaps_told_is_told_again_as_the_same_event() -> No
     await house.dispatcher.drain(0)
 
 
+async def _ended_while_the_handler_is_away(house: House, *then: IncomingResponse | WebhookFailed) -> None:
+    source = house.source()
+    await house.connect(source)
+    house.webhook.say(*then)
+    house.dispatcher.disconnected(source, "gone")
+    await settle()
+
+
+AWAY = WebhookFailed("nobody is there", "unreachable")
+
+
+async def test_end_is_told_again_later_where_the_handler_could_not_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RETELL_S", (0.0, 0.0))
+    house = House()
+
+    await _ended_while_the_handler_is_away(house, *[AWAY] * 6, NOTHING)
+    for _ in range(5):
+        await settle()
+
+    assert [event for event, _ in house.events()] == ["sys.connect", *["sys.disconnected"] * 7]
+    assert len({number for event, number in house.events() if event == "sys.disconnected"}) == 1
+    assert house.journal.kept == {}
+
+
+async def test_end_is_given_up_where_the_handler_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RETELL_S", (0.0, 0.0))
+    house = House()
+
+    await _ended_while_the_handler_is_away(house, AWAY)
+    for _ in range(5):
+        await settle()
+
+    assert house.counts()["disconnected", "failed"] == 3
+    assert house.journal.kept == {}
+
+
+async def test_end_that_was_answered_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However that was; the handler has heard of it."""
+    monkeypatch.setattr(module, "_RETELL_S", (0.0, 0.0))
+    house = House()
+
+    await _ended_while_the_handler_is_away(house, answer(500))
+
+    assert house.counts()["disconnected", "failed"] == 1
+    assert house.journal.kept == {}
+
+
+async def test_end_that_could_not_be_told_is_told_at_the_next_start() -> None:
+    house = House()
+    await _ended_while_the_handler_is_away(house, AWAY)
+
+    assert await house.dispatcher.drain(0) == 1
+    after = Restarted(house)
+    assert await after.dispatcher.recover() == 1
+    await settle()
+
+    assert after.bodies() == [{"reason": "gone"}]
+    assert after.headers()["ce-id"] == house.headers()["ce-id"]
+
+
+async def test_end_whose_handler_is_away_while_the_server_ends_is_told_at_the_next_start() -> None:
+    house = House()
+    source = house.source()
+    await house.connect(source)
+    house.webhook.say(AWAY)
+    house.dispatcher.disconnected(source, "gone")
+
+    await house.dispatcher.drain(5)
+
+    assert [entry["reason"] for entry in house.journalled] == ["gone"]
+
+
 async def test_crash_while_ends_are_told_after_a_crash_leads_to_the_same_event_once_more() -> None:
     house = House()
     await house.connect(house.source())

@@ -136,3 +136,13 @@ def test_nothing_is_made_of_what_nobody_reads(clock: Clock, caplog: pytest.LogCa
     records.refused(SOURCE, HANDLER, 403)
 
     assert caplog.records == []
+
+
+def test_event_that_nobody_takes_is_told_with_what_to_type(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        records.nobody(HUB, "order")
+
+    assert caplog.messages == [
+        "no event handler takes the event order; to let one: hubwire hub set chat --handler URL --user-events PATTERN"
+    ]
+    assert fields(caplog.records[0]) == {"operationName": "EventHandlerNotFound", "hub": "chat", "event": "order"}

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from doubles import HUB
-from handlers import IDENTITY, Upstream, handler, handling
+from doubles import HUB, settle
+from handlers import IDENTITY, Upstream, answer, handler, handling
 from hubwire.model.resources import ResourcePolicy
 from hubwire.upstream.review import HandlerReview
+from hubwire.upstream.sources import EventSource
 
 TOKEN: dict[str, Any] = {"auth": {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://app"}}}
 NO_IDENTITY = "it is to get a token of the resource's managed identity, and the resource has none"
@@ -60,3 +61,19 @@ async def test_handler_whose_secret_cannot_be_read_again_is_told_as_that() -> No
         "it takes events, by a secret of before: It is gone."
     ]
     assert await review(house).states(HUB) == ["it takes events"]
+
+
+async def test_handler_whose_last_event_failed_is_told_as_that() -> None:
+    house = Upstream()
+    house.directory.hubs[HUB] = handling(handler())
+    source = EventSource(HUB, "c1", "hub.example")
+    house.webhook.say(answer(400), answer(204))
+
+    house.dispatcher.connected(source)
+    await settle()
+    [state] = await states(house, handler())
+    house.dispatcher.connected(source)
+    await settle()
+
+    assert state.startswith("it takes events; the last one failed 0 s ago: HttpHandlerUnexpectedResponse: ")
+    assert await states(house, handler()) == ["it takes events"]

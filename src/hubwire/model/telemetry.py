@@ -33,18 +33,22 @@ class HandlerCounters:
         in_flight: calls now.
         waiting: that wait for their turn.
         events: how they ended, by the kind of event and "succeeded", "refused" or "failed".
+        failure: monotonic seconds and reason of the last one that failed; None if one has succeeded since.
     """
 
-    __slots__ = ("events", "in_flight", "waiting")
+    __slots__ = ("events", "failure", "in_flight", "waiting")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.waiting = 0
         self.events: dict[tuple[str, str], int] = {}
+        self.failure: tuple[float, str] | None = None
 
     def count(self, event: str, outcome: str) -> None:
         """An event is over."""
         key = (event, outcome)
+        if outcome != "failed":
+            self.failure = None
         self.events[key] = self.events.get(key, 0) + 1
 
 

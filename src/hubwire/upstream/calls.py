@@ -25,12 +25,23 @@ __all__ = ["Caller", "EventFailed", "Limits", "Secrets", "Tokens", "Tunnels"]
 
 _log: Final = logging.getLogger("hubwire.upstream")
 
+_UNHEARD: Final = ("unreachable", "refused target")
+
 Wanted = Callable[[], bool]
 """Is anybody still interested in the outcome. Asked before another attempt is made."""
 
 
 class EventFailed(EventUndelivered):
-    """A handler did not take an event. The message is for the operator."""
+    """
+    A handler did not take an event. The message is for the operator.
+
+    Args:
+        unreached: it has not heard of it.
+    """
+
+    def __init__(self, message: str, *, unreached: bool = False) -> None:
+        super().__init__(message)
+        self.unreached = unreached
 
 
 class Tokens(Protocol):
@@ -133,7 +144,7 @@ class Caller:
                 if not handler.template.is_tunnel:
                     await self.validate(hub, handler, lane, secrets, origin, urgent=urgent)
             except BadRequest as error:
-                raise EventFailed(error.message) from error
+                raise EventFailed(error.message, unreached=True) from error
             except EventUndelivered:
                 renewed = await self._renewed(identity, secrets)
                 if renewed is None:
@@ -196,12 +207,13 @@ class Caller:
             return {}
         if identity is None:
             raise EventFailed(
-                "The handler's URL has a Key Vault reference, and the resource has no managed identity to read it with."
+                "The handler's URL has a Key Vault reference, and the resource has no managed identity to read it.",
+                unreached=True,
             )
         try:
             return {uri: await self._secrets.value(uri, identity) for uri in handler.template.secrets}
         except Refused as error:
-            raise EventFailed(error.message) from error
+            raise EventFailed(error.message, unreached=True) from error
 
     async def _renewed(self, identity: ManagedIdentity | None, secrets: Mapping[str, str]) -> Mapping[str, str] | None:
         """The handler may have another key by now: its secrets, if they are others than before."""
@@ -262,12 +274,13 @@ class Caller:
             return None
         if identity is None:
             raise EventFailed(
-                "The handler is to get a token of the resource's managed identity, and the resource has none."
+                "The handler is to get a token of the resource's managed identity, and the resource has none.",
+                unreached=True,
             )
         try:
             return await self._tokens.token(handler.audience, identity)
         except Refused as error:
-            raise EventFailed(error.message) from error
+            raise EventFailed(error.message, unreached=True) from error
 
     async def _attempts(
         self,
@@ -298,5 +311,5 @@ class Caller:
                 if response is not None:
                     return response
                 assert failure is not None, "one of the two"
-                raise EventFailed(failure.reason) from failure
+                raise EventFailed(failure.reason, unreached=failure.kind in _UNHEARD) from failure
             await self._pause(pauses.pop(0))

@@ -31,6 +31,7 @@ from hubwire.upstream.cloudevents import JSON, BadResponse, ClientCertificate, C
 from hubwire.upstream.handlers import Handler, HandlersOf, Presence, SystemEvent
 from hubwire.upstream.lanes import Lane
 from hubwire.upstream.sources import EventSource, JournalledSource
+from hubwire.upstream.validation import NotValidated
 
 __all__ = ["ConnectRefused", "ConnectRequest", "Dispatcher", "NoHandler"]
 
@@ -43,6 +44,8 @@ _MOST_NOTIFICATIONS: Final = 100_000
 """That wait for all handlers together."""
 _AFTER_A_CRASH: Final = 2147483647
 """Number of an event that is told after a crash: higher than any that the connection had, and the same each time."""
+_RETELL_S: Final = (10.0, 30.0, *(60.0,) * 60)
+"""Pauses before a handler that could not be reached is told the end of a connection again: for an hour."""
 _CRASHED: Final = "The server ended unexpectedly."
 
 
@@ -122,6 +125,8 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._notifications = 0
         self._working: dict[asyncio.Task[None], str] = {}
+        self._postponed: dict[EventSource, asyncio.TimerHandle] = {}
+        self._draining = False
         self.handlers_of = HandlersOf(directory)
 
     # What clients wait for.
@@ -180,7 +185,10 @@ class Dispatcher:
 
     def handles_user_event(self, hub: HubKey, event: str) -> bool:
         """Is anybody told of user events of this name."""
-        return self.handlers_of(hub).user(event) is not None
+        if self.handlers_of(hub).user(event) is not None:
+            return True
+        records.nobody(hub, event)
+        return False
 
     async def user_event(
         self,
@@ -308,6 +316,12 @@ class Dispatcher:
             self._forget(source)
             return
         source.ended = (event_id, reason)
+        self._tell_end(source)
+
+    def _tell_end(self, source: EventSource) -> None:
+        assert source.ended is not None, "there is an end to tell"
+        event_id, reason = source.ended
+        self._postponed.pop(source, None)
         if source.journalled:
             self._note(source.journal_entry())
         self._enqueue(
@@ -378,6 +392,8 @@ class Dispatcher:
             except EventUndelivered as error:
                 counters.count(event, "failed")
                 self._failed(handler, source, event, error.message)
+                if event == "disconnected" and _is_unreached(error) and self._postpone(source):
+                    return
             except Exception:
                 counters.count(event, "failed")
                 _log.exception("an event could not be told")
@@ -454,6 +470,7 @@ class Dispatcher:
 
     def _failed(self, handler: Handler, source: EventSource, event: str, reason: str) -> EventFailed:
         records.failed(source, handler, event, reason)
+        self.lane(source.hub, handler).counters.failure = (time.monotonic(), reason)
         return EventFailed(reason)
 
     # The journal.
@@ -501,6 +518,19 @@ class Dispatcher:
             self._told_end(source, reason, event_id)
         return len(entries)
 
+    def _postpone(self, source: EventSource) -> bool:
+        """
+        Tell the end of a connection later, as its handler could not be reached; it stays in the journal until then.
+        False if that was tried for long enough.
+        """
+        if not source.journalled or source.postponed >= len(_RETELL_S):
+            return False
+        if not self._draining and len(self._postponed) < _MOST_NOTIFICATIONS:  # else it is told at the next start
+            pause_s = _RETELL_S[source.postponed]
+            source.postponed += 1
+            self._postponed[source] = asyncio.get_running_loop().call_later(pause_s, self._tell_end, source)
+        return True
+
     # The end.
 
     def watch(self, task: "asyncio.Task[Any]") -> None:
@@ -526,6 +556,9 @@ class Dispatcher:
         Returns:
             how many connections' events were given up; their ends are told at the next start.
         """
+        self._draining = True
+        for timer in self._postponed.values():
+            timer.cancel()
         end = asyncio.get_running_loop().time() + seconds
         while self._tasks:
             left = end - asyncio.get_running_loop().time()
@@ -536,11 +569,16 @@ class Dispatcher:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        return len(late)
+        return len(late) + len(self._postponed)
 
 
 def _key(source: EventSource) -> str:
     return f"{source.hub.resource}/{source.hub.hub}/{source.connection_id}"
+
+
+def _is_unreached(error: EventUndelivered) -> bool:
+    """Has the handler not heard of an event, as far as we can tell."""
+    return error.unreached if isinstance(error, EventFailed) else isinstance(error, NotValidated) and not error.answered
 
 
 def _unexpected(response: IncomingResponse) -> str:

@@ -10,10 +10,11 @@ import time
 from collections import OrderedDict
 from typing import Final
 
+from hubwire.model.names import HubKey
 from hubwire.upstream.handlers import Handler
 from hubwire.upstream.sources import EventSource
 
-__all__ = ["failed", "refused"]
+__all__ = ["failed", "nobody", "refused"]
 
 _log: Final = logging.getLogger("hubwire.upstream")
 _AGAIN_S: Final = 10.0
@@ -49,6 +50,15 @@ def failed(source: EventSource, handler: Handler, event: str, reason: str) -> No
         return
     more = f" ({left_out} more of these since)" if left_out else ""
     _emit(logging.WARNING, "EventFailed", f"{reason}{more}", source, handler, event)
+
+
+def nobody(hub: HubKey, event: str) -> None:
+    """Clients send events that no handler takes."""
+    if _quiet.says((hub, event)) is not None:
+        hint = f"hubwire hub set {hub.hub} --handler URL --user-events PATTERN"
+        text = f"no event handler takes the event {event}; to let one: {hint}"
+        record = {"operationName": "EventHandlerNotFound", "hub": hub.hub, "event": event}
+        _log.warning("%s", text, extra={"record": record})
 
 
 def refused(source: EventSource, handler: Handler, status: int) -> None:

@@ -7,6 +7,7 @@ anyway. Only a handler that answers, and says no, may stand in the way, where th
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -131,4 +132,9 @@ class HandlerReview:
         if refusals:
             return refusals[0]
         failures = [failure for uri in secrets if identity is not None and (failure := self._failure(uri, identity))]
-        return f"it takes events, by a secret of before: {failures[0]}" if failures else "it takes events"
+        state = f"it takes events, by a secret of before: {failures[0]}" if failures else "it takes events"
+        last_failure = self._dispatcher.lane(hub, handler).counters.failure
+        if last_failure is None:
+            return state
+        at, reason = last_failure
+        return f"{state}; the last one failed {time.monotonic() - at:.0f} s ago: {reason}"

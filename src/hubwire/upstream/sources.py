@@ -42,6 +42,7 @@ class EventSource:
         client_gone: nobody waits for what handlers answer any more.
         given_up: and an event has failed since.
         journalled: its end is to be told, even after a crash.
+        postponed: how often its end was to be told and could not be.
         waiting: notifications in their order; the first one is under way.
     """
 
@@ -57,6 +58,7 @@ class EventSource:
         "hub",
         "journalled",
         "origin",
+        "postponed",
         "state",
         "subprotocol",
         "user_id",
@@ -77,6 +79,7 @@ class EventSource:
         self.journalled = False
         self.client_gone = False
         self.given_up = False
+        self.postponed = 0
         # Not a deque, an empty one of which takes 0.7 KB of each connection.
         self.waiting: list[Callable[[], Awaitable[None]]] = []
         self._next_id = 1
