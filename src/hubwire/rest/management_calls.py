@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MOST_WARNINGS: Final = 15
+_MOST_CHARACTERS: Final = 480
+"""Of a warning. Together they stay below the 8,190 that clients take in a header."""
 
 
 def version_of(call: Call, kind: str | None = None) -> str:
@@ -102,8 +105,17 @@ def document_reply(
 
 def warning_headers(warnings: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """What of a change does not act, in a header (RFC 9111 has left `warning` to those who use it)."""
-    told = ", ".join(f'199 - "{text}"' for text in warnings)
+    shown = list(warnings)
+    if len(shown) > _MOST_WARNINGS:
+        shown[_MOST_WARNINGS - 1 :] = [f"and {len(shown) - _MOST_WARNINGS + 1} more"]
+    told = ", ".join(f'199 - "{_quotable(text)}"' for text in shown)
     return (("warning", told),) if told else ()
+
+
+def _quotable(text: str) -> str:
+    """They repeat names that somebody gave, which must neither end the quotes nor the header, nor make it too long."""
+    escaped = text.replace("…", "...").replace('"', "'").encode("unicode_escape").decode()
+    return escaped if len(escaped) <= _MOST_CHARACTERS else f"{escaped[: _MOST_CHARACTERS - 3]}..."
 
 
 def list_reply(documents: Sequence[Mapping[str, Any]]) -> Reply:
