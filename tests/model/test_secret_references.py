@@ -127,11 +127,35 @@ def test_what_begins_like_a_reference_and_is_none_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["", "https://h/{hub}/{event}", "@Microsoft.KeyVault(SecretUri=https://v/secrets/n)", "https://h/@{hub}"],
+    ["", "https://h/{hub}/{event}", "https://h/@{hub}", "https://h/Microsoft.KeyVault(x)/@Microsoft.KeyVaults"],
 )
 def test_template_without_references_has_none(template: str) -> None:
-    """Without its braces it is none, as for this service."""
     assert find_references(template) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@Microsoft.KeyVault(SecretUri=https://v/secrets/n)",
+        "@MICROSOFT.keyvault(SecretUri=https://v/secrets/n)",
+        "@Microsoft.KeyVault(VaultName=v;SecretName=n)",
+        "%7B@Microsoft.KeyVault(SecretUri=https://v/secrets/n)%7D",
+        "%7b%40Microsoft.KeyVault%28SecretUri=https://v/secrets/n%29%7d",
+        "@Microsoft.KeyVault(",
+        reference("https://v/secrets/n") + "&x=@Microsoft.KeyVault(SecretUri=https://v/secrets/n)",
+        "@Microsoft.KeyVault(SecretUri=https://v/secrets/n)&x=" + reference("https://v/secrets/n"),
+    ],
+)
+def test_reference_outside_of_braces_is_refused_with_the_form_that_is_right(text: str) -> None:
+    """It is the form of App Service, and would be sent to the handler as it stands."""
+    with pytest.raises(BadRequest) as refused:
+        find_references(f"https://h/x?code={text}")
+
+    assert refused.value.message == (
+        "urlTemplate has a reference outside of braces; "
+        "it is written {@Microsoft.KeyVault(SecretUri=https://VAULT/secrets/NAME)}."
+    )
+    assert refused.value.target == "urlTemplate"
 
 
 @given(st.text(alphabet="{}@()= /:.Microsoft.KeyVaultSecretUrihttps", max_size=80))

@@ -2,7 +2,8 @@
 Key Vault references in the URL templates of event handlers, and the identifiers of secrets in them. Pure.
 
 Sources: the service's page on managed identities (notation, with its braces); Key Vault's page on identifiers; the
-expression that the service's emulator matches them by. Blanks around the parts are taken, too.
+expression that the service's emulator matches them by. Blanks around the parts are taken, too. App Service writes
+references without braces; here these would be sent as text, so they are refused.
 """
 
 import re
@@ -19,6 +20,7 @@ _OPENING: Final = re.compile(r"\{\s*@")
 _REFERENCE: Final = re.compile(
     r"\{\s*@Microsoft\.KeyVault\s*\(\s*SecretUri\s*=\s*([^(){}]*?)\s*\)\s*\}", re.IGNORECASE | re.ASCII
 )
+_OUTSIDE: Final = re.compile(r"(?:@|%40)\s*Microsoft\.KeyVault\s*(?:\(|%28)", re.IGNORECASE | re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9-]{1,127}")
 _URI: Final = re.compile(
     r"(?P<vault>(?P<scheme>https?)://(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?)"
@@ -54,7 +56,7 @@ def find_references(template: str, target: str = "urlTemplate") -> list[SecretRe
         target: what errors call the template.
 
     Raises:
-        BadRequest: something begins like one and is none.
+        BadRequest: something begins like one and is none, or is one but for the braces.
     """
     found: list[SecretReference] = []
     position = 0
@@ -64,6 +66,9 @@ def find_references(template: str, target: str = "urlTemplate") -> list[SecretRe
             raise BadRequest(f"{target} has a reference that is not of the form {_FORM}.", target)
         found.append(_reference(match.start(), match.end(), match[1], target))
         position = match.end()
+    starts = [match.start() for match in _OUTSIDE.finditer(template)]
+    if any(all(not one.start <= start < one.end for one in found) for start in starts):
+        raise BadRequest(f"{target} has a reference outside of braces; it is written {_FORM}.", target)
     return found
 
 
