@@ -82,6 +82,24 @@ def test_listeners_that_are_not_called_are_said() -> None:
     assert [text.split(" ")[0] for text in found] == ["eventListeners"]
 
 
+def test_property_of_a_hub_that_nobody_knows_is_said() -> None:
+    handler = {"urlTemplate": "http://h", "systemEvnts": ["connect"]}
+    hub = StoredHub("chat", completed_hub({"anonymusConnectPolicy": "allow", "eventHandlers": [handler]}))
+
+    assert ignored_of_hub(hub) == [
+        "properties.anonymusConnectPolicy is not known here: it is kept and does nothing",
+        "properties.eventHandlers[0].systemEvnts is not known here: it is kept and does nothing",
+    ]
+
+
+@pytest.mark.parametrize(("count", "last"), [(10, "properties.x9 is"), (11, "1 more are"), (100, "90 more are")])
+def test_many_unknown_properties_are_counted(count: int, last: str) -> None:
+    found = ignored_of_hub(StoredHub("chat", completed_hub({f"x{number}": 1 for number in range(count)})))
+
+    assert len(found) == min(count, 11)
+    assert found[-1].startswith(f"{last} not known here")
+
+
 @pytest.mark.parametrize(
     ("auth", "identity", "said"),
     [

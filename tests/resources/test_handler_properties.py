@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubwire.model.errors import BadRequest
-from hubwire.resources.handler_properties import event_handlers, event_listeners
+from hubwire.resources.handler_properties import event_handlers, event_listeners, unknown_names
 
 SECRET = "{@Microsoft.KeyVault(SecretUri=https://vault.localhost:8443/secrets/code/1)}"
 LISTENER: dict[str, Any] = {
@@ -88,6 +88,8 @@ def test_url_template_is_kept_as_it_is(template: str) -> None:
         ("tunnel://{hub}/x", "no placeholder in its host"),
         ("https://h/{@Microsoft.KeyVault(VaultName=v;SecretName=s)}", "not of the form {@Microsoft.KeyVault("),
         ("https://h/{@Microsoft.KeyVault(SecretUri=https://v/keys/k)}", "not of the form https://VAULT/secrets/NAME"),
+        ("https://h/?code=@Microsoft.KeyVault(SecretUri=https://v/secrets/n)", "has a reference outside of braces"),
+        ("https://h/%7B@microsoft.keyvault(SecretUri=https://v/secrets/n)%7D", "has a reference outside of braces"),
         ("https://h/{@}", "not of the form {@Microsoft.KeyVault("),
         (f"https://h/{{{SECRET}}}", "brace that belongs to no placeholder"),
     ],
@@ -174,6 +176,54 @@ def test_presence_events_of_groups_are_kept() -> None:
 
 def test_what_is_not_known_of_a_handler_is_kept() -> None:
     assert kept(x={"y": None})["x"] == {"y": None}
+
+
+def test_what_is_not_known_of_handlers_and_listeners_is_named_where_it_stands() -> None:
+    """A misspelled `systemEvents` lets clients in unasked: whoever wrote it has to hear of it."""
+    auth = {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x", "tenant": "t"}, "scheme": "x"}
+    presence = {"eventNames": ["joined"], "groupFilter": ["a"]}
+    handlers: list[dict[str, Any]] = [
+        {"urlTemplate": "http://h", "systemEvnts": ["connect"], "userEventPatern": None},
+        {"URLTEMPLATE": "http://h", "Auth": auth, "groupPresenceEvents": presence, "more": {"auth": {"x": 1}}},
+    ]
+    listener = {
+        "name": {"any": "thing"},
+        "filter": {**LISTENER["filter"], "x": 1},
+        "endpoint": {**LISTENER["endpoint"], "y": 1},
+        "z": 1,
+    }
+
+    found = unknown_names(
+        {
+            "eventHandlers": event_handlers("eventHandlers", handlers),
+            "eventListeners": event_listeners("eventListeners", [listener]),
+        }
+    )
+
+    assert found == [
+        "eventHandlers[0].systemEvnts",
+        "eventHandlers[0].userEventPatern",
+        "eventHandlers[1].auth.managedIdentity.tenant",
+        "eventHandlers[1].auth.scheme",
+        "eventHandlers[1].groupPresenceEvents.groupFilter",
+        "eventHandlers[1].more",
+        "eventListeners[0].filter.x",
+        "eventListeners[0].endpoint.y",
+        "eventListeners[0].z",
+    ]
+
+
+def test_what_is_known_of_handlers_and_listeners_is_not_named() -> None:
+    handler = {
+        "urlTemplate": "http://h",
+        "SYSTEMEVENTS": ["connect"],
+        "userEventPattern": "*",
+        "auth": {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}},
+        "groupPresenceEvents": {"eventNames": ["joined"], "groupFilters": ["a"]},
+    }
+    handlers = event_handlers("eventHandlers", [handler])
+
+    assert unknown_names({"eventHandlers": handlers, "eventListeners": [{"name": "n", **LISTENER}]}) == []
 
 
 def test_handlers_stay_in_their_order_and_are_a_hundred_at_most() -> None:

@@ -20,6 +20,9 @@ _NO_EFFECT: Final = {
     "socketIO": "socketIO is kept and does nothing here",
 }
 
+_MOST_NAMES: Final = 10
+"""That are said to be unknown, so that a long list of handlers does not make an endless one of warnings."""
+
 _ENVELOPE: Final = frozenset(
     {
         "id",
@@ -78,7 +81,10 @@ def ignored_of_hub(hub: StoredHub, resource: StoredResource | None = None) -> li
     if hub.properties.get("eventListeners"):
         found.append("eventListeners are kept and get no events from this version")
     unknown = hub_properties.unknown_names(hub.properties)
-    return found + [f"{name} is not known here: it is kept and does nothing" for name in unknown]
+    found += [f"{name} is not known here: it is kept and does nothing" for name in unknown[:_MOST_NAMES]]
+    if len(unknown) > _MOST_NAMES:
+        found.append(f"{len(unknown) - _MOST_NAMES} more are not known here: they are kept and do nothing")
+    return found
 
 
 def _handlers(hub: StoredHub) -> list[Any]:

@@ -8,7 +8,7 @@ handlers (URL templates, patterns).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from hubwire.model.errors import BadRequest
@@ -17,7 +17,7 @@ from hubwire.model.patterns import parse_pattern
 from hubwire.model.secret_references import find_references
 from hubwire.resources.shapes import Check, as_list, as_object, choice, choices, free, text
 
-__all__ = ["event_handlers", "event_listeners"]
+__all__ = ["event_handlers", "event_listeners", "unknown_names"]
 
 _MOST_LISTENERS: Final = 10
 _MOST_HANDLERS: Final = 100
@@ -44,6 +44,24 @@ def event_handlers(name: str, value: object) -> list[Any]:
 def event_listeners(name: str, value: object) -> list[Any]:
     """`eventListeners` of a hub. Raises BadRequest."""
     return as_list(name, value, _listener, _MOST_LISTENERS)
+
+
+def unknown_names(properties: Mapping[str, Any]) -> list[str]:
+    """Of complete properties of a hub, what its handlers and listeners have that the definition does not."""
+    return [
+        unknown
+        for name, known in (("eventHandlers", _HANDLER), ("eventListeners", _LISTENER))
+        for position, item in enumerate(properties[name])
+        for unknown in _unknown(f"{name}[{position}]", item, known)
+    ]
+
+
+def _unknown(name: str, value: Mapping[str, Any], known: Mapping[str, Check]) -> Iterator[str]:
+    for key, item in value.items():
+        if key not in known:
+            yield f"{name}.{key}"
+        elif key in _INSIDE:
+            yield from _unknown(f"{name}.{key}", item, _INSIDE[key])
 
 
 def _handler(name: str, value: object) -> dict[str, Any]:
@@ -124,11 +142,11 @@ def _audience(name: str, value: object) -> str:
 
 
 def _managed_identity(name: str, value: object) -> dict[str, Any]:
-    return as_object(name, value, {"resource": _audience})
+    return as_object(name, value, _IDENTITY)
 
 
 def _auth(name: str, value: object) -> dict[str, Any]:
-    auth = as_object(name, value, {"type": choice("None", "ManagedIdentity"), "managedIdentity": _managed_identity})
+    auth = as_object(name, value, _AUTH)
     if auth.get("type") == "ManagedIdentity" and "resource" not in auth.get("managedIdentity", {}):
         # The service would ask for a token for Microsoft Graph, which no handler can prove.
         at = f"{name}.managedIdentity.resource"
@@ -137,16 +155,11 @@ def _auth(name: str, value: object) -> dict[str, Any]:
 
 
 def _filter(name: str, value: object) -> dict[str, Any]:
-    events = choices("connected", "disconnected")
-    checks = {"type": choice("EventName"), "systemEvents": events, "userEventPattern": _user_event_names}
-    return _typed(name, as_object(name, value, checks))
+    return _typed(name, as_object(name, value, _FILTER))
 
 
 def _endpoint(name: str, value: object) -> dict[str, Any]:
-    endpoint = _typed(
-        name,
-        as_object(name, value, {"type": choice("EventHub"), "fullyQualifiedNamespace": text, "eventHubName": text}),
-    )
+    endpoint = _typed(name, as_object(name, value, _ENDPOINT))
     for needed in ("fullyQualifiedNamespace", "eventHubName"):
         if needed not in endpoint:
             raise BadRequest(f"{name}.{needed} is required.", target=f"{name}.{needed}")
@@ -160,18 +173,38 @@ def _typed(name: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _presence(name: str, value: object) -> dict[str, Any]:
-    return as_object(
-        name,
-        value,
-        {"eventNames": choices("joined", "left"), "groupFilters": lambda at, items: as_list(at, items, text)},
-    )
+    return as_object(name, value, _PRESENCE)
 
 
-_HANDLER: Final[dict[str, Check]] = {
+_HANDLER: Final[Mapping[str, Check]] = {
     "urlTemplate": _url_template,
     "userEventPattern": _user_event_pattern,
     "systemEvents": choices("connect", "connected", "disconnected"),
     "auth": _auth,
     "groupPresenceEvents": _presence,
 }
-_LISTENER: Final[dict[str, Check]] = {"filter": _filter, "endpoint": _endpoint, "name": free}
+_IDENTITY: Final[Mapping[str, Check]] = {"resource": _audience}
+_AUTH: Final[Mapping[str, Check]] = {"type": choice("None", "ManagedIdentity"), "managedIdentity": _managed_identity}
+_PRESENCE: Final[Mapping[str, Check]] = {
+    "eventNames": choices("joined", "left"),
+    "groupFilters": lambda name, items: as_list(name, items, text),
+}
+_LISTENER: Final[Mapping[str, Check]] = {"filter": _filter, "endpoint": _endpoint, "name": free}
+_FILTER: Final[Mapping[str, Check]] = {
+    "type": choice("EventName"),
+    "systemEvents": choices("connected", "disconnected"),
+    "userEventPattern": _user_event_names,
+}
+_ENDPOINT: Final[Mapping[str, Check]] = {
+    "type": choice("EventHub"),
+    "fullyQualifiedNamespace": text,
+    "eventHubName": text,
+}
+_INSIDE: Final[Mapping[str, Mapping[str, Check]]] = {
+    "auth": _AUTH,
+    "managedIdentity": _IDENTITY,
+    "groupPresenceEvents": _PRESENCE,
+    "filter": _FILTER,
+    "endpoint": _ENDPOINT,
+}
+"""What is known of the properties that are objects."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from hubwire.model.hubs import HubSettings, default_settings
+from hubwire.resources import handler_properties
 from hubwire.resources.handler_properties import event_handlers, event_listeners
 from hubwire.resources.shapes import Check, choice, free, number, spelled
 
@@ -36,7 +37,8 @@ def completed(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def unknown_names(properties: Mapping[str, Any]) -> list[str]:
     """Of complete properties, those that the definition does not have: they may be misspelled."""
-    return [f"properties.{name}" for name in properties if name not in _CHECKS]
+    found = [name for name in properties if name not in _CHECKS]
+    return [f"properties.{name}" for name in (*found, *handler_properties.unknown_names(properties))]
 
 
 def merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
