@@ -308,6 +308,22 @@ async def test_without_https_there_is_one_port(world: World) -> None:
     await ports.close("wps-one")
 
 
+@pytest.mark.parametrize(
+    ("name", "called"), [("wps-one", "resource wps-one"), ("vault/vault-one", "Key Vault vault-one")]
+)
+async def test_listeners_are_told_in_a_short_line(
+    world: World, caplog: pytest.LogCaptureFixture, name: str, called: str
+) -> None:
+    """One URL of each scheme; all of them are for whoever looks closer."""
+    caplog.set_level("DEBUG", "hubwire.server")
+    plain, secure = await world.ports(hosts=("127.0.0.1", "::1")).open(name, (0, 0))
+
+    short, whole = [record for record in caplog.records if record.name == "hubwire.server"]
+    assert (short.levelname, whole.levelname) == ("INFO", "DEBUG")
+    assert short.getMessage() == f"{called} listens on http://localhost:{plain} and https://localhost:{secure}"
+    assert f"https://[::1]:{secure}" in whole.getMessage()
+
+
 async def test_ports_are_the_same_after_each_start(world: World) -> None:
     first = await world.ports().open("wps-one", (0, 0))
     world.listeners.remove("wps-one")

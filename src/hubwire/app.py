@@ -453,7 +453,7 @@ async def _deploy_first(first: StartTemplate, catalog: Catalog, deployments: Dep
     if done.error is not None:
         reasons = "; ".join(f"{detail['target']}: {detail['message']}" for detail in done.error["details"])
         raise StartFailed(f"the deployment of {first.file} has failed: {reasons}")
-    _log.info("deployed %s: %d resources", first.file, len(done.operations))
+    _log.info("deployed %s: %s", first.file, _counted(len(done.operations), "resource"))
     return [f"{_short(step.id)}: {text}" for step in done.operations for text in step.warnings]
 
 
@@ -624,7 +624,7 @@ class _Service:
         tls = None if certificates is None else certificates.add("", self._hosts.asks, self._hosts.asks_some)
         await listeners.listen(sockets, secure, tls)
         if left := await self._handlers.dispatcher.recover():
-            _log.info("event handlers are told of %d connections that ended with the server before", left)
+            _log.info("event handlers are told of %s that ended with the server before", _counted(left, "connection"))
         self._serving = True
         try:
             yield
@@ -638,11 +638,12 @@ class _Service:
             await self._gateway.end()
             if late := await self._handlers.end():
                 _log.warning(
-                    "%d events could not be told in time; ends of connections are told at the next start", late
+                    "%s could not be told in time; ends of connections are told at the next start",
+                    _counted(late, "event"),
                 )
             cut += await self._tunnels.end(asyncio.get_running_loop().time() + self._settings.shutdown_grace_s)
             if cut:
-                _log.warning("%d connections did not end in time and were cut off", cut)
+                _log.warning("cut off %s that did not end in time", _counted(cut, "connection"))
 
     async def _listen_for_resources(
         self,
@@ -674,7 +675,7 @@ class _Service:
         for name, old, new in await self._catalog.open_ports():
             _log.warning("resource %s had the ports %s and has %s now", name, old, new)
         for name, old, new in await vaults.open_ports():
-            _log.warning("vault %s had the ports %s and has %s now", name, old, new)
+            _log.warning("Key Vault %s had the ports %s and has %s now", name, old, new)
 
     async def _ending(self, scope: str) -> None:
         """What is going to be deleted serves nobody any more, and its handlers hear of that while they are known."""
@@ -818,6 +819,10 @@ class _Entra:
 
     def _look(self) -> None:
         self._keeping = asyncio.get_running_loop().create_task(self.keep_keys())
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _as_http(endpoint: str) -> str:

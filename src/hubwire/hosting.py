@@ -16,7 +16,7 @@ from hubwire.auth.principals import Principals
 from hubwire.edge.server import Listeners, authorities, bind, connectable
 from hubwire.model.errors import NotFound, StartFailed, Unavailable
 from hubwire.model.hubs import DEFAULT_RESOURCE
-from hubwire.model.vaults import is_port_name, port_name, vault_of_host
+from hubwire.model.vaults import is_port_name, port_name, vault_of_host, vault_of_port
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import StoredResource
 from hubwire.resources.resource_documents import Place
@@ -191,7 +191,9 @@ class OwnPorts:
             self._principals.publish(name, urls)
         found = (_port(sockets), _port(secure) if secure else 0)
         self._own[name] = _Own(connectable(sockets), connectable(secure) if secure else None, found, tuple(urls))
-        _log.info("resource %s listens on %s", name, ", ".join(urls))
+        shown = f"Key Vault {vault_of_port(name)}" if is_port_name(name) else f"resource {name}"
+        _log.info("%s listens on %s", shown, " and ".join(_best(urls)))
+        _log.debug("%s is reached by %s", shown, ", ".join(urls))
         return found
 
     async def close(self, name: str, /) -> None:
@@ -256,6 +258,11 @@ class OwnPorts:
 
 def _port(sockets: Sequence[socket.socket]) -> int:
     return int(sockets[0].getsockname()[1])
+
+
+def _best(urls: Sequence[str]) -> list[str]:
+    """The first URL of each scheme."""
+    return list({url.partition(":")[0]: url for url in reversed(urls)}.values())[::-1]
 
 
 def _bracketed(host: str) -> str:
