@@ -23,10 +23,11 @@ from aiohttp import ClientSession, TCPConnector, WSMsgType, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cli.conftest import Run
-from cli.standin import DEADLINE_S, SocketHandler, StandIn, serving, socket_server
+from cli.standin import DEADLINE_S, Asked, SocketHandler, StandIn, serving, socket_server
 from hubwire.cli.connect import converse, open_socket, parse_url
 from hubwire.cli.conversation import JsonConversation
 from hubwire.cli.faults import CommandFailed
+from hubwire.settings import Settings
 
 PATH = "/client/hubs/chat"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.secret.token"
@@ -187,6 +188,53 @@ def test_close_by_the_server_is_one_line_and_exit_code_1(code: int, words: str) 
 
     assert done.stdout == "* the server ends the connection: go home\n"
     assert (done.returncode, done.stderr) == (1, f"hubwire: {words}\n")
+
+
+def test_reason_of_a_close_is_shown_as_far_as_a_terminal_may_have_it() -> None:
+    """For simple clients it stands nowhere else."""
+
+    async def closing(socket: web.WebSocketResponse) -> None:
+        await socket.close(code=1011, message=b"No event handler\x1b[2J is\nconfigured.")
+
+    with socket_server(PATH, closing) as server:
+        done = piped(url_of(server), "hello\n", "--subprotocol", "none", "--wait", "60")
+
+    words = "the server closed the connection (code 1011): No event handler\\x1b[2J is configured."
+    assert (done.returncode, done.stderr) == (1, f"hubwire: {words}\n")
+
+
+def test_failure_of_an_event_handler_comes_with_where_to_look() -> None:
+    """The server tells strangers nothing more."""
+    with serving() as server:
+        server.on_raw("GET", PATH, 500, b"The event handler failed.")
+        failed = piped(url_of(server), "")
+        server.on_raw("GET", PATH, 500, b"Something else.")
+        other = piped(url_of(server), "")
+
+    assert "The event handler failed. The server's log says why, and so may: " in failed.stderr
+    assert failed.stderr.endswith("hubwire hub show chat\n")
+    assert "hub show" not in other.stderr
+    assert (failed.returncode, other.returncode) == (1, 1)
+
+
+def test_server_that_asks_a_handler_is_waited_for_longer_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it may be doing is said if it takes longer still."""
+
+    async def silent(asked: Asked) -> object:
+        await asyncio.sleep(DEADLINE_S)
+        return None
+
+    async def dial(url: str, *patience_s: float) -> None:
+        async with ClientSession() as session:
+            await open_socket(session, parse_url(url), None, *patience_s)
+
+    module = importlib.import_module("hubwire.cli.connect")
+    assert Settings().blocking_event_s < module._ANSWERED_S
+    monkeypatch.setattr(module, "_REACHED_S", 0.0)
+    with serving() as server:
+        server.on_call("GET", PATH, silent)
+        with pytest.raises(CommandFailed, match=r"within 0\.1 seconds; it may be waiting for an event handler$"):
+            asyncio.run(dial(url_of(server), 0.1))
 
 
 def test_lost_connection_is_one_line_and_exit_code_1() -> None:

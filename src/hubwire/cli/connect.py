@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import shlex
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,18 +17,22 @@ from hubwire.cli.control import why_unreachable
 from hubwire.cli.conversation import HELP, BadLine, Conversation, JsonConversation, RawConversation, Word
 from hubwire.cli.faults import BadCommandLine, CommandFailed, Refusal
 from hubwire.cli.options import client_options, data_folder
-from hubwire.cli.program import program
+from hubwire.cli.program import data_option, program
 from hubwire.cli.terminal import opened
 
 __all__ = ["Screen", "connect", "converse", "open_socket", "parse_url", "read_refusal"]
 
 _NOT_FOUND: Final = 404
+_FAILED: Final = 500
+_HANDLER_FAILED: Final = "The event handler failed."
 
 _JSON: Final = "json.webpubsub.azure.v1"
 _RELIABLE: Final = "json.reliable.webpubsub.azure.v1"
 _SIMPLE: Final = "none"
 
-_OPENING_TIMEOUT_S: Final = 15.0
+_REACHED_S: Final = 15.0
+# A server may ask an event handler about a client first, and ask again: a minute in all, unless it is given longer.
+_ANSWERED_S: Final = 75.0
 _ACK_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 2.0
 _HEARTBEAT_S: Final = 30.0
@@ -36,6 +41,7 @@ _ACKNOWLEDGE_EVERY_S: Final = 1.0
 _ACKNOWLEDGE_EVERY: Final = 100
 # A message of 1 MiB in base64, and whatever a server of other limits may send.
 _LARGEST_MESSAGE_BYTES: Final = 256 << 20
+_ENDS: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
 _SHOWN_REFUSAL: Final = 300
 _CLIENT_PATH: Final = "/client/hubs/"
 _UPGRADE_PATHS: Final = (_CLIENT_PATH, "/clients/", "/server/tunnel")
@@ -101,8 +107,7 @@ def connect(
     """
     Connect as a client, to a client access URL such as `hubwire url` prints.
 
-    Lines that you type: join GROUP, leave GROUP, send GROUP TEXT, sendjson GROUP JSON, help, quit;
-    event NAME TEXT (not served yet).
+    Lines that you type: join GROUP, leave GROUP, send GROUP TEXT, sendjson GROUP JSON, event NAME TEXT, help, quit.
     Input may also come from a pipe. Ends with 0 when you end it, and with 1 when the server did or refused something.
     """
     if (url is None) == (hub is None):
@@ -112,7 +117,15 @@ def connect(
     elif user_id or roles or groups:
         raise click.UsageError("--user, --role and --group go with --hub; a URL already says who the client is")
     assert url is not None, "one of the two was given"
-    asyncio.run(_connect(parse_url(url), subprotocol, wait_s))
+    place = parse_url(url)
+    try:
+        asyncio.run(_connect(place, subprotocol, wait_s))
+    except Refusal as refusal:
+        if refusal.status != _FAILED or _HANDLER_FAILED not in refusal.message:
+            raise
+        name = place.name if place.path.startswith(_CLIENT_PATH) else place.query.get("hub", "")
+        look = f"{program()} hub show {shlex.quote(name)}{data_option(data)}"
+        raise CommandFailed(f"{refusal.message} The server's log says why, and so may: {look}") from refusal
 
 
 def parse_url(text: str) -> URL:
@@ -139,8 +152,9 @@ def parse_url(text: str) -> URL:
 async def _connect(url: URL, subprotocol: str, wait_s: float) -> None:
     conversation: Conversation = RawConversation() if subprotocol == _SIMPLE else JsonConversation()
     with opened() as terminal:
-        async with aiohttp.ClientSession(middlewares=(read_refusal,)) as session:
-            opening = asyncio.ensure_future(open_socket(session, url, None if subprotocol == _SIMPLE else subprotocol))
+        patience = aiohttp.ClientTimeout(sock_connect=_REACHED_S)
+        async with aiohttp.ClientSession(middlewares=(read_refusal,), timeout=patience) as session:
+            opening = asyncio.ensure_future(_opened(session, url, subprotocol))
             stopped = asyncio.ensure_future(terminal.stopped.wait())
             await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
@@ -150,11 +164,18 @@ async def _connect(url: URL, subprotocol: str, wait_s: float) -> None:
             await converse(opening.result(), conversation, terminal, wait_s)
 
 
+async def _opened(session: aiohttp.ClientSession, url: URL, subprotocol: str) -> aiohttp.ClientWebSocketResponse:
+    return await open_socket(session, url, None if subprotocol == _SIMPLE else subprotocol, _ANSWERED_S)
+
+
 async def open_socket(
-    session: aiohttp.ClientSession, url: URL, subprotocol: str | None
+    session: aiohttp.ClientSession, url: URL, subprotocol: str | None, patience_s: float = _REACHED_S
 ) -> aiohttp.ClientWebSocketResponse:
     """
     Open the WebSocket.
+
+    Args:
+        patience_s: for the server's answer.
 
     Raises:
         CommandFailed: nobody listens, the server refuses (its status and words are in the text), or it does not speak
@@ -162,7 +183,7 @@ async def open_socket(
     """
     place = f"{url.host}:{url.port}"
     try:
-        async with asyncio.timeout(_OPENING_TIMEOUT_S):
+        async with asyncio.timeout(patience_s):
             socket = await session.ws_connect(
                 url,
                 protocols=() if subprotocol is None else (subprotocol,),
@@ -170,8 +191,11 @@ async def open_socket(
                 max_msg_size=_LARGEST_MESSAGE_BYTES,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S),
             )
+    except aiohttp.ConnectionTimeoutError as error:
+        raise CommandFailed(f"cannot reach {place}: no answer within {_REACHED_S:g} seconds") from error
     except TimeoutError as error:
-        raise CommandFailed(f"{place} did not answer within {_OPENING_TIMEOUT_S:g} seconds") from error
+        waiting = "; it may be waiting for an event handler" if patience_s > _REACHED_S else ""
+        raise CommandFailed(f"{place} did not answer within {patience_s:g} seconds{waiting}") from error
     except aiohttp.ClientConnectorCertificateError as error:
         raise CommandFailed(f"the certificate of {place} is not trusted: {error.certificate_error}") from error
     except aiohttp.ClientConnectorError as error:
@@ -295,7 +319,7 @@ class _Talk:
     async def hear(self) -> str:
         """Show what arrives, until the connection ends; returns why it did."""
         count = 0
-        async for message in self._socket:
+        while (message := await self._socket.receive()).type not in _ENDS:
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 continue
             shown = self._conversation.hear(message.data)
@@ -308,7 +332,8 @@ class _Talk:
         code = self._socket.close_code
         if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
             return "the connection was lost"
-        return f"the server closed the connection (code {code})"
+        reason = f": {message.extra}" if message.type is aiohttp.WSMsgType.CLOSE and message.extra else ""
+        return f"the server closed the connection (code {code}){reason}"
 
     async def say(self, wait_s: float) -> None:
         """Send what is typed until the end; a pipe's last answers are waited for."""

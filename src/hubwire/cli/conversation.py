@@ -23,7 +23,7 @@ HELP: Final = (
     "leave GROUP            receive it no more",
     "send GROUP TEXT        send text to a group",
     "sendjson GROUP JSON    send a JSON value to a group",
-    "event NAME TEXT        send an event to the application's server (not served yet)",
+    "event NAME TEXT        send an event to the application's server",
     "help                   this list",
     "quit                   close the connection and end",
     'A name with blanks stands in double quotes: send "my room" hello',
