@@ -1,5 +1,6 @@
 """Event handlers by `hubwire hub set`, against a stand-in on a control socket. The rest is in `test_operator`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def hub(server: StandIn) -> StandIn:
     properties = {"anonymousConnectPolicy": "deny", "webSocketKeepAliveIntervalInSeconds": 20}
     handlers = [
         {"urlTemplate": URL, "systemEvents": ["connect"], "userEventPattern": "a,b"},
-        {"urlTemplate": "x"},
+        {"urlTemplate": "x", "auth": {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}},
         {"urlTemplate": "y", "groupPresenceEvents": {"eventNames": ["joined", "left"]}},
         {"urlTemplate": "z", "groupPresenceEvents": {"eventNames": ["left"], "groupFilters": ["a*", "b"]}},
     ]
@@ -42,6 +43,14 @@ def hub(server: StandIn) -> StandIn:
                     "auth": {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}},
                 }
             ],
+        ),
+        (
+            ["--handler", URL, "--presence", "joined,left"],
+            [{"urlTemplate": URL, "groupPresenceEvents": {"eventNames": ["joined", "left"]}}],
+        ),
+        (
+            ["--handler", URL, "--presence", "left", "--presence-groups", "a*, b"],
+            [{"urlTemplate": URL, "groupPresenceEvents": {"eventNames": ["left"], "groupFilters": ["a*", "b"]}}],
         ),
         (["--no-handlers"], []),
         (["--handlers", "list.json"], [{"urlTemplate": "http://a"}]),
@@ -80,6 +89,10 @@ def test_hub_without_a_name_is_a_mistake(run: Run, hub: StandIn) -> None:
         (["--events", "connect"], 2, "go with --handler"),
         (["--no-handlers", "--user-events", "*"], 2, "go with --handler"),
         (["--handler", URL, "--events", "connect,left"], 2, "'left' is none of connect, connected, disconnected"),
+        (["--handler", URL, "--events", "left"], 2, "joined and left are for --presence"),
+        (["--handler", URL, "--presence", "connect"], 2, "'connect' is none of joined, left"),
+        (["--presence", "left"], 2, "go with --handler"),
+        (["--handler", URL, "--presence-groups", "a"], 2, "--presence-groups goes with --presence"),
         (["--handlers", "missing.json"], 1, "missing.json: No such file"),
         (["--handlers", "bad.json"], 1, "bad.json(1,2): "),
         (["--handlers", "none.json"], 1, "none.json: event handlers are a list"),
@@ -105,8 +118,30 @@ def test_handlers_are_shown_with_their_events_and_how_they_are(run: Run, hub: St
     assert run("hub", "show", "chat").stdout.splitlines()[-6:] == [
         f"handler     {URL} (connect, user events a,b)",
         "            it takes events",
-        "handler     x (no events)",
+        "handler     x (no events, with a token for api://x)",
         "            not asked yet",
         "handler     y (joined, left)",
         "handler     z (left of groups a*,b)",
     ]
+
+
+def test_states_of_handlers_are_in_the_json_too(run: Run, hub: StandIn) -> None:
+    """Beside what is configured; of a hub without handlers there are none."""
+    states = [{"state": "it takes events"}, {"state": "not asked yet"}]
+    hub.on("GET", "/control/handlers/default/chat", 200, {"value": states})
+    bare = {"name": "bare", "properties": {"anonymousConnectPolicy": "deny"}}
+    hub.on("GET", "/control/hubs/bare", 200, bare)
+
+    assert json.loads(run("hub", "show", "chat", "--json").stdout)["handlerStates"] == [
+        "it takes events",
+        "not asked yet",
+    ]
+    assert json.loads(run("hub", "show", "bare", "--json").stdout) == {**bare, "handlerStates": []}
+
+
+def test_tunnel_that_nobody_serves_is_shown_with_the_command_that_does(run: Run, hub: StandIn) -> None:
+    hub.on("GET", "/control/handlers/default/chat", 200, {"value": [{"state": "nobody has dialled in"}]})
+
+    assert "nobody has dialled in; to dial in: hubwire tunnel --hub chat --upstream URL\n" in (
+        run("hub", "show", "chat").stdout
+    )

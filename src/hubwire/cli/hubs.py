@@ -1,5 +1,6 @@
 """`hubwire hub`: what is configured for hubs."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +15,16 @@ from hubwire.cli.management import Manager, warned
 from hubwire.cli.offline import StoredCatalog, read_offline
 from hubwire.cli.options import WholeNumber, as_json, data_folder, file_path, resource_option
 from hubwire.cli.output import print_document, print_rows
+from hubwire.cli.program import data_option, program
 from hubwire.cli.text import printable
 from hubwire.model.hubs import DEFAULT_RESOURCE
 
 __all__ = ["hub"]
 
 _EVENTS: Final = ("connect", "connected", "disconnected")
+_PRESENCE: Final = ("joined", "left")
+_NO_TUNNEL: Final = "nobody has dialled in"
+"""What the server says of a handler behind a tunnel that is not there."""
 
 
 @click.group()
@@ -67,8 +72,10 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
     try:
         hubs = _Hubs(data, resource)
         document = hubs.get(name)
-        if document["properties"].get("eventHandlers") and not as_json:
+        if document["properties"].get("eventHandlers"):
             states = hubs.handler_states(name)
+        if as_json:
+            document["handlerStates"] = states
     except NoServer:
 
         async def stored(catalog: StoredCatalog) -> Mapping[str, Any] | None:
@@ -78,7 +85,9 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
         if found is None:
             raise CommandFailed(f"nobody configured a hub {name}; it has the defaults") from None
         document = dict(found)
-    _print_hub(document, as_json, states)
+    dial = f"{program()} tunnel --hub {shlex.quote(name)} --upstream URL{_resource_option(resource)}{data_option(data)}"
+    hints = [f"{state}; to dial in: {dial}" if state == _NO_TUNNEL else state for state in states]
+    _print_hub(document, as_json, hints)
 
 
 @hub.command("set")
@@ -94,6 +103,10 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
 @click.option("--handler", metavar="URL", help="Where events go, with {hub} and {event} in it; in place of all others.")
 @click.option("--events", metavar="LIST", help="System events for it: connect,connected,disconnected. [none]")
 @click.option("--user-events", metavar="PATTERN", help="User events for it: *, or names with commas between. [none]")
+@click.option("--presence", metavar="LIST", help="Of groups, for it: joined,left. [none]")
+@click.option(
+    "--presence-groups", metavar="PATTERNS", help="Of these groups only: names or patterns with commas between."
+)
 @click.option("--handler-auth", metavar="RESOURCE", help="Audience of a token of the resource's managed identity.")
 @click.option("--handlers", "handlers_file", type=file_path, metavar="FILE", help="JSON file with all event handlers.")
 @click.option("--no-handlers", is_flag=True, help="Without event handlers.")
@@ -107,6 +120,8 @@ def set_hub(
     handler: str | None,
     events: str | None,
     user_events: str | None,
+    presence: str | None,
+    presence_groups: str | None,
     handler_auth: str | None,
     handlers_file: str | None,
     no_handlers: bool,
@@ -119,9 +134,9 @@ def set_hub(
         raise click.UsageError("only one of --handler, --handlers and --no-handlers may be named")
     handlers: list[Any] | None = [] if no_handlers else None
     if handler is not None:
-        handlers = [_handler(handler, events, user_events, handler_auth)]
-    elif (events, user_events, handler_auth) != (None, None, None):
-        raise click.UsageError("--events, --user-events and --handler-auth go with --handler")
+        handlers = [_handler(handler, events, user_events, _presence(presence, presence_groups), handler_auth)]
+    elif any(option is not None for option in (events, user_events, presence, presence_groups, handler_auth)):
+        raise click.UsageError("--events, --user-events, --presence and --handler-auth go with --handler")
     elif handlers_file is not None:
         handlers = _handlers_of(handlers_file)
     given = {
@@ -212,18 +227,47 @@ def _stored_resource(catalog: StoredCatalog, resource: str | None) -> str:
     return name
 
 
-def _handler(url: str, events: str | None, user_events: str | None, audience: str | None) -> dict[str, Any]:
+def _resource_option(resource: str | None) -> str:
+    return "" if resource is None else f" --resource {shlex.quote(resource)}"
+
+
+def _handler(
+    url: str, events: str | None, user_events: str | None, presence: Mapping[str, Any] | None, audience: str | None
+) -> dict[str, Any]:
     handler: dict[str, Any] = {"urlTemplate": url}
     if events is not None:
-        names = [name.strip() for name in events.split(",") if name.strip()]
-        if unknown := [name for name in names if name not in _EVENTS]:
-            raise BadCommandLine(f"--events: {unknown[0]!r} is none of {', '.join(_EVENTS)}")
-        handler["systemEvents"] = names
+        handler["systemEvents"] = _listed("--events", events, _EVENTS)
     if user_events is not None:
         handler["userEventPattern"] = user_events
+    if presence is not None:
+        handler["groupPresenceEvents"] = presence
     if audience is not None:
         handler["auth"] = {"type": "ManagedIdentity", "managedIdentity": {"resource": audience}}
     return handler
+
+
+def _presence(events: str | None, groups: str | None) -> dict[str, Any] | None:
+    if events is None:
+        if groups is not None:
+            raise click.UsageError("--presence-groups goes with --presence")
+        return None
+    presence: dict[str, Any] = {"eventNames": _listed("--presence", events, _PRESENCE)}
+    if groups is not None:
+        presence["groupFilters"] = _names(groups)
+    return presence
+
+
+def _listed(option: str, text: str, known: Sequence[str]) -> list[str]:
+    names = _names(text)
+    for name in names:
+        if name not in known:
+            more = "; joined and left are for --presence" if name in _PRESENCE else ""
+            raise BadCommandLine(f"{option}: {name!r} is none of {', '.join(known)}{more}")
+    return names
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _handlers_of(file: str) -> list[Any]:
@@ -259,7 +303,9 @@ def _handler_text(handler: Mapping[str, Any]) -> str:
     if names := presence.get("eventNames"):
         groups = presence.get("groupFilters")
         events += names if groups is None else [*names[:-1], f"{names[-1]} of groups {','.join(groups)}"]
-    return f"{handler['urlTemplate']} ({', '.join(events) or 'no events'})"
+    identity = (handler.get("auth") or {}).get("managedIdentity") or {}
+    token = f", with a token for {identity['resource']}" if identity.get("resource") else ""
+    return f"{handler['urlTemplate']} ({', '.join(events) or 'no events'}{token})"
 
 
 def _print_hub(document: Mapping[str, Any], as_json: bool, states: Sequence[str] = ()) -> None:
