@@ -178,6 +178,18 @@ def test_resource_is_given_an_identity_by_its_name(run: Run, manager: StandIn, w
     assert sent(manager, "PUT") == [(f"{WPS}/new", {"location": "local", "identity": expected})]
 
 
+@pytest.mark.parametrize("arguments", [["set", "wps"], ["create", "new"]])
+def test_empty_identity_is_told_what_it_may_be(run: Run, manager: StandIn, arguments: list[str]) -> None:
+    """A variable of a shell may be empty."""
+    manager.on("GET", f"{SUBSCRIPTION}/providers/Microsoft.SignalRService/webPubSub", 200, {"value": [RESOURCE]})
+
+    done = run("resource", *arguments, "--identity", " ")
+
+    assert done.exit_code == 2
+    assert "--identity wants none, system, or the name or resource id of a user-assigned identity" in done.stderr
+    assert sent(manager, "PATCH") == sent(manager, "PUT") == []
+
+
 def test_resource_is_given_no_identity_that_is_not_there(run: Run, manager: StandIn) -> None:
     manager.on("GET", f"{SUBSCRIPTION}/providers/Microsoft.SignalRService/webPubSub", 200, {"value": [RESOURCE]})
 

@@ -107,6 +107,7 @@ def test_vaults_are_listed_in_columns_or_as_json(run: Run, manager: StandIn) -> 
 def test_vault_is_shown_with_who_may_do_what(run: Run, manager: StandIn) -> None:
     policies = [policy("get", "list"), policy(tenant="theirs")]
     manager.on("GET", SUBSCRIPTION + VAULTS, 200, {"value": [vault(accessPolicies=policies)]})
+    manager.on("GET", "/control/apps", 200, {"value": []})
 
     lines = run("vault", "show", "vault-ONE").stdout.splitlines()
 
@@ -118,6 +119,36 @@ def test_vault_is_shown_with_who_may_do_what(run: Run, manager: StandIn) -> None
     assert lines[-2].endswith("get, list")
     assert lines[-1].endswith("-")
     assert json.loads(run("vault", "show", "vault-one", "--json").stdout) == vault(accessPolicies=policies)
+
+
+def test_policy_is_shown_with_the_name_of_whom_it_is_for(run: Run, manager: StandIn) -> None:
+    """A resource by its own identity, an application or an identity by its own name; strangers have none."""
+    policies = [
+        {"tenantId": tenant, "objectId": who, "permissions": {"secrets": ["get"]}}
+        for tenant, who in (
+            (TENANT, "chats-id"),
+            (TENANT, "APPS-ID"),
+            (TENANT, "robots-id"),
+            (TENANT, SOMEBODY),
+            ("theirs", "apps-id"),
+        )
+    ]
+    apps = [
+        {"objectId": "apps-id", "name": "my app", "kind": "application"},
+        {"objectId": "robots-id", "name": "robot", "kind": "userAssigned"},
+    ]
+    manager.on("GET", SUBSCRIPTION + VAULTS, 200, {"value": [vault(accessPolicies=policies)]})
+    manager.on("GET", "/control/apps", 200, {"value": apps})
+
+    lines = run("vault", "show", "vault-one").stdout.splitlines()
+
+    assert [line.split("  ", 1)[0] for line in lines[-5:]] == [
+        "policy of chats-id (resource Chat)",
+        "policy of APPS-ID (application my app)",
+        "policy of robots-id (managed identity robot)",
+        f"policy of {SOMEBODY}",
+        "policy of apps-id of theirs",
+    ]
 
 
 def test_vault_is_deleted_where_it_is(run: Run, manager: StandIn) -> None:
@@ -183,7 +214,9 @@ def test_principal_that_nobody_knows_is_one_by_object_id_only(run: Run, manager:
     assert run("vault", "grant", "vault-one", SOMEBODY).exit_code == 0
     refused = run("vault", "grant", "vault-one", "nobody")
     assert refused.exit_code == 1
-    assert "There is no such application." in refused.stderr
+    assert "no resource, managed identity or application is called nobody; to list them: " in refused.stderr
+    for kind in ("resource", "managed-identity", "app"):
+        assert f"hubwire {kind} list" in refused.stderr
     (added,) = sent(manager, "PUT")
     assert added[1]["properties"]["accessPolicies"][0]["objectId"] == SOMEBODY
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 from msgspec.structs import replace
 
-from hubwire.cli.faults import CommandFailed
+from hubwire.cli.faults import BadCommandLine, CommandFailed
 from hubwire.cli.keys import KEY_KINDS, print_keys
 from hubwire.cli.management import HOME_GROUP, Manager
 from hubwire.cli.options import as_json, data_folder
@@ -143,6 +143,8 @@ def restart(name: str, group: str | None, data: Path) -> None:
 def _resolved(wanted: Wanted, manager: Manager) -> Wanted:
     """With the resource id of a user-assigned identity in place of its name."""
     which = wanted.identity
+    if which is not None and not which.strip():
+        raise BadCommandLine("--identity wants none, system, or the name or resource id of a user-assigned identity")
     if which is None or which.lower() in ("none", "system") or which.startswith("/"):
         return wanted
     return replace(wanted, identity=manager.identity(which)["id"])

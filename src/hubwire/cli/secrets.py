@@ -98,7 +98,11 @@ def show(name: str, vault: str, with_value: bool, data: Path, as_json: bool) -> 
 @_vault
 @data_folder
 def delete(name: str, vault: str, data: Path) -> None:
-    """Delete a secret with all its versions, for good."""
+    """
+    Delete a secret with all its versions, for good.
+
+    Event handlers whose URLs name it go on with the last value for an hour (secret_stale_s).
+    """
     control(data, "DELETE", _path(vault, name))
 
 

@@ -22,6 +22,7 @@ __all__ = ["vault"]
 _VERSION: Final = "2023-07-01"
 _TYPE: Final = "/providers/Microsoft.KeyVault/vaults"
 _PERMISSIONS: Final = ("get", "list", "set", "delete", "all")
+_PRINCIPALS: Final = ("resource", "managed-identity", "app")
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 _group = click.option("--group", metavar="NAME", help="Resource group. [wherever it is]")
@@ -55,7 +56,7 @@ def create(name: str, group: str, location: str, roles: bool, tags: tuple[str, .
     properties = {"sku": {"family": "A", "name": "standard"}, "enableRbacAuthorization": roles}
     body = {"location": location, "tags": changed_tags(tags, {}), "properties": properties}
     place = f"{manager.group(group)}{_TYPE}/{_segment(name)}"
-    _show(manager.call("PUT", place, body, _VERSION).document, as_json)
+    _show(data, manager, manager.call("PUT", place, body, _VERSION).document, as_json)
     if not as_json and not roles:
         click.echo(
             f"hubwire: to let somebody in: {program()} vault grant {name} PRINCIPAL{data_option(data)}", err=True
@@ -85,7 +86,8 @@ def list_vaults(group: str | None, data: Path, as_json: bool) -> None:
 @data_folder
 def show(name: str, group: str | None, data: Path, as_json: bool) -> None:
     """Show one vault, and who may do what with its secrets."""
-    _show(_find(Manager(data), name, group), as_json)
+    manager = Manager(data)
+    _show(data, manager, _find(manager, name, group), as_json)
 
 
 @vault.command("delete")
@@ -141,7 +143,11 @@ def grant(name: str, principal: str, permissions: Sequence[str], tenant: str | N
 def revoke(
     name: str, principal: str, permissions: Sequence[str], tenant: str | None, data: Path, as_json: bool
 ) -> None:
-    """Take permissions away. PRINCIPAL as for vault grant."""
+    """
+    Take permissions away. PRINCIPAL as for vault grant.
+
+    Where a resource could read a secret, its event handlers go on with the last value for an hour (secret_stale_s).
+    """
     _change(data, name, "remove", principal, permissions, tenant, as_json)
 
 
@@ -166,7 +172,7 @@ def _change(
     }
     body = {"properties": {"accessPolicies": [policy]}}
     manager.call("PUT", f"{_path(found)}/accessPolicies/{kind}", body, _VERSION)
-    _show(_find(manager, name, None), as_json)
+    _show(data, manager, _find(manager, name, None), as_json)
 
 
 def _object_id(data: Path, manager: Manager, principal: str) -> str:
@@ -179,8 +185,12 @@ def _object_id(data: Path, manager: Manager, principal: str) -> str:
     try:
         return str(control(data, "GET", f"/control/apps/{quote(principal, safe='')}")["objectId"])
     except Refusal as refusal:
-        if refusal.status != 404 or _GUID.fullmatch(principal) is None:
+        if refusal.status != 404:
             raise
+        if _GUID.fullmatch(principal) is None:
+            lists = ", ".join(f"{program()} {kind} list{data_option(data)}" for kind in _PRINCIPALS)
+            text = f"no resource, managed identity or application is called {principal}; to list them: {lists}"
+            raise CommandFailed(text) from refusal
     return principal
 
 
@@ -194,6 +204,19 @@ def _identity_of(resource: Mapping[str, Any]) -> str:
             f"the resource {name} has no identity; to give it one: {program()} resource set {name} --identity system"
         )
     return str(found)
+
+
+def _names(data: Path, manager: Manager) -> dict[str, str]:
+    """What principals of the local tenant are, by object id."""
+    names = {}
+    for app in control(data, "GET", "/control/apps")["value"]:
+        kind = "application" if app["kind"] == "application" else "managed identity"
+        names[app["objectId"].lower()] = f"{kind} {app['name']}"
+    for resource in manager.resources():
+        own = (resource.get("identity") or {}).get("principalId")
+        if own:
+            names[own.lower()] = f"resource {resource['name']}"
+    return names
 
 
 def _vaults(manager: Manager, group: str | None) -> list[dict[str, Any]]:
@@ -221,7 +244,7 @@ def _segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _show(document: Mapping[str, Any], as_json: bool) -> None:
+def _show(data: Path, manager: Manager, document: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print_document(document, as_json)
         return
@@ -235,8 +258,12 @@ def _show(document: Mapping[str, Any], as_json: bool) -> None:
         "resource id": document["id"],
     }
     rows = rows_of(shown)
+    names = _names(data, manager) if properties["accessPolicies"] else {}
     for policy in properties["accessPolicies"]:
-        own = policy["tenantId"].lower() == properties["tenantId"].lower()
-        whose = policy["objectId"] if own else f"{policy['objectId']} of {policy['tenantId']}"
+        whose = policy["objectId"]
+        if policy["tenantId"].lower() != properties["tenantId"].lower():
+            whose += f" of {policy['tenantId']}"
+        elif (name := names.get(whose.lower())) is not None:
+            whose += f" ({name})"
         rows.append((f"policy of {whose}", ", ".join(policy["permissions"].get("secrets") or ["-"])))
     print_rows(rows)
