@@ -58,6 +58,16 @@ def test_template_is_deployed_to_the_store(run: Run) -> None:
     assert len(json.loads(run("keys", "show", "--resource", "wps", "--json").stdout)) == 2
 
 
+def test_ports_that_nobody_opened_yet_are_said_to_be_none(run: Run) -> None:
+    """An output has 0 in their place."""
+    Path("main.bicep").write_text(f"{BICEP}output url string = 'https://x:${{wps.properties.publicPort}}/y'\n")
+
+    result = run("deploy", "main.bicep", "-p", "units=2")
+
+    assert "  url   https://x:0/y" in result.stdout.splitlines()
+    assert "hubwire: ports are opened by a running server; 0 stands for one in the outputs" in result.stderr
+
+
 def test_each_resource_is_told_once_while_the_deployment_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often one looks."""
     monkeypatch.setattr("hubwire.cli.offline_deployments._POLL_S", 0)

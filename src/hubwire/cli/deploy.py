@@ -1,10 +1,11 @@
 """`hubwire deploy`: carry out a template, or show what that would change."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,6 +22,8 @@ from hubwire.cli.template_files import deployment_name, parameter_options, param
 from hubwire.cli.text import printable
 
 __all__ = ["deploy"]
+
+_NO_PORT: Final = re.compile(r":0(?![0-9])")
 
 
 @click.command(short_help="Deploy a template.")
@@ -96,6 +99,8 @@ def _deploy(folder: Path, request: Request, told: Callable[[Step], None]) -> dic
 
         document = offline_deployments.deploy(folder, request, told)
     click.echo("hubwire: no server is running; what was deployed is stored, and holds from the next start", err=True)
+    if any(_NO_PORT.search(text) for _, text in rows_of(document["properties"].get("outputs", {}))):
+        click.echo("hubwire: ports are opened by a running server; 0 stands for one in the outputs", err=True)
     return document
 
 
