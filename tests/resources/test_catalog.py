@@ -430,3 +430,44 @@ async def test_patches_at_once_lose_nothing(catalog: Catalog) -> None:
     shown = await catalog.get_hub("chat")
     assert shown is not None
     assert shown["properties"] == {**DEFAULTS, **{f"x{number}": number for number in range(10)}}
+
+
+# Findings of event handlers
+
+
+async def test_findings_are_told_until_the_hub_is_changed_otherwise(catalog: Catalog) -> None:
+    """What was found at one save is no news of a later one, which has not looked at the handlers."""
+    reviewed: list[HubKey] = []
+
+    async def review(hub: HubKey, settings: HubSettings) -> list[str]:
+        reviewed.append(hub)
+        return [f"{handler['urlTemplate']} does not answer" for handler in settings.event_handlers]
+
+    catalog.review = review
+    finding, no_identity = "http://h does not answer", "eventHandlers with a token get no events"
+    auth = {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}
+    handlers = {"eventHandlers": [{"urlTemplate": "http://h", "auth": auth}]}
+
+    await catalog.put_hub("chat", handlers)
+    first, second = catalog.hub_warnings("chat")
+    assert (first[: len(no_identity)], second) == (no_identity, finding)
+    await catalog.patch_hub("Chat", {"webSocketKeepAliveIntervalInSeconds": 30})
+    assert catalog.hub_warnings("chat") == [first]
+    assert reviewed == [CHAT]
+
+    await catalog.patch_hub("chat", {"EVENTHANDLERS": [{"urlTemplate": "http://h"}]})
+    assert catalog.hub_warnings("chat") == [finding]
+    await catalog.patch_hub("chat", {"eventHandlers": None})
+    assert catalog.hub_warnings("chat") == []
+
+
+async def test_findings_end_with_their_hub(catalog: Catalog) -> None:
+    async def review(_hub: HubKey, _settings: HubSettings) -> list[str]:
+        return ["nobody answers"]
+
+    catalog.review = review
+    await catalog.put_hub("chat", {"eventHandlers": [{"urlTemplate": "http://h"}]})
+    assert catalog.hub_warnings("chat") == ["nobody answers"]
+
+    await catalog.delete_hub("chat")
+    assert catalog.hub_warnings("chat") == []

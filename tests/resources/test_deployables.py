@@ -228,3 +228,30 @@ async def test_first_resource_is_kept_and_no_other_one(world: World) -> None:
 async def test_type_that_is_not_known_is_none(world: World) -> None:
     assert world.deployables.of("Microsoft.Storage/storageAccounts") is None
     assert world.deployables.shown(f"{GROUP}/providers/Microsoft.Storage/storageAccounts/x") is None
+
+
+async def test_deployed_hub_is_said_to_have_what_nobody_knows(world: World) -> None:
+    hub = planned(f"{WPS}/hubs", "wps-one/chat", f"{ONE}/hubs/chat")
+    body = {"properties": {"eventHandlers": [{"urlTemplate": "http://h", "systemEvnts": ["connect"]}]}}
+    known = world.of(hub.type)
+
+    await known.apply(hub, body)
+
+    assert known.warnings(hub, body) == [
+        "properties.eventHandlers[0].systemEvnts is not known here: it is kept and does nothing"
+    ]
+
+
+async def test_deployed_resource_is_said_to_lack_the_identity_that_its_handlers_need(world: World) -> None:
+    auth = {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}
+    await world.catalog.put_hub("chat", {"eventHandlers": [{"urlTemplate": "http://h", "auth": auth}]}, "wps-one")
+    resource = planned(WPS, "wps-one")
+    body: dict[str, Any] = {"location": "eastus"}
+    known = world.of(WPS)
+
+    await known.apply(resource, body)
+    (warning,) = known.warnings(resource, body)
+    assert "in chat: the resource wps-one has no identity" in warning
+    body["identity"] = {"type": "SystemAssigned"}
+    await known.apply(resource, body)
+    assert known.warnings(resource, body) == []

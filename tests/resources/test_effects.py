@@ -3,12 +3,17 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hubwire.model.hubs import AccessKeys
 from hubwire.resources.documents import Identity, StoredHub, StoredResource
 from hubwire.resources.effects import ignored, ignored_of_hub
 from hubwire.resources.hub_properties import completed as completed_hub
 from hubwire.resources.resource_properties import completed, sku_of
+
+PLAIN: dict[str, Any] = {"urlTemplate": "http://h"}
+WITH_TOKEN = {**PLAIN, "auth": {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}}
+WITH_REFERENCE = {"urlTemplate": "http://h?code={@microsoft.keyvault(SecretUri=https://v.vault.azure.net/secrets/c)}"}
 
 
 def warnings(body: dict[str, Any]) -> list[str]:
@@ -101,21 +106,40 @@ def test_many_unknown_properties_are_counted(count: int, last: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auth", "identity", "said"),
+    ("handlers", "needs"),
     [
-        ({"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}, Identity(), True),
-        ({"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}, Identity("SystemAssigned"), False),
-        ({"type": "None"}, Identity(), False),
-        (None, Identity(), False),
+        ([], None),
+        ([PLAIN, {**PLAIN, "auth": {"type": "None"}}, {**PLAIN, "auth": None}], None),
+        ([PLAIN, WITH_TOKEN], "a token"),
+        ([WITH_REFERENCE], "a Key Vault reference"),
+        ([WITH_REFERENCE, WITH_TOKEN, WITH_TOKEN], "a token or a Key Vault reference"),
     ],
 )
-def test_handler_that_wants_a_token_of_no_identity_is_said(auth: Any, identity: Identity, said: bool) -> None:
-    handlers = [{"urlTemplate": "http://h"}, {"urlTemplate": "http://h", "auth": auth}]
+def test_handler_that_needs_the_identity_that_is_missing_is_said(handlers: list[Any], needs: str | None) -> None:
     hub = StoredHub("chat", completed_hub({"eventHandlers": handlers}))
-    resource = StoredResource("wps-one", AccessKeys("", ""), identity=identity)
+    resource = StoredResource("wps-one", AccessKeys("", ""), sku=sku_of(None), properties=completed({}))
+    told = (
+        f"eventHandlers with {needs} get no events, in chat: the resource wps-one has no identity, which "
+        "`hubwire resource set wps-one --identity system` gives it"
+    )
 
-    found = ignored_of_hub(hub, resource)
-
-    assert (found != []) == said
-    assert all("hubwire resource set wps-one --identity system" in text for text in found)
+    assert ignored_of_hub(hub, resource) == ([] if needs is None else [told])
+    assert ignored(resource, {}, None, [hub]) == ([] if needs is None else [told])
     assert ignored_of_hub(hub) == []
+    assert ignored(resource, {}) == []
+    for identity in (Identity("SystemAssigned"), Identity("UserAssigned", "/x")):
+        assert ignored_of_hub(hub, replace(resource, identity=identity)) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(2, "chat0, chat1:"), (10, "chat9:"), (11, "chat9, 1 more:"), (1000, "chat9, 990 more:")]
+)
+def test_hubs_whose_handlers_miss_their_identity_are_named_or_counted(count: int, told: str) -> None:
+    resource = StoredResource("wps-one", AccessKeys("", ""), sku=sku_of(None), properties=completed({}))
+    properties = completed_hub({"eventHandlers": [WITH_TOKEN]})
+    hubs = [StoredHub(f"chat{number}", properties) for number in range(count)]
+
+    (found,) = ignored(resource, {}, None, [StoredHub("other", completed_hub({})), *hubs])
+
+    assert f"{told} the resource wps-one has no identity" in found
+    assert "other" not in found

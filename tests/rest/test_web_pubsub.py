@@ -168,6 +168,41 @@ async def test_each_warning_is_told(managing: Managing) -> None:
         assert word in reply.headers["warning"]
 
 
+async def test_property_of_a_handler_that_nobody_knows_is_a_warning(managing: Managing) -> None:
+    await managing.made()
+    handler = {"urlTemplate": "http://h", "systemEvnts": ["connect"]}
+    reply = await managing.call("PUT", HUB, {"properties": {"eventHandlers": [handler]}})
+
+    assert reply.json["properties"]["eventHandlers"] == [handler]
+    assert reply.headers["warning"] == (
+        '199 - "properties.eventHandlers[0].systemEvnts is not known here: it is kept and does nothing"'
+    )
+
+
+async def test_reference_without_braces_is_refused(managing: Managing) -> None:
+    await managing.made()
+    url = "http://h/x?code=@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/c)"
+    reply = await managing.call("PUT", HUB, {"properties": {"eventHandlers": [{"urlTemplate": url}]}})
+
+    assert reply.status == 400
+    assert "{@Microsoft.KeyVault(SecretUri=" in reply.json["error"]["message"]
+    assert await managing.fault("GET", HUB) == (404, "ResourceNotFound")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_taking_the_identity_that_handlers_need_is_a_warning(managing: Managing, method: str) -> None:
+    auth = {"type": "ManagedIdentity", "managedIdentity": {"resource": "api://x"}}
+    hub = {"properties": {"eventHandlers": [{"urlTemplate": "http://h", "auth": auth}]}}
+    given = await managing.call("PUT", ONE, {**BODY, "identity": {"type": "SystemAssigned"}})
+    saved = await managing.call("PUT", HUB, hub)
+    taken = await managing.call(method, ONE, {**BODY, "identity": {"type": "None"}})
+    again = await managing.call("PATCH", ONE, {"identity": {"type": "SystemAssigned"}})
+
+    assert [reply.status // 100 for reply in (given, saved, taken, again)] == [2, 2, 2, 2]
+    assert "in chat: the resource wps-one has no identity" in taken.headers["warning"]
+    assert not any("warning" in reply.headers for reply in (given, saved, again))
+
+
 # Paths, versions, headers
 
 

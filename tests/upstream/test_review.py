@@ -77,3 +77,13 @@ async def test_handler_whose_last_event_failed_is_told_as_that() -> None:
 
     assert state.startswith("it takes events; the last one failed 0 s ago: HttpHandlerUnexpectedResponse: ")
     assert await states(house, handler()) == ["it takes events"]
+
+
+async def test_missing_identity_is_left_to_the_resource_tree_to_warn_of() -> None:
+    """It says so at each change, and two warnings of one thing help nobody."""
+    house = Upstream()
+    secret = "{@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/key)}"
+    house.directory.hubs[HUB] = handling(handler(**TOKEN), handler(f"http://app.example/?code={secret}"))
+
+    assert await review(house)(HUB, house.directory.hubs[HUB]) == []
+    assert house.webhook.requests == []

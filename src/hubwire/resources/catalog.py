@@ -51,7 +51,7 @@ from hubwire.resources.documents import (
     signing_key_change,
     stored,
 )
-from hubwire.resources.effects import ignored_of_hub
+from hubwire.resources.effects import ignored, ignored_of_hub
 from hubwire.resources.hub_properties import completed, merged, settings_of
 from hubwire.resources.resource_documents import group_id, resource_id
 from hubwire.resources.serial import Serial
@@ -234,10 +234,12 @@ class Catalog:
         old = self._hubs.get(_key(resource, name))
         if old is not None and any(given.lower() == "eventhandlers" for given in properties):
             await self._review(_key(resource, name), merged(old.properties, properties))
+        else:
+            self._findings.pop(_key(resource, name), None)
         return await self._serial.run(self._patch_hub(name, properties, resource))
 
     def hub_warnings(self, name: str, resource: str = DEFAULT_RESOURCE) -> list[str]:
-        """What of a hub's settings does not act, and what was found when they were saved."""
+        """What of a hub's settings does not act, and what was found if its event handlers were the last change."""
         key = _key(resource, name)
         hub = self._hubs.get(key)
         if hub is None:
@@ -271,7 +273,16 @@ class Catalog:
 
     async def list_hubs(self, resource: str = DEFAULT_RESOURCE) -> list[dict[str, Any]]:
         """The hubs that somebody configured, in the order of their lower-case names."""
-        return [_shown(self._hubs[key]) for key in sorted(self._hubs) if key.resource == resource.lower()]
+        return [_shown(hub) for _, hub in self._hubs_of(resource)]
+
+    def resource_warnings(
+        self, resource: StoredResource, body: Mapping[str, Any], before: StoredResource | None = None
+    ) -> list[str]:
+        """What of a resource that was put, and of its hubs because of it, does not act; see `ignored`."""
+        return ignored(resource, body, before, [hub for _, hub in self._hubs_of(resource.name)])
+
+    def _hubs_of(self, resource: str) -> list[tuple[HubKey, StoredHub]]:
+        return [(key, hub) for key, hub in sorted(self._hubs.items()) if key.resource == resource.lower()]
 
     # Resource groups.
 
@@ -602,6 +613,7 @@ class Catalog:
         await self._store.commit([resource_deletion(key), *map(hub_deletion, hubs)])
         for hub in hubs:
             del self._hubs[hub], self._settings[hub]
+            self._findings.pop(hub, None)
         del self._resources[key], self._policies[key]
         await self.ports.close(key)
         await self._tell(resource, None)
@@ -681,6 +693,7 @@ class Catalog:
             return False
         await self._store.commit([hub_deletion(key)])
         del self._hubs[key], self._settings[key]
+        self._findings.pop(key, None)
         return True
 
     async def _keep(self, key: HubKey, hub: StoredHub) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from hubwire.resources.deployable import Deployable, PlainType, SplitId, propert
 from hubwire.resources.deployable_identities import DeployableIdentity
 from hubwire.resources.directory import Directory
 from hubwire.resources.documents import StoredHub, StoredResource
-from hubwire.resources.effects import ignored
 from hubwire.resources.hub_properties import completed as completed_hub
 from hubwire.resources.identities import UserIdentities
 from hubwire.resources.resource_documents import (
@@ -143,7 +142,7 @@ class _WebPubSub(PlainType):
         return None
 
     def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:
-        return ignored(self._made(planned, body), body)
+        return self._catalog.resource_warnings(self._made(planned, body), body)
 
     async def delete(self, found: SplitId) -> None:
         await self._catalog.delete_resource(found.subscription, found.group, found.names[0])

@@ -12,7 +12,6 @@ from hubwire.model.errors import BadRequest, NotFound
 from hubwire.model.hubs import KeyKind
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import StoredHub, StoredResource
-from hubwire.resources.effects import ignored
 from hubwire.resources.resource_documents import (
     Place,
     hub_document,
@@ -273,7 +272,8 @@ class WebPubSubTable:
     def _answer(
         self, before: StoredResource | None, resource: StoredResource, body: Mapping[str, Any], status: int
     ) -> Reply:
-        return document_reply(self._shown(resource), status, warning_headers(ignored(resource, body, before)))
+        warnings = self._catalog.resource_warnings(resource, body, before)
+        return document_reply(self._shown(resource), status, warning_headers(warnings))
 
     async def _delete(self, call: Call) -> Reply:
         version_of(call, _TYPE)

@@ -88,7 +88,8 @@ class HandlerReview:
             identity = self._directory.policy(hub.resource).identity
         except NotFound:
             return None
-        if (handler.audience is not None and identity is None) or handler.template.is_tunnel:
+        needs_identity = handler.audience is not None or handler.template.secrets
+        if (needs_identity and identity is None) or handler.template.is_tunnel:
             return None  # the resource tree warns of the first by itself
         try:
             async with asyncio.timeout(_PATIENCE_S):
