@@ -19,6 +19,7 @@ from azure.mgmt.webpubsub import models as m
 from acceptance.directory import SCOPE, App, assign, create_app, token_of
 from acceptance.sdk import MANAGEMENT, Manager, Requests, manager, resource_at
 from acceptance.servers import DEADLINE_S, Server, StartServer, wait_until
+from acceptance.upstreams import Upstream
 from acceptance.wire import Answer, connect_status, http_request, trusting
 
 SCHEMA: Final = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
@@ -104,7 +105,7 @@ def hub(name: str, *depends_on: str, **properties: Any) -> Template:
     }
 
 
-def certificates_template(name: str) -> Template:
+def certificates_template(name: str, handler: str = HANDLER) -> Template:
     """As the service's documentation has one for client certificates, in words of our own."""
     resource = {
         "type": "Microsoft.SignalRService/WebPubSub",
@@ -127,7 +128,7 @@ def certificates_template(name: str) -> Template:
     parameters = {
         "webPubSubName": {"defaultValue": name, "type": "String"},
         "hub": {"defaultValue": "echo", "type": "String"},
-        "handler": {"defaultValue": HANDLER, "type": "String"},
+        "handler": {"defaultValue": handler, "type": "String"},
         "region": {"defaultValue": "[resourceGroup().location]", "type": "String"},
     }
     # The hub comes first, so that the order is that of its dependency.
@@ -207,7 +208,7 @@ def refused(call: Callable[[], object]) -> tuple[int | None, str]:
 def test_template_for_client_certificates_lets_anonymous_clients_in(
     client: Manager, resources: Manager, requests: Requests, group: str
 ) -> None:
-    """Its default parameters are enough, and it takes one request."""
+    """Its default parameters are enough, and it takes one request. Whether they come in is up to its handler."""
     name = f"r{uuid4().hex}"
     before = len(requests.sent)
     done = deploy(client, group, certificates_template(name))
@@ -223,7 +224,11 @@ def test_template_for_client_certificates_lets_anonymous_clients_in(
     assert [handler.url_template for handler in echo.properties.event_handlers] == [HANDLER]
 
     resource = resource_at(resources, group, name)
-    assert connect_status(resource, "echo", None) == 101
+    assert connect_status(resource, "echo", None) == 500
+    with Upstream() as upstream:
+        deploy(client, group, certificates_template(name, upstream.url()))
+        assert connect_status(resource, "echo", None) == 101
+        assert [event.get("ce-hub") for event in upstream.events("connect")] == ["echo"]
     assert connect_status(resource, "other", None) == 401
 
 
@@ -533,7 +538,8 @@ def test_group_is_exported_as_a_template_that_changes_nothing(
     deploy(client, group, exported.template)
     after = resource_at(resources, group, name)
     assert resources.web_pub_sub.get(group, name).tags == {"odd": "[text]"}
-    assert connect_status(after, "echo", None) == 101
+    assert connect_status(after, "echo", None) == 500  # of its handler, which is nowhere
+    assert connect_status(after, "other", None) == 401
     assert after.access_key != before.access_key
 
 
@@ -549,7 +555,9 @@ def test_deployment_outlives_a_kill(start_server: StartServer) -> None:
     with manager(DeploymentsMgmtClient, second) as client, manager(WebPubSubManagementClient, second) as resources:
         assert client.deployments.get("g", "d").as_dict()["properties"] == done
         assert [found.as_dict() for found in client.deployment_operations.list("g", "d")] == operations
-        assert connect_status(resource_at(resources, "g", "mine"), "echo", None) == 101
+        mine = resource_at(resources, "g", "mine")
+        # Anonymous clients come as far as the handler, which is nowhere.
+        assert [connect_status(mine, hub, None) for hub in ("echo", "other")] == [500, 401]
 
 
 # Complete mode

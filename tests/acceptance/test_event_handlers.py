@@ -236,7 +236,7 @@ def test_refused_client_gets_the_status_and_nothing_else(
         (says(200, {"groups": [""]}), "groups in the answer to connect has an invalid name"),
         (says(200, {"roles": {}}), "roles in the answer to connect is not an array of strings"),
         (says(200, {"subprotocol": "mqtt"}), "subprotocol in the answer to connect is none that the client offered"),
-        (says(200, {"userId": "a\r\nX-Evil: 1"}), "userId in the answer to connect has a line break"),
+        (says(200, {"userId": "a\r\nX-Evil: 1"}), "userId in the answer to connect has a control character"),
         (says(200, ce_connectionState="x" * 8193), "ce-connectionState has more than 8192 bytes"),
     ],
 )
