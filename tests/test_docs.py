@@ -87,7 +87,9 @@ def test_setting_is_documented_with_its_variable_default_and_range(field: msgspe
 
     assert codes(variable) == [f"HUBWIRE_{field.name.upper()}"]
     if isinstance(field.default, tuple):
-        assert codes(default) == [f"{x:g}" if isinstance(x, float) else x for x in field.default] or (default == "none" and not field.default)
+        assert codes(default) == [f"{x:g}" if isinstance(x, float) else x for x in field.default] or (
+            default == "none" and not field.default
+        )
         assert range_.startswith("list of ")
     elif field.default is None:
         assert default == "none"
