@@ -52,7 +52,7 @@ TEMPLATE: Final = """\
             "name": "[concat(parameters('resourceName'), '/echo')]",
             "dependsOn": ["[resourceId('Microsoft.SignalRService/WebPubSub', parameters('resourceName'))]"],
             "properties": {
-                "eventHandlers": [{"urlTemplate": "http://handler.invalid/api/{event}", "systemEvents": ["connect"]}],
+                "eventHandlers": [{"urlTemplate": "http://handler.invalid/api/{event}", "systemEvents": ["connected"]}],
                 "anonymousConnectPolicy": "allow"
             }
         }
@@ -91,7 +91,7 @@ resource echo 'Microsoft.SignalRService/WebPubSub/hubs@2023-03-01-preview' = {
       {
         urlTemplate: 'http://handler.invalid/api/{event}'
         systemEvents: [
-          'connect'
+          'connected'
         ]
       }
     ]
