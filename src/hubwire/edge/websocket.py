@@ -9,16 +9,17 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, cast
 
 from websockets.speedups import apply_mask
 
 from hubwire.edge.answers import refusal, switching
+from hubwire.edge.asked import Asked
 from hubwire.edge.clients import Clients
-from hubwire.edge.context import Undecided
 from hubwire.edge.outbox import Outbox
 from hubwire.gateway.attempt import HandshakeRefused
-from hubwire.gateway.opening import Deciding, Opening
+from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
 from hubwire.model.telemetry import CloseCategory
@@ -52,7 +53,7 @@ _LOST: Final = -1
 
 def upgrade(
     clients: Clients, head: RequestHead, transport: asyncio.Transport, rest: bytes
-) -> "ClientProtocol | Undecided | None":
+) -> "ClientProtocol | Asked | None":
     """
     Answer an upgrade request on a socket that the front hands over.
 
@@ -61,7 +62,7 @@ def upgrade(
 
     Returns:
         the protocol that has the socket from now on; None if the request was refused and the front is to end it; an
-        `Undecided` while an event handler is asked.
+        `Asked` while an event handler is asked.
     """
     try:
         opening = clients.gateway.decide(head)
@@ -70,7 +71,7 @@ def upgrade(
         return None
     if isinstance(opening, Opening):
         return _let_in(clients, transport, opening, rest)
-    return _Asked(clients, transport, opening)
+    return Asked(clients, transport, opening, partial(_let_in, clients, transport))
 
 
 def _let_in(clients: Clients, transport: asyncio.Transport, opening: Opening, rest: bytes) -> "ClientProtocol":
@@ -78,47 +79,6 @@ def _let_in(clients: Clients, transport: asyncio.Transport, opening: Opening, re
     transport.set_protocol(cast("asyncio.Protocol", client))
     client.open(opening, rest)
     return client
-
-
-class _Asked(Undecided):
-    """A client about whom an event handler is asked."""
-
-    def __init__(self, clients: Clients, transport: asyncio.Transport, deciding: Deciding) -> None:
-        super().__init__()
-        self._clients = clients
-        self._transport = transport
-        self._deciding = deciding
-        self._opening: Opening | None = None
-        self._refused: HandshakeRefused | None = None
-        # Not among the tasks that end with the clients: whom a handler has accepted, it is told the end of.
-        self._task = clients.loop.create_task(self._wait())
-        clients.gateway.watch(self._task)
-
-    async def _wait(self) -> None:
-        try:
-            self._opening = await self._deciding.outcome()
-        except HandshakeRefused as refused:
-            self._refused = refused
-        except Exception:
-            _log.exception("an upgrade could not be decided")
-            self._refused = HandshakeRefused(500, "The server failed.")
-        if not self._deciding.client_gone:
-            self.on_decided()
-        elif self._opening is not None:
-            self._clients.gateway.abandon(self._opening)
-
-    def finish(self, rest: bytes) -> "ClientProtocol | None":
-        opening, self._opening = self._opening, None
-        if opening is not None and not self._transport.is_closing():
-            return _let_in(self._clients, self._transport, opening, rest)
-        if opening is not None:
-            self._clients.gateway.abandon(opening)
-        elif self._refused is not None:
-            self._transport.write(refusal(self._refused))
-        return None
-
-    def leave(self) -> None:
-        self._deciding.client_gone = True
 
 
 def _descriptor(transport: asyncio.Transport) -> int:
