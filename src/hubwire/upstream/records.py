@@ -45,7 +45,7 @@ _quiet: Final = _Quiet()
 
 def failed(source: EventSource, handler: Handler, event: str, reason: str) -> None:
     """A handler did not take an event."""
-    left_out = _quiet.says((source.hub, handler.template.shown, event, reason))
+    left_out = _quiet.says((*source.hub, handler.template.shown, event, reason))
     if left_out is None:
         return
     more = f" ({left_out} more of these since)" if left_out else ""
@@ -54,7 +54,7 @@ def failed(source: EventSource, handler: Handler, event: str, reason: str) -> No
 
 def nobody(hub: HubKey, event: str) -> None:
     """Clients send events that no handler takes."""
-    if _quiet.says((hub, event)) is not None:
+    if _quiet.says((*hub, event)) is not None:
         hint = f"hubwire hub set {hub.hub} --handler URL --user-events PATTERN"
         text = f"no event handler takes the event {event}; to let one: {hint}"
         record = {"operationName": "EventHandlerNotFound", "hub": hub.hub, "event": event}
