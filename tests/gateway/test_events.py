@@ -519,7 +519,7 @@ async def test_client_that_cannot_be_let_in_is_ended_for_its_handler(
     def fail(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(house.node, "attach", fail)
+    monkeypatch.setattr(house.bus, "subscribe", fail)
     with pytest.raises(RuntimeError):
         house.gateway.begin(opening, RecordingSink())
     await settle()
