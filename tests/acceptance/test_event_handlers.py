@@ -111,6 +111,7 @@ def test_handler_is_told_everything_of_who_wants_to_connect(server: Server, hub:
 
 def test_headers_of_an_event_are_the_services(server: Server, hub: str, told: Upstream) -> None:
     with JsonClient(server, hub, user="é ü%") as client:
+        told.await_events(2)
         client.request({"type": "event", "event": "Some.Event-1", "dataType": "text", "data": "x"})
     connect, _, event, disconnected = told.await_events(4)
 
