@@ -137,11 +137,3 @@ def test_states_of_handlers_are_in_the_json_too(run: Run, hub: StandIn) -> None:
         "not asked yet",
     ]
     assert json.loads(run("hub", "show", "bare", "--json").stdout) == {**bare, "handlerStates": []}
-
-
-def test_tunnel_that_nobody_serves_is_shown_with_the_command_that_does(run: Run, hub: StandIn) -> None:
-    hub.on("GET", "/control/handlers/default/chat", 200, {"value": [{"state": "nobody has dialled in"}]})
-
-    assert "nobody has dialled in; to dial in: hubwire tunnel --hub chat --upstream URL\n" in (
-        run("hub", "show", "chat").stdout
-    )

@@ -45,7 +45,10 @@ async def test_handler_that_can_get_its_token_is_as_it_was_found_last() -> None:
         "2 tunnels dialled in",
     ]
     assert await review(house)(HUB, house.directory.hubs[HUB]) == []
-    assert await states(house, handler(**TOKEN), handler("tunnel:///x")) == ["it takes events", "nobody has dialled in"]
+    assert await states(house, handler(**TOKEN), handler("tunnel:///x")) == [
+        "it takes events",
+        "nobody has dialled in; to do so: hubwire tunnel --hub chat --upstream URL",
+    ]
 
 
 async def test_handler_whose_secret_cannot_be_read_again_is_told_as_that() -> None:

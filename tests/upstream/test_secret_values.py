@@ -233,16 +233,6 @@ async def test_refresh_joins_the_fetch_that_is_under_way(house: House) -> None:
     assert await house.value() == "newer"
 
 
-async def test_prefetch_looks_in_the_background_whatever_is_known(house: House) -> None:
-    await house.value()
-    house.vault.answer = "newer"
-
-    house.values.prefetch(URI, ME)
-    assert await house.value() == "s3cret"
-    await house.settled()
-    assert await house.value() == "newer"
-
-
 @pytest.mark.parametrize("uri", [URI, VERSIONED])
 async def test_change_in_a_vault_is_seen_with_the_next_use(house: House, uri: str) -> None:
     """Neither the interval nor the pause after a failure is waited for, and nobody gets the old value any more."""
@@ -297,15 +287,6 @@ async def test_change_while_a_secret_is_fetched_has_it_fetched_once_more(house: 
     assert len(house.vault.asked) == 2
 
 
-async def test_forgotten_secret_is_fetched_anew(house: House) -> None:
-    await house.value()
-    house.vault.answer = "newer"
-    house.values.forget(URI, ME)
-    house.values.forget(URI, ME)
-
-    assert await house.value() == "newer"
-
-
 @pytest.mark.parametrize("value", ["a b", "a\n", "\x00", "a#b", "\x7f", "\u0085", "\u00a0", "\u2028", "\tx"])
 async def test_value_that_fits_in_no_url_is_refused_without_being_shown(house: House, value: str) -> None:
     house.vault.answer = value
@@ -346,11 +327,11 @@ async def test_log_names_the_secret_and_never_its_value(house: House, caplog: py
     await house.values.refresh(URI, ME)
     house.vault.answer = Unavailable("The vault is down.")
     for _ in range(3):
-        house.values.prefetch(URI, ME)
-        await house.settled()
+        house.clock.now += 61
+        await house.values.refresh(URI, ME)
     house.vault.answer = "n3wer"
-    house.values.prefetch(URI, ME)
-    await house.settled()
+    house.clock.now += 61
+    await house.values.refresh(URI, ME)
 
     assert [record.getMessage() for record in caplog.records] == [
         f"the secret {URI} has a new value",

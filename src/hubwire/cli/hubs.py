@@ -1,6 +1,5 @@
 """`hubwire hub`: what is configured for hubs."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,6 @@ from hubwire.cli.management import Manager, warned
 from hubwire.cli.offline import StoredCatalog, read_offline
 from hubwire.cli.options import WholeNumber, as_json, data_folder, file_path, resource_option
 from hubwire.cli.output import print_document, print_rows
-from hubwire.cli.program import data_option, program
 from hubwire.cli.text import printable
 from hubwire.model.hubs import DEFAULT_RESOURCE
 
@@ -23,8 +21,6 @@ __all__ = ["hub"]
 
 _EVENTS: Final = ("connect", "connected", "disconnected")
 _PRESENCE: Final = ("joined", "left")
-_NO_TUNNEL: Final = "nobody has dialled in"
-"""What the server says of a handler behind a tunnel that is not there."""
 
 
 @click.group()
@@ -85,9 +81,7 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
         if found is None:
             raise CommandFailed(f"nobody configured a hub {name}; it has the defaults") from None
         document = dict(found)
-    dial = f"{program()} tunnel --hub {shlex.quote(name)} --upstream URL{_resource_option(resource)}{data_option(data)}"
-    hints = [f"{state}; to dial in: {dial}" if state == _NO_TUNNEL else state for state in states]
-    _print_hub(document, as_json, hints)
+    _print_hub(document, as_json, states)
 
 
 @hub.command("set")
@@ -225,10 +219,6 @@ def _stored_resource(catalog: StoredCatalog, resource: str | None) -> str:
     name = resource or DEFAULT_RESOURCE
     catalog.access_keys(name)
     return name
-
-
-def _resource_option(resource: str | None) -> str:
-    return "" if resource is None else f" --resource {shlex.quote(resource)}"
 
 
 def _handler(

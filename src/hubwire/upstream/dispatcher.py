@@ -231,7 +231,7 @@ class Dispatcher:
         if state is not None and state != source.state:
             source.state = state
             if source.journalled:
-                self._note(source.journal_entry())
+                self._note(source)
         counters.count("user", "succeeded")
         return answer
 
@@ -283,7 +283,7 @@ class Dispatcher:
             self._notify(source, "sys", "connected", lambda: b"{}")
         if not source.journalled and self.handles(source.hub, "disconnected"):
             source.journalled = True
-            self._note(source.journal_entry())
+            self._note(source)
 
     def disconnected(self, source: EventSource, reason: str | None) -> None:
         """A connection has ended for good, or never came to be although a handler had accepted it."""
@@ -323,7 +323,7 @@ class Dispatcher:
         event_id, reason = source.ended
         self._postponed.pop(source, None)
         if source.journalled:
-            self._note(source.journal_entry())
+            self._note(source)
         self._enqueue(
             source,
             lambda: self._tell(
@@ -481,13 +481,13 @@ class Dispatcher:
             return
         source.journalled = True
         try:
-            await self._journal.put(_JOURNAL, _key(source), msgspec.json.encode(source.journal_entry()))
+            await self._note(source)
         except NotStored as error:
             # It is let in all the same, and told of if this process lives on.
             _log.error("an accepted connection is not in the journal: %s", error.message)
 
-    def _note(self, entry: JournalledSource) -> None:
-        self._journal.put(_JOURNAL, f"{entry.resource}/{entry.hub}/{entry.connection_id}", msgspec.json.encode(entry))
+    def _note(self, source: EventSource) -> Awaitable[None]:
+        return self._journal.put(_JOURNAL, _key(source), msgspec.json.encode(source.journal_entry()))
 
     def _forget(self, source: EventSource) -> None:
         if source.journalled:

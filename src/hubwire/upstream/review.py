@@ -19,6 +19,7 @@ from hubwire.model.ports import HubDirectory
 from hubwire.upstream.calls import Caller, EventFailed
 from hubwire.upstream.dispatcher import Dispatcher
 from hubwire.upstream.handlers import Handler, read_handlers
+from hubwire.upstream.tunnel import how_to_dial_in
 from hubwire.upstream.validation import NotValidated, Validator
 
 __all__ = ["HandlerReview"]
@@ -118,7 +119,9 @@ class HandlerReview:
                 return _NO_IDENTITY
             if handler.template.is_tunnel:
                 count = self._tunnels(hub)
-                return f"{count} tunnel{'' if count == 1 else 's'} dialled in" if count else "nobody has dialled in"
+                if not count:
+                    return f"nobody has dialled in; to do so: {how_to_dial_in(hub)}"
+                return f"{count} tunnel{'' if count == 1 else 's'} dialled in"
             async with asyncio.timeout(_PATIENCE_S):
                 secrets = await self._caller.values(handler, identity)
                 url = handler.template.resolve(hub.hub, "validate", secrets)

@@ -129,12 +129,6 @@ class SecretValues:
         if kept.fetching is not None:
             await asyncio.shield(kept.fetching)
 
-    def prefetch(self, uri: str, identity: ManagedIdentity) -> None:
-        """Look at a secret in the background, whatever is known of it: settings that refer to it were saved."""
-        kept = self._of(uri, identity)
-        if kept.fetching is None:
-            self._fetch(uri, identity, kept)
-
     def look_again(self, concerned: Callable[[str], bool] = lambda _uri: True) -> None:
         """
         Something has changed in vaults: their secrets are looked at before they are used again, without a pause after
@@ -147,10 +141,6 @@ class SecretValues:
             if concerned(uri):
                 kept.changes += 1
                 kept.try_at = -math.inf
-
-    def forget(self, uri: str, identity: ManagedIdentity) -> None:
-        """Keep nothing of a secret."""
-        self._kept.pop((uri, identity.principal_id), None)
 
     def failure(self, uri: str, identity: ManagedIdentity) -> str | None:
         """Why the last look at a secret gave nothing; None if it gave its value, or there was none yet."""

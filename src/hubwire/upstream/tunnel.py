@@ -29,7 +29,7 @@ from hubwire.upstream.tunnel_frames import (
     encode_message,
 )
 
-__all__ = ["Tunnel", "TunnelWire", "Tunnels"]
+__all__ = ["Tunnel", "TunnelWire", "Tunnels", "how_to_dial_in"]
 
 _log = logging.getLogger("hubwire.upstream")
 
@@ -245,10 +245,12 @@ class Tunnels:
         """
         tunnels = self._of.get(hub)
         if not tunnels:
-            raise WebhookFailed(f"no tunnel of hub {hub.hub} is connected; connect one: {_command(hub)}", "unreachable")
+            raise WebhookFailed(
+                f"no tunnel of hub {hub.hub} is connected; connect one: {how_to_dial_in(hub)}", "unreachable"
+            )
         ready = [tunnel for tunnel in tunnels if tunnel.ready]
         if not ready:
-            text = f"the tunnels of hub {hub.hub} are busy; connect one more: {_command(hub)}"
+            text = f"the tunnels of hub {hub.hub} are busy; connect one more: {how_to_dial_in(hub)}"
             raise WebhookFailed(text, "unreachable")
         return await min(ready, key=lambda tunnel: tunnel.in_flight).ask(request, timeout_s)
 
@@ -277,7 +279,7 @@ class Tunnels:
         _log.info("%s", text, extra={"record": record})
 
 
-def _command(hub: HubKey) -> str:
+def how_to_dial_in(hub: HubKey) -> str:
     """What to type."""
     resource = "" if hub.resource == DEFAULT_RESOURCE else f" --resource {hub.resource}"
     return f"hubwire tunnel --hub {hub.hub} --upstream URL{resource}"
