@@ -120,7 +120,11 @@ class ReliableClient:
         """Say goodbye for good."""
         self._stopped = True
         if self._socket is not None:
-            self._socket.send_frame(_CLOSE, struct.pack("!H", 1000))
+            self._say_goodbye(self._socket)
+
+    @staticmethod
+    def _say_goodbye(sock: _Socket) -> None:
+        sock.send_frame(_CLOSE, struct.pack("!H", 1000))
 
     async def publish(self, data: Any) -> None:
         """Send to the group, now or when there is a connection, and again until it is answered."""
@@ -158,6 +162,8 @@ class ReliableClient:
         if early:
             sock.connected = True
             self._ask_again(sock)
+        if self._stopped:
+            self._say_goodbye(sock)  # it was to stop while it was on its way back, and nobody will say so again
         watch = asyncio.get_running_loop().create_task(self._watch(sock))
         try:
             await self._first(sock)

@@ -33,6 +33,11 @@ How a connection breaks.
 
 _CHUNK_BYTES: Final = 1 << 14
 _DELAY_S: Final = 0.008
+_BREATH_S: Final = 0.15
+"""
+In which a client comes to say something. What was sent before comes in a burst when it is back, and whoever is always
+cut off within that can acknowledge nothing, and gets the same burst again.
+"""
 _LATE_S: Final = 1.0
 """How long the end of a connection is kept from the server if the client does not come back."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -115,6 +120,7 @@ class _Fate(NamedTuple):
         unit, share: of the place, as in `Wire.place`.
         hold_s: for the kinds that take a while.
         orderly: an end is a FIN, else a reset.
+        not_before: on the loop's clock; if the place comes earlier, it is put off to the next frame.
     """
 
     kind: Kind
@@ -123,6 +129,7 @@ class _Fate(NamedTuple):
     share: float
     hold_s: float
     orderly: bool
+    not_before: float = 0.0
 
 
 class Link:
@@ -180,6 +187,7 @@ class RoughProxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._young = 0
+        self._breathes = False
         self.port = 0
         self.calm = False
         self.links: list[Link] = []
@@ -218,7 +226,7 @@ class RoughProxy:
     def _draw(self) -> _Fate | None:
         """
         What will happen to a new connection. Most last for a while; a client whose connections all broke at their
-        beginning would never get on, so after two such ones comes one that lasts.
+        beginning would never get on, so after two such ones comes one that lasts, and every other of those for a while.
         """
         draw = self._random
         young = draw.choice([None, None, (False, 0), (True, 0), (True, 1), (True, 1), (True, 2), (True, 3)])
@@ -226,7 +234,9 @@ class RoughProxy:
             return None
         if young is None or self._young == 2:
             self._young = 0
-            return self._later(0, 0)
+            self._breathes = not self._breathes
+            breath_s = _BREATH_S if self._breathes else 0.0
+            return self._later(0, 0)._replace(not_before=asyncio.get_running_loop().time() + breath_s)
         self._young += 1
         return self._later(0, 0)._replace(down=young[0], unit=young[1])
 
@@ -282,6 +292,9 @@ class RoughProxy:
         place = None
         if fate is not None and not link.struck and wire is (link.down if fate.down else link.up):
             place = wire.place(fate.unit, fate.share)
+            if place is not None and asyncio.get_running_loop().time() < fate.not_before:
+                link.fate = fate._replace(unit=len(wire.ends))
+                place = None
             if place is not None:
                 end = max(min(end, place), wire.passed)
         while wire.passed < end and wire.may_pass():
