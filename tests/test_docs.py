@@ -83,7 +83,11 @@ def test_setting_is_documented_with_its_variable_default_and_range(field: msgspe
         for choice in (described, *described.get("anyOf", ()))
         if choice.get(name) is not None
     ]
-    values = described.get("enum") or described.get("items", {}).get("enum") or []
+    values = [
+        value
+        for choice in (described, described.get("items", {}), *described.get("anyOf", ()))
+        for value in choice.get("enum", ())
+    ]
 
     assert codes(variable) == [f"HUBWIRE_{field.name.upper()}"]
     if isinstance(field.default, tuple):
