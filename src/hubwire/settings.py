@@ -85,6 +85,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         vault_hosts: hosts of Key Vaults besides Azure's, or ".SUFFIX" for all below one.
         secret_refresh_s: after which a secret is read again.
         secret_stale_s: for how long the last value is used while the vault fails.
+        mqtt_compatibility: what the three settings after it are where they are not given; see `mqtt_clients`.
+        mqtt_client_ids: which client ids are taken.
+        mqtt_keep_alive: which keep-alive intervals of MQTT 3.1.1 are taken.
+        mqtt_retain: what becomes of a publication that MQTT 5.0 asks us to retain.
+        mqtt_session_takeover: who may go on with the session of a user.
+        mqtt_v4_text: take payloads of MQTT 3.1.1 for text where they are UTF-8.
+        mqtt_session_expiry_s: how long a session may outlive its socket; 0 is not at all.
+        mqtt_receive_maximum: QoS 1 and 2 publications of a client that wait for their acknowledgement at once.
+        mqtt_connect_timeout_s: from the upgrade to the CONNECT packet.
         loop: uvloop where it is installed ("auto"), or one of the two.
     """
 
@@ -148,6 +157,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vault_hosts: tuple[str, ...] = ()
     secret_refresh_s: Annotated[float, Meta(gt=0, le=86400)] = 300.0
     secret_stale_s: Annotated[float, Meta(ge=0, le=604800)] = 3600.0
+    mqtt_compatibility: Literal["lenient", "azure"] = "lenient"
+    mqtt_client_ids: Literal["lenient", "azure"] | None = None
+    mqtt_keep_alive: Literal["any", "limited"] | None = None
+    mqtt_retain: Literal["ignore", "refuse"] | None = None
+    mqtt_session_takeover: Literal["same-user", "azure"] = "same-user"
+    mqtt_v4_text: bool = False
+    mqtt_session_expiry_s: Annotated[int, Meta(ge=0, le=3600)] = 30
+    mqtt_receive_maximum: Annotated[int, Meta(ge=1, le=65535)] = 1024
+    mqtt_connect_timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
 
 
@@ -255,7 +273,7 @@ def _wanted(described: Mapping[str, Any]) -> str:
     if "enum" in described:
         return f"one of {', '.join(described['enum'])}"
     for choice in described.get("anyOf", ()):
-        if choice["type"] != "null":
+        if choice.get("type") != "null":
             return _wanted(choice)
     if described["type"] == "boolean":
         return "true or false"
