@@ -11,6 +11,7 @@ from hubwire.model.names import HubKey
 
 CHAT = HubKey("default", "chat")
 URL = "/client/hubs/chat"
+MQTT_URL = "/clients/mqtt/hubs/chat"
 
 
 def status(target: str, **more: object) -> int:
@@ -50,6 +51,30 @@ def test_hub_is_read_from_both_forms_of_the_endpoint(target: str, hub: str) -> N
 
     assert attempt.hub == HubKey("default", hub.lower())
     assert attempt.path == f"/client/hubs/{hub}"
+    assert attempt.protocol == "webpubsub"
+
+
+@pytest.mark.parametrize(
+    ("target", "hub"),
+    [
+        ("/clients/mqtt/hubs/chat", "chat"),
+        ("/clients/mqtt/hubs/Chat", "Chat"),
+        ("/clients/mqtt/hubs/chat/", "chat"),
+        ("//clients//mqtt//hubs//chat", "chat"),
+        ("/Clients/MQTT/Hubs/chat", "chat"),
+        ("/clients/mqtt/hubs/%63hat", "chat"),
+        ("/clients/mqtt/hubs/chat?hub=other", "chat"),
+        ("/clients/mqtt/hubs/a_`,.[]9", "a_`,.[]9"),
+        ("/clients/mqtt/hubs/mqtt", "mqtt"),
+    ],
+)
+def test_endpoint_of_mqtt_clients_has_one_form(target: str, hub: str) -> None:
+    """Its path, too, is what a token's audience names."""
+    attempt = read(head(target, offers=["mqtt"]))
+
+    assert attempt.hub == HubKey("default", hub.lower())
+    assert attempt.path == f"/clients/mqtt/hubs/{hub}"
+    assert attempt.protocol == "mqtt"
 
 
 @pytest.mark.parametrize(
@@ -70,10 +95,17 @@ def test_hub_is_read_from_both_forms_of_the_endpoint(target: str, hub: str) -> N
         "/client/hubs/%FF",
         "/client/hubs/" + "a" * 129,
         "/client/hubs/-",
+        "/clients/mqtt/hubs",
+        "/clients/mqtt/hubs/",
+        "/clients/mqtt/hubs?hub=chat",
+        "/clients/mqtt/hubs/1chat",
+        "/clients/mqtt/hubs/a%2Fb",
+        "/clients/mqtt/hubs/%FF",
+        "/clients/mqtt/hubs/" + "a" * 129,
     ],
 )
 def test_missing_or_illegal_hub_is_400(target: str) -> None:
-    assert status(target) == 400
+    assert status(target, offers=["mqtt"]) == 400
 
 
 @pytest.mark.parametrize(
@@ -81,7 +113,13 @@ def test_missing_or_illegal_hub_is_400(target: str) -> None:
     [
         "/client/hub/chat",
         "/client/hubs/chat/more",
-        "/clients/mqtt/hubs/chat",
+        "/clients/mqtt/hubs/chat/more",
+        "/clients/mqtt",
+        "/clients/mqtt?hub=chat",
+        "/clients/mqtt/chat",
+        "/clients/mqtt/hub/chat",
+        "/client/mqtt/hubs/chat",
+        "/clients/mqttv5/hubs/chat",
         "/clients/socketio/hubs/chat",
         "/clients/hubs/chat",
         "/clients",
@@ -92,7 +130,14 @@ def test_missing_or_illegal_hub_is_400(target: str) -> None:
     ],
 )
 def test_endpoint_that_is_not_there_is_404(target: str) -> None:
-    assert status(target) == 404
+    assert status(target, offers=["mqtt"]) == 404
+
+
+def test_endpoint_of_mqtt_clients_in_another_spelling_is_told_the_right_one() -> None:
+    with pytest.raises(HandshakeRefused) as refused:
+        read(head("/client/mqtt/hubs/chat", offers=["mqtt"]))
+
+    assert (refused.value.status, "/clients/mqtt/" in refused.value.text) == (404, True)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +242,35 @@ def test_subprotocol_that_is_no_token_is_400(value: str) -> None:
     assert status(URL, headers=[("Sec-WebSocket-Protocol", value)]) == 400
 
 
+@pytest.mark.parametrize("offers", [["mqtt"], ["mqttv3.1", "mqtt"], ["mqtt", "json.webpubsub.azure.v1"]])
+def test_mqtt_must_be_among_what_an_mqtt_client_offers(offers: list[str]) -> None:
+    """In any place: the answer names it, whatever else is offered."""
+    assert read(head(MQTT_URL, offers=offers)).offered == tuple(offers)
+
+
+@pytest.mark.parametrize(
+    ("offers", "said"),
+    [
+        ([], "must offer the subprotocol mqtt"),
+        (["MQTT"], "must offer the subprotocol mqtt"),
+        (["json.webpubsub.azure.v1"], "must offer the subprotocol mqtt"),
+        (["mqttv3.1"], "MQTT 3.1 is not spoken here"),
+        (["json.webpubsub.azure.v1", "mqttv3.1"], "MQTT 3.1 is not spoken here"),
+    ],
+)
+def test_client_of_the_mqtt_endpoint_that_does_not_offer_mqtt_is_400(offers: list[str], said: str) -> None:
+    with pytest.raises(HandshakeRefused) as refused:
+        read(head(MQTT_URL, offers=offers))
+
+    assert (refused.value.status, said in refused.value.text) == (400, True)
+
+
+@pytest.mark.parametrize("offers", [["mqtt"], []])
+def test_what_is_no_websocket_request_is_400_for_mqtt_clients_too(offers: list[str]) -> None:
+    assert status(MQTT_URL, offers=offers, without=["upgrade"]) == 400
+    assert status(MQTT_URL, offers=offers, headers=[("Sec-WebSocket-Version", "8")]) == 426
+
+
 # Tokens
 
 
@@ -247,6 +321,17 @@ def test_query_is_kept_without_the_tokens() -> None:
 )
 def test_recovery_is_asked_for_in_the_query(query: str, recovery: Recovery | None) -> None:
     assert read(head(f"{URL}?{query}")).recovery == recovery
+
+
+def test_mqtt_client_has_its_token_where_others_have_it_and_no_recovery() -> None:
+    """A session comes back by its client id. What is asked for all the same goes to the connect event handler."""
+    query = "access_token=T&awps_connection_id=c&awps_reconnection_token=t&failure=x"
+    attempt = read(head(f"{MQTT_URL}?{query}", offers=["mqtt"]))
+    bare = read(head(MQTT_URL, offers=["mqtt"], headers=[("Authorization", "Bearer H")]))
+
+    assert (attempt.token, bare.token) == ("T", "H")
+    assert attempt.recovery is None
+    assert attempt.query == (("awps_connection_id", "c"), ("awps_reconnection_token", "t"), ("failure", "x"))
 
 
 def test_secrets_do_not_show() -> None:
@@ -301,7 +386,22 @@ def test_mode_of_simple_clients(query: str, expected: PublishMode | int | None) 
     assert mode(query) == expected
 
 
-@given(st.text(st.sampled_from("/?&=%#;+azAZ09-._~clienthubsCF[]`,"), max_size=60))
+@pytest.mark.parametrize("query", ["webpubsub_mode=sendToGroup&group=g", "webpubsub_mode=publish", "group="])
+def test_mqtt_client_has_no_mode(query: str) -> None:
+    """Nor is it refused for one that it does not have."""
+    attempt = read(head(f"{MQTT_URL}?{query}", offers=["mqtt"]))
+
+    assert attempt.publish_mode() is None
+
+
+@given(st.text(st.sampled_from("/?&=%#;+azAZ09-._~clienthubsmqCF[]`,"), max_size=60))
 def test_any_target_is_read_or_refused_and_nothing_worse(tail: str) -> None:
-    for target in (f"/{tail}", f"/client/hubs/chat?{tail}", f"/client/hubs/{tail}", f"/client?{tail}"):
-        assert status(target) in (101, 400, 404)
+    for target in (
+        f"/{tail}",
+        f"/client/hubs/chat?{tail}",
+        f"/client/hubs/{tail}",
+        f"/client?{tail}",
+        f"/clients/mqtt/{tail}",
+        f"/clients/mqtt/hubs/chat?{tail}",
+    ):
+        assert status(target, offers=["mqtt"]) in (101, 400, 404)

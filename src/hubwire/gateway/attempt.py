@@ -5,6 +5,7 @@ Source: as `handshake`.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import Struct
 
@@ -72,6 +73,8 @@ class Attempt(Struct, frozen=True):
         offered: subprotocols in the client's order.
         query: all parameters but the token, for the `connect` event.
         websocket_key: RFC 6455 4.2.1, already checked.
+        protocol: whose endpoint it is: "webpubsub" is for all subprotocols and for simple clients, "mqtt" for MQTT,
+            which has neither a recovery nor a publish mode in the query.
     """
 
     hub: HubKey
@@ -82,6 +85,7 @@ class Attempt(Struct, frozen=True):
     recovery: Recovery | None
     websocket_key: str
     head: RequestHead
+    protocol: Literal["webpubsub", "mqtt"] = "webpubsub"
 
     def __repr__(self) -> str:
         return f"Attempt({self.hub!r}, offered={self.offered!r}, …)"
@@ -93,7 +97,7 @@ class Attempt(Struct, frozen=True):
         Raises:
             HandshakeRefused: 400, a value that the mode does not know.
         """
-        if not self.query:
+        if not self.query or self.protocol == "mqtt":
             return None
         last = {name.lower(): value for name, value in self.query}
         mode = last.get("webpubsub_mode", "").lower()

@@ -97,6 +97,8 @@ class Gateway:
             if self._stopping:
                 raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
             attempt = read(head)
+            if attempt.protocol == "mqtt":
+                raise HandshakeRefused(404, "This server does not offer mqtt clients yet.")
             policy = self._policy(attempt)
             if attempt.recovery is not None:
                 return self._recover(attempt, attempt.recovery)

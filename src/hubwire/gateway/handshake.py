@@ -2,12 +2,12 @@
 An upgrade request to an attempt to connect, or a refusal. No waiting and no side effect.
 
 Source: the service's pages on client protocols and the client spec (endpoints, statuses, subprotocols); the emulator's
-README for `webpubsub_mode`; RFC 6455 section 4.2.
+README for `webpubsub_mode`; RFC 6455 section 4.2; OASIS MQTT 5.0, 6 for the subprotocol.
 """
 
 import binascii
 import re
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
@@ -19,6 +19,11 @@ __all__ = ["is_client_path", "query_pairs", "read", "sent_token", "websocket_key
 _VERSION: Final = "13"
 _PREFIX: Final = "Bearer "
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_MQTT: Final = "mqtt"
+_MQTT_31: Final = "mqttv3.1"
+
+_Protocol: TypeAlias = Literal["webpubsub", "mqtt"]
+_PATHS: Final[dict[_Protocol, str]] = {"webpubsub": "/client/hubs/", "mqtt": "/clients/mqtt/hubs/"}
 
 
 def is_client_path(target: str) -> bool:
@@ -33,26 +38,27 @@ def read(head: RequestHead) -> Attempt:
     Read an upgrade request.
 
     Raises:
-        HandshakeRefused: 400 for what is no WebSocket request or names no legal hub, 404 for an endpoint that is not
-            there, 426 for another version of the protocol.
+        HandshakeRefused: 400 for what is no WebSocket request, names no legal hub, or does not offer MQTT where MQTT
+            is spoken, 404 for an endpoint that is not there, 426 for another version of the protocol.
     """
     raw_path, _, raw_query = head.target.partition("?")
     pairs = query_pairs(raw_query)
     query = dict(reversed(pairs))  # the first of repeated ones
-    hub = _hub(raw_path, query.get("hub"))
+    protocol, hub = _endpoint(raw_path, query.get("hub"))
     key = websocket_key(head)
     recovery = None
-    if query.get("awps_connection_id") or query.get("awps_reconnection_token"):
+    if protocol != "mqtt" and (query.get("awps_connection_id") or query.get("awps_reconnection_token")):
         recovery = Recovery(query.get("awps_connection_id", ""), query.get("awps_reconnection_token", ""))
     return Attempt(
         hub=HubKey(head.resource, hub.lower()),
-        path=f"/client/hubs/{hub}",
+        path=f"{_PATHS[protocol]}{hub}",
         token=sent_token(query.get("access_token"), head.header("authorization")),
-        offered=_offered(head),
+        offered=_offered(head, protocol),
         query=tuple([pair for pair in pairs if pair[0] != "access_token"]),
         recovery=recovery,
         websocket_key=key,
         head=head,
+        protocol=protocol,
     )
 
 
@@ -64,20 +70,29 @@ def query_pairs(raw_query: str) -> list[tuple[str, str]]:
     return [(name, value) for part in raw_query.split("&") if part for name, _, value in (part.partition("="),)]
 
 
-def _hub(raw_path: str, from_query: str | None) -> str:
+def _endpoint(raw_path: str, from_query: str | None) -> tuple[_Protocol, str]:
+    """Who is served at a path, and the hub as the client spelled it."""
     segments = [unquote(part) for part in raw_path.split("/") if part]
-    match [segment.lower() for segment in segments[:2]]:
-        case ["client"] if len(segments) == 1:
+    protocol: _Protocol = "webpubsub"
+    match [segment.lower() for segment in segments]:
+        case ["client"]:
             hub = from_query
-        case ["client", "hubs"] if len(segments) <= 3:
-            hub = segments[2] if len(segments) == 3 else None
-        case ["clients", kind] if kind in ("mqtt", "socketio"):
-            raise HandshakeRefused(404, f"This server does not offer {kind} clients yet.")
+        case ["client", "hubs"] | ["clients", "mqtt", "hubs"]:
+            hub = None
+        case ["client", "hubs", _]:
+            hub = segments[2]
+        case ["clients", "mqtt", "hubs", _]:
+            protocol, hub = "mqtt", segments[3]
+        case ["clients", "socketio", *_]:
+            raise HandshakeRefused(404, "This server does not offer socketio clients yet.")
+        case ["client", "mqtt", *_]:
+            # So spelled in a comment of the official JavaScript library, whose code is right.
+            raise HandshakeRefused(404, "There is no such endpoint; that of MQTT clients begins with /clients/mqtt/.")
         case _:
             raise HandshakeRefused(404, "There is no such endpoint.")
     if hub is None or not is_hub_name(hub):
         raise HandshakeRefused(400, "The hub name is missing or not valid.")
-    return hub
+    return protocol, hub
 
 
 def websocket_key(head: RequestHead) -> str:
@@ -103,10 +118,14 @@ def websocket_key(head: RequestHead) -> str:
     return key
 
 
-def _offered(head: RequestHead) -> tuple[str, ...]:
+def _offered(head: RequestHead, protocol: _Protocol) -> tuple[str, ...]:
     offered = tuple(head.all("sec-websocket-protocol"))
     if not all(map(_TOKEN.fullmatch, offered)):
         raise HandshakeRefused(400, "Sec-WebSocket-Protocol must be a list of tokens.")
+    if protocol == "mqtt" and _MQTT not in offered:
+        if _MQTT_31 in offered:
+            raise HandshakeRefused(400, "MQTT 3.1 is not spoken here, but 3.1.1 and 5.0: offer the subprotocol mqtt.")
+        raise HandshakeRefused(400, "MQTT clients must offer the subprotocol mqtt.")
     return offered
 
 
