@@ -54,7 +54,8 @@ _UPGRADES: Final[list[tuple[str, int]]] = [
     ("/client/hubs/soak?access_token=nothing", 401),
     ("/client/hubs/9lives", 400),
     ("/client/nowhere/soak", 404),
-    ("/clients/mqtt/hubs/soak", 404),
+    ("/clients/mqtt/hubs/soak", 400),
+    ("/clients/socketio/hubs/soak", 404),
     ("/client/hubs/soak?webpubsub_mode=shout", 401),
 ]
 
