@@ -1,6 +1,7 @@
 import base64
 import hmac
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,6 +20,7 @@ OTHER_KEYS = AccessKeys("a" * 32, "b" * 32)
 NOW = 1_700_000_000.0
 HUB = HubKey("default", "chat")
 CLIENT_PATH = "/client/hubs/chat"
+MQTT_PATH = "/clients/mqtt/hubs/chat"
 HOST = "localhost:8080"
 
 
@@ -67,13 +69,18 @@ def client_with(**claims: object) -> ClientClaims:
     return client(jwt.sign({"aud": f"http://{HOST}{CLIENT_PATH}", "exp": NOW + 60, **claims}, KEYS.primary.encode()))
 
 
+def mqtt_client_with(**claims: object) -> ClientClaims:
+    text = jwt.sign({"aud": f"http://{HOST}{MQTT_PATH}", "exp": NOW + 60, **claims}, KEYS.primary.encode())
+    return principals().client(text, HUB, MQTT_PATH, HOST)
+
+
 def rest(audience: object, path: str, host: str = HOST, *public_endpoints: str) -> Principal:
     return principals(*public_endpoints).rest(f"Bearer {token(audience)}", "default", host, path)
 
 
-def is_accepted(audience: object, host: str, public_endpoints: Sequence[str] = ()) -> bool:
+def is_accepted(audience: object, host: str, public_endpoints: Sequence[str] = (), path: str = CLIENT_PATH) -> bool:
     try:
-        client(token(audience), host, *public_endpoints)
+        principals(*public_endpoints).client(token(audience), HUB, path, host)
     except Unauthorized as error:
         if error.message != "token is for another audience":
             raise
@@ -154,6 +161,44 @@ def test_audience_that_names_the_endpoint_is_accepted_however_it_is_spelled(audi
 )
 def test_any_other_audience_is_refused(audience: object) -> None:
     assert not is_accepted(audience, HOST)
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "http://localhost:8080/clients/mqtt/hubs/chat",
+        "https://localhost:8080/clients/mqtt/hubs/chat",
+        "wss://localhost:8080/clients/mqtt/hubs/chat",
+        "HTTP://LocalHost:8080/Clients/MQTT/Hubs/CHAT",
+        "http://localhost:8080//clients/mqtt/hubs/chat/?x=1",
+        "http://localhost:8080/clients/mqtt/hubs/%63hat",
+        ["http://localhost:8080/client/hubs/chat", "http://localhost:8080/clients/mqtt/hubs/chat"],
+    ],
+)
+def test_audience_that_names_the_endpoint_of_mqtt_clients_is_accepted_there(audience: object) -> None:
+    assert is_accepted(audience, HOST, path=MQTT_PATH)
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "http://localhost:8080/client/hubs/chat",
+        "http://localhost:8080/client/?hub=chat",
+        "http://localhost:8080/client?hub=chat",
+        "http://localhost:8080/clients/mqtt?hub=chat",
+        "http://localhost:8080/clients/mqtt/?hub=chat",
+        "http://localhost:8080/clients/mqtt/hubs?hub=chat",
+        "http://localhost:8080/clients/mqtt/hubs/other",
+        "http://localhost:8080/clients/mqtt/hubs/chat/more",
+        "http://localhost:8080/client/mqtt/hubs/chat",
+        "http://localhost:8080/clients/socketio/hubs/chat",
+        "http://localhost:8080/clients%2Fmqtt/hubs/chat",
+        "http://localhost:8081/clients/mqtt/hubs/chat",
+    ],
+)
+def test_any_other_audience_is_refused_at_the_endpoint_of_mqtt_clients(audience: object) -> None:
+    """A token of another endpoint of the same hub, too: it may have been given to another kind of client."""
+    assert not is_accepted(audience, HOST, path=MQTT_PATH)
 
 
 def test_token_without_audience_is_refused() -> None:
@@ -352,6 +397,55 @@ def test_group_claim_without_prefix_joins_nothing() -> None:
     assert client_with(group=["g"]).groups == ()
 
 
+@pytest.mark.parametrize(
+    ("claims", "groups"),
+    [
+        ({"group": "a"}, ("a",)),
+        ({"group": ["b", "a", "b"]}, ("b", "a")),
+        ({"webpubsub.group": "a"}, ("a",)),
+        ({"group": ["c", "b", "d"], "webpubsub.group": ["b", "a"]}, ("b", "a", "c", "d")),
+        ({"group": "a", "webpubsub.group": "a"}, ("a",)),
+        ({"group": [], "webpubsub.group": []}, ()),
+    ],
+)
+def test_groups_of_mqtt_clients_have_two_names(claims: dict[str, object], groups: tuple[str, ...]) -> None:
+    """The documentation of one, and the libraries of the other."""
+    found = mqtt_client_with(sub="alice", color="red", **claims)
+
+    assert found.groups == groups
+    assert {name: found.claims[name] for name in claims} == claims
+    assert found.claims["color"] == "red"
+
+
+@pytest.mark.parametrize("claim", ["group", "webpubsub.group"])
+def test_both_names_of_an_mqtt_clients_groups_are_checked(claim: str) -> None:
+    with pytest.raises(Unauthorized, match=claim):
+        mqtt_client_with(**{claim: {"a": "b"}})
+    with pytest.raises(BadRequest) as refused:
+        mqtt_client_with(**{claim: ["good", " "]})
+    assert refused.value.target == claim
+
+
+@pytest.mark.parametrize("value", ["", {"a": 1}, 7])
+def test_group_claim_of_other_clients_may_be_anything(value: object) -> None:
+    assert client_with(group=value).claims["group"] == value
+
+
+@pytest.mark.parametrize("protocol", ["Default", "MQTT"])
+def test_token_that_the_official_sdk_makes_for_a_protocol_is_good_at_its_endpoint_alone(protocol: Any) -> None:
+    sdk = WebPubSubServiceClient.from_connection_string(
+        f"Endpoint=http://{HOST};AccessKey={KEYS.primary};Version=1.0;", "Chat"
+    )
+    access = sdk.get_client_access_token(user_id="alice", groups=["g"], client_protocol=protocol)
+    path, other = (MQTT_PATH, CLIENT_PATH) if protocol == "MQTT" else (CLIENT_PATH, MQTT_PATH)
+
+    assert access["baseUrl"] == f"ws://{HOST}{path.removesuffix('chat')}Chat"
+    claims = Principals(Keys(), (), 60).client(access["token"], HUB, path, HOST)
+    assert (claims.user_id, claims.groups) == ("alice", ("g",))
+    with pytest.raises(Unauthorized, match="another audience"):
+        Principals(Keys(), (), 60).client(access["token"], HUB, other, HOST)
+
+
 def test_token_of_the_official_sdk_is_accepted() -> None:
     """It writes the endpoint in lower case and the hub as typed."""
     sdk = WebPubSubServiceClient.from_connection_string(
@@ -467,6 +561,15 @@ def test_issued_client_token_opens_the_endpoint() -> None:
         "role": ["webpubsub.sendToGroup"],
         "webpubsub.group": ["g1", "g2"],
     }
+
+
+def test_issued_token_of_an_mqtt_client_opens_its_endpoint() -> None:
+    who = principals()
+    text = who.issue_client_token("default", f"http://{HOST}{MQTT_PATH}", "alice", [], ["g"], 5)
+
+    assert who.client(text, HUB, MQTT_PATH, HOST).groups == ("g",)
+    with pytest.raises(Unauthorized, match="another audience"):
+        who.client(text, HUB, CLIENT_PATH, HOST)
 
 
 def test_issued_client_token_without_wishes_is_anonymous() -> None:

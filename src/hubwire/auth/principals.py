@@ -5,7 +5,8 @@ that the service itself issues.
 A token names the URL it is for (`aud`), and that is its scope: a client's token is for one hub's endpoint, a REST
 token for one path. How two such URLs are compared stands in `_Audience`.
 
-Sources: Web PubSub's client protocol page and data-plane reference; the URLs and tokens that the official SDKs make.
+Sources: Web PubSub's client protocol page, its MQTT pages and data-plane reference; the URLs and tokens that the
+official SDKs make.
 """
 
 import hmac
@@ -29,10 +30,14 @@ __all__ = ["Principals", "public_authority"]
 
 _NAME_IDENTIFIER: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
 _GROUPS: Final = "webpubsub.group"
+_MQTT_GROUPS: Final = (_GROUPS, "group")
+"""The service's MQTT pages know the short name alone, and its SDKs write the long one, for MQTT clients too."""
+
 _RECOVERY_S: Final = 7 * 24 * 3600
 _SEALED: Final = "hubwire.salt."
 _KEY_NAMES: Final = ("primary", "secondary")
 _LEGACY: Final = (b"client",)
+_MQTT: Final = (b"clients", b"mqtt")
 _TUNNEL: Final = (b"server", b"tunnel")
 _KNOWN_URLS: Final = 256
 _LONG_URL: Final = 512
@@ -75,10 +80,12 @@ class Principals:
 
         An audience fits if its path is `path`, in any letter case. The older form of the client endpoint has an older
         form of audience, `/client/?hub={hub}`; it names the same endpoint, so it fits where `/client/hubs/{hub}` does.
-        Without its hub it would be good for every hub, so then it fits nowhere.
+        Without its hub it would be good for every hub, so then it fits nowhere. The endpoint of MQTT clients is another
+        one, and has no such form.
 
         Args:
-            path: canonical path of the endpoint, such as "/client/hubs/chat", whichever form the client used.
+            path: canonical path of the endpoint, such as "/client/hubs/chat" or "/clients/mqtt/hubs/chat", whichever
+                form the client used.
             host: authority that the request was sent to.
 
         Raises:
@@ -96,7 +103,8 @@ class Principals:
             for audience in _audiences(claims)
         ):
             raise Unauthorized("token is for another audience")
-        return ClientClaims(_user_id(claims), _texts(claims, "role"), _groups(claims), claims)
+        names = _MQTT_GROUPS if wanted[:2] == _MQTT else (_GROUPS,)
+        return ClientClaims(_user_id(claims), _texts(claims, "role"), _groups(claims, names), claims)
 
     def rest(self, authorization: str | None, resource: str, host: str, raw_path: str) -> Principal:
         """
@@ -340,11 +348,15 @@ def _user_id(claims: dict[str, Any]) -> str | None:
     return value or None
 
 
-def _groups(claims: dict[str, Any]) -> tuple[str, ...]:
-    groups = _texts(claims, _GROUPS)
-    if not all(map(is_group_name, groups)):
-        raise BadRequest(f"Claim {_GROUPS} names an invalid group.", target=_GROUPS)
-    return groups
+def _groups(claims: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of all the claims of these names, in this order; each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        groups = _texts(claims, name)
+        if not all(map(is_group_name, groups)):
+            raise BadRequest(f"Claim {name} names an invalid group.", target=name)
+        found.update(dict.fromkeys(groups))
+    return tuple(found)
 
 
 def _texts(claims: dict[str, Any], name: str) -> tuple[str, ...]:
