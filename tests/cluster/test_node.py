@@ -60,7 +60,7 @@ class House:
 
     async def attach(self, one: Connection, groups: Sequence[str] = ()) -> None:
         self.sinks[one] = RecordingSink()
-        await done(self.node.attach(one, groups, self.sinks[one], one.codec.direct(Connected(one.id))))
+        await done(self.node.attach(one, groups, self.sinks[one], one.session.direct(Connected(one.id))))
 
     def send(self, *texts: str, to: Target = GROUP, **more: Any) -> None:
         for text in texts:
@@ -79,7 +79,7 @@ class House:
     def resume(self, one: Connection) -> bool:
         """It comes back on another socket."""
         self.sinks[one] = RecordingSink()
-        return self.node.resume(one, self.sinks[one], one.codec.direct(Connected(one.id, None, "t")))
+        return self.node.resume(one, self.sinks[one], one.session.direct(Connected(one.id, None, "t")))
 
     def data(self, one: Connection) -> list[Any]:
         return self.sinks[one].data
@@ -222,7 +222,7 @@ async def test_message_for_one_client_comes_behind_what_was_accepted_before_and_
     one, other = await house.client("g"), await house.client("g")
     house.send("before")
     house.node.tell(one, FromServer(Data("text", b"for one")))
-    house.node.reply(one, one.codec.direct(Ack(1)))
+    house.node.reply(one, one.session.direct(Ack(1)))
     house.send("behind")
     await settle()
 
@@ -299,7 +299,7 @@ async def test_reply_comes_behind_what_was_accepted_before_it(house: House) -> N
     one = await house.client("g")
     house.sinks[one].forget()
     house.send("1")
-    house.node.reply(one, one.codec.direct(Connected("reply")))
+    house.node.reply(one, one.session.direct(Connected("reply")))
     house.node.reply(one, b"")
     await settle()
 

@@ -50,7 +50,7 @@ class House:
             self.delivery.send(self.hub, to, message(text), excluded, until)
 
     def ack(self, one: Connection, number: int) -> None:
-        self.delivery.reply(one, one.codec.direct(Ack(number)))
+        self.delivery.reply(one, one.session.direct(Ack(number)))
 
     def join(self, one: Connection, target: Target = GROUP) -> None:
         """What a node does when a connection joins."""
@@ -86,13 +86,11 @@ class CountingCodec:
     """The plain JSON codec, with a memory of what was prepared. It asks each session."""
 
     numbers = True
+    keeps = False
 
     def __init__(self) -> None:
         self.prepared: list[DataMessage] = []
         self._codec = JsonCodec()
-
-    def direct(self, message: DirectMessage) -> bytes:
-        return self._codec.direct(message)
 
     def prepare(self, message: DataMessage) -> bytes:
         self.prepared.append(message)
@@ -109,6 +107,9 @@ class CountingSession:
         self.codec = codec
         self.batches = 0
         self._plain = JsonSession()
+
+    def direct(self, message: DirectMessage) -> bytes:
+        return JsonSession().direct(message)
 
     def deliver(self, batch: Any, now: float) -> bytes:
         self.batches += 1

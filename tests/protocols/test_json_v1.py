@@ -84,7 +84,7 @@ def test_data_message_is_written_exactly_so(message: Message) -> None:
 def test_direct_message_is_written_exactly_so(direct: Direct) -> None:
     expected = [Frame(1, direct.text.encode())] if direct.text else []
 
-    assert frames(CODEC.direct(direct.value)) == expected
+    assert frames(JsonSession().direct(direct.value)) == expected
 
 
 @pytest.mark.parametrize("text", [row.text for row in (*MESSAGES, *DIRECT) if row.text])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from doubles import Frame, frames, json_of
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
 from hubwire.model.messages import Data, FromServer, GroupMessage, JoinGroup
-from hubwire.protocols.json_v1 import JsonCodec
+from hubwire.protocols.json_v1 import JsonSession
 from hubwire.protocols.reliable import NAME, QueueLimits, ReliableJsonCodec, ReliableJsonSession
 from hubwire.protocols.session import Batch
 from vectors.json_frames import DIRECT, MESSAGES, Direct, Message
@@ -63,7 +63,7 @@ def test_number_is_written_in_front_of_the_plain_form(message: Message, number: 
 
 @pytest.mark.parametrize("direct", DIRECT, ids=str)
 def test_direct_message_is_written_as_in_the_plain_form(direct: Direct) -> None:
-    assert CODEC.direct(direct.value) == JsonCodec().direct(direct.value)
+    assert ReliableJsonSession(QueueLimits()).direct(direct.value) == JsonSession().direct(direct.value)
 
 
 @pytest.mark.parametrize("first", [1, 8, 9, 10, 90, 98, 99, 100, 101, 995, 9995])
@@ -90,7 +90,7 @@ def test_receivers_at_the_same_count_of_digits_share_a_template() -> None:
 
     class Counting:
         numbers = True
-        direct = ReliableJsonCodec().direct
+        keeps = False
         prepare = ReliableJsonCodec().prepare
 
         def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:

@@ -32,7 +32,7 @@ def test_message_is_its_payload_as_it_was_sent(data: Data, opcode: int) -> None:
 
 @pytest.mark.parametrize("direct", DIRECT, ids=str)
 def test_simple_client_is_told_nothing_but_payloads(direct: Direct) -> None:
-    assert CODEC.direct(direct.value) == b""
+    assert SimpleSession().direct(direct.value) == b""
 
 
 @pytest.mark.parametrize(

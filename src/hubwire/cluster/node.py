@@ -95,6 +95,7 @@ class Node:
         self._pace = Pace()
         self._clock = clock or loop.time
         self.on_end: list[Ending] = []
+        self.on_lost: Callable[[Connection], None] = lambda _connection: None
         self.on_membership: Membership = lambda _connection, _group, _is_member: None
         bus.attach(self)
 
@@ -254,16 +255,28 @@ class Node:
             self._delivery.joined(connection, topic)
             self.on_membership(connection, topic.name, True)
 
-    def leave(self, connection: Connection, group: str) -> None:
-        """End a membership. What was sent to the group before still reaches the connection."""
+    def leave(self, connection: Connection, group: str) -> bool:
+        """
+        End a membership; false if there is none. What was sent to the group before still reaches the connection.
+        """
         topic = to_group(connection.hub, group)
         if self._delivery.concerns(topic):
             self.flush()
         if not connection.alive or group not in connection.groups:
-            return
+            return False
         if self._hubs[connection.hub].leave(connection, group):
             self._interest.left((topic,))
+        connection.session.left(group)
         self.on_membership(connection, group, False)
+        return True
+
+    def goodbye(self, connection: Connection) -> None:
+        """A client ends its socket, in the words of its own protocol: after what it was told, a close frame."""
+        self.flush()
+        sink = connection.sink
+        if sink is not None and connection.alive:
+            self.lost(connection, sink, False, CloseCategory.NORMAL, _NORMAL)
+            sink.close(_NORMAL, "")
 
     def lost(self, connection: Connection, sink: Sink, final: bool, category: CloseCategory, code: int) -> None:
         """
@@ -280,10 +293,12 @@ class Node:
         if final or not connection.session.recoverable:
             self._end(connection, category, code, "")
             return
+        connection.session.lost()
         connection.why = category
         self._waiting.hold(connection, self._loop.time())
         self._telemetry.retained += 1
         self._schedule_sweep()
+        self.on_lost(connection)
 
     def close(
         self, connection: Connection, code: int, text: str, category: CloseCategory, reason: str | None = None
@@ -303,7 +318,7 @@ class Node:
             return
         sink, connection.sink = connection.sink, None
         if sink is not None:
-            farewell = connection.codec.direct(Disconnected(text))
+            farewell = connection.session.direct(Disconnected(text, category, reason))
             if farewell:
                 sink.write(farewell, 1, None)
             sink.close(code, "" if code == _NORMAL else text)
@@ -329,12 +344,23 @@ class Node:
             told(connection, category, code, text, reason)
 
     def _schedule_sweep(self) -> None:
-        if self._sweep is not None:
-            return
         deadline = self._waiting.next_deadline()
-        if deadline is not None:
-            # A little late is right: all that dropped within this second are then ended in one go.
-            self._sweep = self._loop.call_at(deadline + 1.0, self._end_waiting, deadline + 1.0)
+        if deadline is None:
+            return
+        # A little late is right: all that dropped within this second are then ended in one go.
+        due = deadline + 1.0
+        if self._sweep is not None:
+            if self._sweep.when() <= due:
+                return
+            self._sweep.cancel()  # some may wait longer than others
+        self._sweep = self._loop.call_at(due, self._end_waiting, due)
+
+    def end_overdue(self, connection: Connection) -> None:
+        """End a connection now if it waits for longer than it may, and was not ended for that yet."""
+        if self._waiting.is_over(connection, self._loop.time()):
+            self._waiting.release(connection)
+            self._telemetry.retained -= 1
+            self._end(connection, connection.why, 1006, "")
 
     def _end_waiting(self, due: float) -> None:
         self._sweep = None
@@ -363,6 +389,7 @@ class Node:
             members=tuple(members),
             allowed=any(answer.allowed for answer in answers),
             limit_reached=any(answer.limit_reached for answer in answers),
+            untakable=any(answer.untakable for answer in answers),
         )
 
     async def answer(self, topic: Target, query: Query) -> Answer:
@@ -389,17 +416,20 @@ class Node:
             return Answer()
         topics = [to_group(hub.key, group) for group in groups]
         refused: list[Connection] = []
+        untakable: list[Connection] = []
 
         def join(pair: tuple[Connection, Target]) -> None:
             connection, topic = pair
-            if self._full(connection, topic.name):
+            if not connection.session.takes(topic.name):
+                untakable.append(connection)
+            elif self._full(connection, topic.name):
                 refused.append(connection)
             elif connection.alive:
                 self._joined(hub, connection, topic)
 
         async with self._interest.hold(topics):
             await _in_turns(product(picked, topics), join)
-        return Answer(count=len(picked), limit_reached=bool(refused))
+        return Answer(count=len(picked), limit_reached=bool(refused), untakable=bool(untakable))
 
     async def _remove_from_groups(self, picked: Sequence[Connection], groups: Sequence[str] | None) -> Answer:
         def leaving() -> Iterator[tuple[Connection, str]]:

@@ -321,7 +321,7 @@ class Gateway:
     def _connected(self, connection: Connection) -> bytes:
         reliable = connection.session.recoverable
         token = self._principals.issue_recovery_token(connection.id) if reliable else None
-        return connection.codec.direct(Connected(connection.id, connection.user_id, token))
+        return connection.session.direct(Connected(connection.id, connection.user_id, token))
 
     def keep_alive_s(self, connection: Connection) -> int:
         """Whole seconds of silence after which this client is pinged; asked again each time, since it may change."""

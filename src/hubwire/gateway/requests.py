@@ -10,7 +10,7 @@ Source: the service's page on client protocols (acks, roles), the reliable-clien
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final
+from typing import Final, TypeAlias
 
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
@@ -22,6 +22,9 @@ from hubwire.model.messages import (
     Ack,
     AckError,
     ClientRequest,
+    DirectMessage,
+    EventAnswer,
+    Goodbye,
     GroupMessage,
     JoinGroup,
     LeaveGroup,
@@ -37,6 +40,9 @@ from hubwire.upstream.dispatcher import NoHandler
 __all__ = ["Requests"]
 
 _INTERNAL: Final = "Internal server error"
+_NOT_FOUND: Final = 404
+
+_Acknowledged: TypeAlias = SendToGroup | JoinGroup | LeaveGroup | SendEvent
 
 
 class Requests:
@@ -58,9 +64,13 @@ class Requests:
         if self._asking and connection.id in self._asking:
             return self._handle_later(connection, request)
         if isinstance(request, NotOffered):
-            self._node.reply(connection, connection.codec.direct(NotOfferedAnswer(request)))
+            self._tell(connection, NotOfferedAnswer(request))
+            return None
+        if isinstance(request, Goodbye):
+            self._node.goodbye(connection)
             return None
         ack_id = request.ack_id
+        changed = True
         try:
             if ack_id is not None and connection.was_done(ack_id):
                 raise Duplicate(ack_id)
@@ -74,16 +84,19 @@ class Requests:
                         return self._join(connection, waiting, request)
                 case LeaveGroup(group):
                     _allow(connection, "joinLeaveGroup", group)
-                    self._node.leave(connection, group)
+                    changed = self._node.leave(connection, group)
                 case SendEvent():
                     self._telemetry.inbound_messages += 1
-                    if not self._events.takes(connection, request.event):
+                    if self._events.takes(connection, request.event):
+                        return self._event(connection, request)
+                    if request.publication is None:
                         raise NoHandler("No event handler is configured for this event.")
-                    return self._event(connection, request)
+                    self._tell(connection, EventAnswer(request, _NOT_FOUND))
+                    changed = False
         except Refused as refusal:
             self._refuse(connection, request, refusal)
         else:
-            self._carried_out(connection, request)
+            self._carried_out(connection, request, changed)
         return None
 
     async def _join(self, connection: Connection, waiting: Awaitable[None], request: JoinGroup) -> None:
@@ -130,21 +143,24 @@ class Requests:
         if not connection.permissions.allows("sendToGroup", group):
             raise Forbidden(f"The client does not have permission to send to group '{group}'.")
         self._telemetry.inbound_messages += 1
-        message = GroupMessage(group, request.data, connection.user_id, request.metadata)
+        message = GroupMessage(group, request.data, connection.user_id, request.metadata, request.publication)
         excluded = (connection.id,) if request.no_echo else ()
         self._node.execute(Send(to_group(connection.hub, group), message, excluded, None, request.ttl_s))
 
-    def _carried_out(self, connection: Connection, request: SendToGroup | JoinGroup | LeaveGroup | SendEvent) -> None:
+    def _tell(self, connection: Connection, message: DirectMessage) -> None:
+        self._node.reply(connection, connection.session.direct(message))
+
+    def _carried_out(self, connection: Connection, request: _Acknowledged, changed: bool = True) -> None:
         if request.ack_id is not None:
             connection.done(request.ack_id)
-            self._node.reply(connection, connection.codec.direct(Ack(request.ack_id)))
+            self._tell(connection, Ack(request.ack_id, None, changed))
         records.message(connection, type(request).__name__, request)
 
-    def _refuse(self, connection: Connection, request: ClientRequest, refusal: Refused) -> None:
+    def _refuse(self, connection: Connection, request: _Acknowledged, refusal: Refused) -> None:
         error = _ack_error(refusal)
         self._telemetry.count_ack_error(error.name)
         if request.ack_id is not None:
-            self._node.reply(connection, connection.codec.direct(Ack(request.ack_id, error)))
+            self._tell(connection, Ack(request.ack_id, error))
         elif isinstance(request, SendToGroup | SendEvent) and request.must_succeed:
             self._end(connection, refusal)
         records.message(connection, f"Refused{error.name}", request)
@@ -172,6 +188,6 @@ def _ack_error(refusal: Refused) -> AckError:
         case Duplicate():
             return AckError("Duplicate", refusal.message)
         case Conflict():
-            return AckError("InternalServerError", refusal.message)
+            return AckError("InternalServerError", refusal.message, limit=True)
         case _:
             return AckError("InternalServerError", _INTERNAL)

@@ -184,6 +184,7 @@ class Delivery:
         made: dict[Codec, bytes | Batch] = {}
         codec: Codec | None = None
         mine: bytes | Batch | None = None
+        shared: bytes | None = None
         receivers = segment.receivers()
         spread = self._spread if len(receivers) >= _MANY else None
         gathered: dict[Codec, list[Sink]] = {}
@@ -195,6 +196,7 @@ class Delivery:
                 mine = made.get(codec)
                 if mine is None:
                     mine = made[codec] = _prepare(codec, messages, expires_at, alike=holes is None)
+                shared = _shared(codec, mine)
             if type(mine) is bytes:
                 data, count = mine, len(messages)
             else:
@@ -218,14 +220,13 @@ class Delivery:
                 sink.write(data, count, expires_at)
             else:
                 sent_bytes += len(data)
-                if spread is not None and data is mine:
+                if spread is not None and data is shared:
                     alike.append(sink)
                 else:
                     sink.direct(data)
         if spread is not None:
             for codec, sinks in gathered.items():
-                shared = made[codec]
-                if sinks and isinstance(shared, bytes):
+                if sinks and (shared := _shared(codec, made[codec])) is not None:
                     spread(sinks, shared)
         self._telemetry.outbound_messages += delivered
         self._telemetry.outbound_bytes += sent_bytes
@@ -253,8 +254,15 @@ def _prepare(codec: Codec, messages: Sequence[DataMessage], expires_at: float | 
     """
     parts = [codec.prepare(message) for message in messages]
     if codec.numbers or not alike:
-        return Batch(codec, parts, expires_at)
+        return Batch(codec, parts, expires_at, messages if codec.keeps else None)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _shared(codec: Codec, made: bytes | Batch) -> bytes | None:
+    """What all receivers of a codec get that are given nothing of their own."""
+    if isinstance(made, Batch):
+        return made.joined if codec.keeps else None
+    return made
 
 
 def _put(outbox: _Outbox, connection: Connection, write: _Write) -> None:

@@ -9,48 +9,71 @@ __all__ = ["Waiting"]
 
 class Waiting:
     """
-    Dropped reliable connections in the order of their deadlines.
+    Dropped connections that may come back.
 
     Args:
-        period_s: how long each may wait. The client spec demands at least 30 s; clients try for 30 s.
+        period_s: how long each may wait whose session does not say. The client spec demands at least 30 s; clients try
+            for 30 s.
     """
 
-    __slots__ = ("_deadlines", "period_s")
+    __slots__ = ("_by_period", "_periods", "period_s")
 
     def __init__(self, period_s: float) -> None:
         self.period_s = period_s
-        # The period is the same for all, so the order of insertion is that of time. Not a plain dict, which is slow to
-        # find its first entry once many were taken from its front.
-        self._deadlines: OrderedDict[Connection, float] = OrderedDict()
+        # There are few periods, and among those who wait equally long the order of insertion is that of time. Not plain
+        # dicts, which are slow to find their first entry once many were taken from their front.
+        self._by_period: dict[float, OrderedDict[Connection, float]] = {}
+        self._periods: dict[Connection, float] = {}
 
     def __len__(self) -> int:
-        return len(self._deadlines)
+        return len(self._periods)
 
     def hold(self, connection: Connection, now: float) -> None:
         """Begin to wait, at monotonic second `now`."""
-        self._deadlines.pop(connection, None)
-        self._deadlines[connection] = now + self.period_s
+        self.release(connection)
+        period_s = connection.session.retention_s
+        if period_s is None:
+            period_s = self.period_s
+        self._periods[connection] = period_s
+        deadlines = self._by_period.get(period_s)
+        if deadlines is None:
+            deadlines = self._by_period[period_s] = OrderedDict()
+        deadlines[connection] = now + period_s
 
     def release(self, connection: Connection) -> bool:
         """It came back or was ended. False if it was not waiting."""
-        return self._deadlines.pop(connection, None) is not None
+        period_s = self._periods.pop(connection, None)
+        if period_s is None:
+            return False
+        deadlines = self._by_period[period_s]
+        del deadlines[connection]
+        if not deadlines:
+            del self._by_period[period_s]
+        return True
+
+    def is_over(self, connection: Connection, now: float) -> bool:
+        """Has it waited for as long as it may."""
+        period_s = self._periods.get(connection)
+        return period_s is not None and self._by_period[period_s][connection] <= now
 
     def extend(self, seconds: float) -> None:
         """Let all wait longer: nobody could come back for so long."""
-        for connection in self._deadlines:
-            self._deadlines[connection] += seconds
+        for deadlines in self._by_period.values():
+            for connection in deadlines:
+                deadlines[connection] += seconds
 
     def next_deadline(self) -> float | None:
         """When the first wait is over; None if nobody waits."""
-        return next(iter(self._deadlines.values()), None)
+        return min([next(iter(deadlines.values())) for deadlines in self._by_period.values()], default=None)
 
     def expired(self, now: float, limit: int) -> list[Connection]:
         """Take out those whose time is over, `limit` at most."""
         over: list[Connection] = []
-        for connection, deadline in self._deadlines.items():
-            if deadline > now or len(over) == limit:
-                break
-            over.append(connection)
+        for deadlines in self._by_period.values():
+            for connection, deadline in deadlines.items():
+                if deadline > now or len(over) == limit:
+                    break
+                over.append(connection)
         for connection in over:
-            del self._deadlines[connection]
+            self.release(connection)
         return over

@@ -71,7 +71,8 @@ class AddToGroups(Struct, frozen=True):
     """
     Make the connections of `target` that satisfy `filter` members of all `groups`. Answer: `count` of connections.
 
-    When the answer arrives, the membership holds: what is sent to the group afterwards reaches them.
+    When the answer arrives, the membership holds: what is sent to the group afterwards reaches them. `untakable` says
+    that it does not for some, whose protocol has no such names of groups.
     """
 
     target: Target
@@ -126,3 +127,4 @@ class Answer(Struct, frozen=True):
     members: tuple[Member, ...] = ()
     allowed: bool = False
     limit_reached: bool = False
+    untakable: bool = False

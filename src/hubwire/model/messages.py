@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from hubwire.model.telemetry import CloseCategory
+
 __all__ = [
     "NO_METADATA",
     "Ack",
@@ -19,13 +21,16 @@ __all__ = [
     "DataMessage",
     "DirectMessage",
     "Disconnected",
+    "EventAnswer",
     "Feature",
     "FromServer",
+    "Goodbye",
     "GroupMessage",
     "JoinGroup",
     "LeaveGroup",
     "NotOffered",
     "NotOfferedAnswer",
+    "Publication",
     "SendEvent",
     "SendToGroup",
 ]
@@ -47,6 +52,30 @@ class Data(Struct, frozen=True, gc=False):
 
     kind: DataKind
     body: bytes
+
+
+class Publication(Struct, frozen=True):
+    """
+    What a publication of MQTT has beyond its payload; subscribers of MQTT get it as it came.
+
+    Attributes:
+        qos: 0 to 2, with which it was published.
+        publisher: id of the connection that published it, which may not want to hear itself.
+        is_text: payload format indicator: true for 1, false for 0, None for none.
+        user_properties: names and values in their order; names may be repeated.
+        expiry_s: message expiry interval, for subscribers; how long it waits here is said by who sends it.
+
+    Source: OASIS MQTT 5.0, 3.3.2.3.
+    """
+
+    qos: int = 1
+    publisher: str | None = None
+    content_type: str | None = None
+    is_text: bool | None = None
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    user_properties: tuple[tuple[str, str], ...] = ()
+    expiry_s: int | None = None
 
 
 # Requests of clients. `ack_id` is None for fire and forget: then neither success nor failure is answered.
@@ -72,8 +101,9 @@ class SendToGroup(Struct, frozen=True):
 
     Attributes:
         no_echo: true leaves out the sending connection (not other connections of its user).
-        ttl_s: 0 to 300 whole seconds that the message may wait for a receiver; 0 is for ever.
-        must_succeed: a refusal ends the connection instead of being answered (simple clients have no acks).
+        ttl_s: whole seconds that the message may wait for a receiver; 0 is for ever. At most 300 but for MQTT.
+        must_succeed: a refusal ends the connection instead of being answered (there are no acks for it).
+        publication: None unless it came by MQTT.
     """
 
     group: str
@@ -83,16 +113,22 @@ class SendToGroup(Struct, frozen=True):
     ttl_s: int = 0
     metadata: Mapping[str, str] = NO_METADATA
     must_succeed: bool = False
+    publication: Publication | None = None
 
 
 class SendEvent(Struct, frozen=True):
-    """A user event for the application's event handlers. `must_succeed` as in `SendToGroup`."""
+    """A user event for the application's event handlers. `must_succeed` and `publication` as in `SendToGroup`."""
 
     event: str
     data: Data
     ack_id: int | None = None
     metadata: Mapping[str, str] = NO_METADATA
     must_succeed: bool = False
+    publication: Publication | None = None
+
+
+class Goodbye(Struct, frozen=True, gc=False):
+    """The client ends its socket in an orderly way. Whether its session lives on for a while, that says itself."""
 
 
 Feature: TypeAlias = Literal["invoke", "stream", "group state"]
@@ -111,7 +147,7 @@ class NotOffered(Struct, frozen=True, gc=False):
     ack_id: int | None = None
 
 
-ClientRequest: TypeAlias = JoinGroup | LeaveGroup | SendToGroup | SendEvent | NotOffered
+ClientRequest: TypeAlias = JoinGroup | LeaveGroup | SendToGroup | SendEvent | NotOffered | Goodbye
 
 
 # Messages to clients. A data message is numbered for reliable clients, and may go to many at once; a direct message
@@ -119,12 +155,19 @@ ClientRequest: TypeAlias = JoinGroup | LeaveGroup | SendToGroup | SendEvent | No
 
 
 class GroupMessage(Struct, frozen=True):
-    """A message published to a group. `from_user_id` is None when REST or an anonymous client sent it."""
+    """
+    A message published to a group.
+
+    Attributes:
+        from_user_id: None when REST or an anonymous client sent it.
+        publication: None unless it came by MQTT.
+    """
 
     group: str
     data: Data
     from_user_id: str | None = None
     metadata: Mapping[str, str] = NO_METADATA
+    publication: Publication | None = None
 
 
 class FromServer(Struct, frozen=True):
@@ -146,23 +189,60 @@ class Connected(Struct, frozen=True, gc=False):
 
 
 class Disconnected(Struct, frozen=True, gc=False):
-    """Sent right before the service closes a connection."""
+    """
+    Sent right before the service closes a connection.
+
+    Attributes:
+        reason: in the words of the application that asked for it; None where that is not why.
+    """
 
     message: str
+    category: CloseCategory = CloseCategory.NORMAL
+    reason: str | None = None
 
 
 class AckError(Struct, frozen=True, gc=False):
-    """Why a request failed. `name` is one of Forbidden, InternalServerError, Duplicate; both are always sent."""
+    """
+    Why a request failed.
+
+    Attributes:
+        name: always sent, as is the message.
+        limit: a limit stands in the way.
+    """
 
     name: Literal["Forbidden", "InternalServerError", "Duplicate"]
     message: str
+    limit: bool = False
 
 
 class Ack(Struct, frozen=True, gc=False):
-    """The one answer to a request with an ack id. `error` is None on success."""
+    """
+    The one answer to a request with an ack id.
+
+    Attributes:
+        error: None on success.
+        changed: false for the end of a membership that was none, and for an event that nobody is told of.
+    """
 
     ack_id: int
     error: AckError | None = None
+    changed: bool = True
+
+
+class EventAnswer(Struct, frozen=True):
+    """
+    What came of a client's event, where the client is told whatever it was.
+
+    Attributes:
+        status: HTTP status of the handler's answer; 404 where there is no handler, 500 where none has answered.
+        content_type, body: of that answer.
+    """
+
+    request: SendEvent
+    status: int
+    content_type: str | None = None
+    body: bytes = b""
+    user_properties: tuple[tuple[str, str], ...] = ()
 
 
 class NotOfferedAnswer(Struct, frozen=True, gc=False):
@@ -171,4 +251,4 @@ class NotOfferedAnswer(Struct, frozen=True, gc=False):
     request: NotOffered
 
 
-DirectMessage: TypeAlias = Connected | Disconnected | Ack | NotOfferedAnswer
+DirectMessage: TypeAlias = Connected | Disconnected | Ack | NotOfferedAnswer | EventAnswer

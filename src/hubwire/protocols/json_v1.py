@@ -19,6 +19,7 @@ from hubwire.model.errors import ProtocolViolation
 from hubwire.model.messages import (
     NO_METADATA,
     Ack,
+    AckError,
     ClientRequest,
     Connected,
     Data,
@@ -234,10 +235,10 @@ def message_body(message: DataMessage) -> bytes:
 def direct_body(message: DirectMessage) -> bytes:
     """A message for one connection as JSON."""
     match message:
-        case Ack(ack_id, None):
+        case Ack(ack_id, None, _):
             return b'{"type":"ack","ackId":%d,"success":true}' % ack_id
-        case Ack(ack_id, error):
-            assert error is not None
+        case Ack(ack_id, AckError(name, text), _):
+            error = {"name": name, "message": text}
             return _encode({"type": "ack", "ackId": ack_id, "success": False, "error": error})
         case Connected(connection_id, user_id, token):
             # The service's own emulator sends an empty userId to an anonymous client; every official client takes it.
@@ -248,7 +249,7 @@ def direct_body(message: DirectMessage) -> bytes:
                 "connectionId": connection_id,
             }
             return _encode(body if token is None else {**body, "reconnectionToken": token})
-        case Disconnected(text):
+        case Disconnected(text, _, _):
             return _encode({"type": "system", "event": "disconnected", "message": text})
         case NotOfferedAnswer(request):
             return _not_offered_body(request)
@@ -279,10 +280,7 @@ class JsonCodec:
     __slots__ = ()
 
     numbers: Final = False
-
-    def direct(self, message: DirectMessage) -> bytes:
-        body = direct_body(message)
-        return build_frame(TEXT, body) if body else b""
+    keeps: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
         return build_frame(TEXT, b"{" + message_body(message))
@@ -302,6 +300,10 @@ class Dialogue(Unnumbered):
 
     def __init__(self) -> None:
         self._pongs = 0
+
+    def direct(self, message: DirectMessage) -> bytes:
+        body = direct_body(message)
+        return build_frame(TEXT, body) if body else b""
 
     def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
         request = decode(payload)

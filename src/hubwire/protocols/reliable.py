@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from hubwire.model.errors import QueueOverflow
-from hubwire.model.messages import DataMessage, DirectMessage
-from hubwire.protocols.frames import TEXT, build_frame, frame_head
-from hubwire.protocols.json_v1 import Dialogue, direct_body, message_body
+from hubwire.model.messages import DataMessage
+from hubwire.protocols.frames import TEXT, frame_head
+from hubwire.protocols.json_v1 import Dialogue, message_body
 from hubwire.protocols.session import Batch, Codec
 
 __all__ = ["NAME", "QueueLimits", "ReliableJsonCodec", "ReliableJsonSession"]
@@ -39,10 +39,7 @@ class ReliableJsonCodec:
     __slots__ = ()
 
     numbers: Final = True
-
-    def direct(self, message: DirectMessage) -> bytes:
-        body = direct_body(message)
-        return build_frame(TEXT, body) if body else b""
+    keeps: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
         return message_body(message).replace(b"%", b"%%")

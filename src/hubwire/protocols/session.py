@@ -6,7 +6,7 @@ state machine of one client and outlives its socket.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage
 
@@ -20,13 +20,14 @@ class Codec(Protocol):
     Attributes:
         numbers: frames differ between clients, and their sessions keep what they deliver. Else `Session.deliver` is
             `Batch.joined` for everybody, and a fan-out need not ask.
+        keeps: sessions look at the messages themselves, which their batches keep for them.
     """
 
     @property
     def numbers(self) -> bool: ...
 
-    def direct(self, message: DirectMessage) -> bytes:
-        """One whole frame; empty when clients of this codec are never told such a thing (simple ones)."""
+    @property
+    def keeps(self) -> bool: ...
 
     def prepare(self, message: DataMessage) -> bytes:
         """
@@ -51,11 +52,21 @@ class Batch:
         size_bytes: of all parts; the measure that queue limits use.
         joined: all frames as one object that every receiver of a plain codec is given.
         numbered: frames with numbers from a first one on; only for codecs that number.
+        messages: that the parts were made of, one for each; None unless the codec keeps them.
+        cache: the codec's own, for what else all receivers share; None at first.
     """
 
-    __slots__ = ("_codec", "_joined", "_numbered", "expires_at", "parts", "size_bytes")
+    __slots__ = ("_codec", "_joined", "_numbered", "cache", "expires_at", "messages", "parts", "size_bytes")
 
-    def __init__(self, codec: Codec, parts: Sequence[bytes], expires_at: float | None) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        parts: Sequence[bytes],
+        expires_at: float | None,
+        messages: Sequence[DataMessage] | None = None,
+    ) -> None:
+        self.messages = messages
+        self.cache: Any = None
         self._codec = codec
         self._joined: bytes | None = None
         self._numbered: Callable[[int], bytes] | None = None
@@ -82,7 +93,12 @@ class Batch:
         """The same without the messages at these positions (ascending); None when nothing is left."""
         gaps = frozenset(holes)
         left = [part for position, part in enumerate(self.parts) if position not in gaps]
-        return Batch(self._codec, left, self.expires_at) if left else None
+        if not left:
+            return None
+        messages = self.messages
+        if messages is not None:
+            messages = [message for position, message in enumerate(messages) if position not in gaps]
+        return Batch(self._codec, left, self.expires_at, messages)
 
 
 class Session(Protocol):
@@ -99,6 +115,16 @@ class Session(Protocol):
     @property
     def recoverable(self) -> bool:
         """May a new socket take over after the old one dropped."""
+
+    @property
+    def retention_s(self) -> float | None:
+        """How long it may wait for that; None for as long as the node lets others wait."""
+
+    def takes(self, group: str) -> bool:
+        """Can the client be told of a group of this name, and so be a member of it."""
+
+    def direct(self, message: DirectMessage) -> bytes:
+        """What this client is told with whole frames; empty when that is nothing."""
 
     def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
         """
@@ -122,6 +148,12 @@ class Session(Protocol):
             QueueOverflow: too much is unacknowledged. The session is of no more use.
         """
 
+    def lost(self) -> None:
+        """There is no socket any more, and may be a new one later. Until then, what is delivered waits."""
+
+    def left(self, group: str) -> None:
+        """The client is no member of a group any more, whoever has ended that."""
+
     def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:
         """After a recovery: what was not acknowledged, in order, as (frames, how many, expires at)."""
 
@@ -130,13 +162,29 @@ class Session(Protocol):
 
 
 class Unnumbered:
-    """The half of a session that keeps nothing of what it delivers, so that nothing can be recovered."""
+    """
+    The half of a session that keeps nothing of what it delivers, so that nothing can be recovered; and that knows
+    nothing of groups.
+    """
 
     __slots__ = ()
 
     @property
     def recoverable(self) -> bool:
         return False
+
+    @property
+    def retention_s(self) -> float | None:
+        return None
+
+    def takes(self, group: str) -> bool:  # noqa: ARG002  whatever its name
+        return True
+
+    def lost(self) -> None:
+        pass
+
+    def left(self, group: str) -> None:
+        pass
 
     def deliver(self, batch: Batch, now: float) -> bytes:  # noqa: ARG002  nothing is kept, so nothing expires
         return batch.joined

@@ -22,9 +22,7 @@ class SimpleCodec:
     __slots__ = ()
 
     numbers: Final = False
-
-    def direct(self, message: DirectMessage) -> bytes:  # noqa: ARG002  simple clients are told nothing but payloads
-        return b""
+    keeps: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
         data = message.data
@@ -62,6 +60,9 @@ class SimpleSession(Unnumbered):
     @property
     def subprotocol(self) -> str | None:
         return self._subprotocol
+
+    def direct(self, message: DirectMessage) -> bytes:  # noqa: ARG002  simple clients are told nothing but payloads
+        return b""
 
     def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
         data = Data("text", payload.encode()) if isinstance(payload, str) else Data("binary", payload)
