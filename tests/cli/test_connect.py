@@ -434,6 +434,7 @@ def test_empty_url_is_told_so(run: Run) -> None:
         "ws://localhost:99999/client/hubs/chat",
         "ws://[::1/client/hubs/chat",
         "ws://localhost:8080/clients/mqtt/hubs/chat",
+        "ws://localhost:8080/Clients/MQTT/hubs/chat",
     ],
 )
 def test_bad_url_is_one_line_that_does_not_quote_it(run: Run, url: str) -> None:
@@ -444,6 +445,13 @@ def test_bad_url_is_one_line_that_does_not_quote_it(run: Run, url: str) -> None:
     assert result.stderr.startswith("hubwire: ")
     assert TOKEN not in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_url_of_an_mqtt_client_is_told_apart_from_a_bad_one(run: Run) -> None:
+    """It is good, for somebody else."""
+    stderr = run("connect", f"ws://localhost:8080/clients/mqtt/hubs/chat?access_token={TOKEN}").stderr
+
+    assert stderr == "hubwire: this URL is for MQTT clients; connect speaks the JSON subprotocols\n"
 
 
 @pytest.mark.parametrize(

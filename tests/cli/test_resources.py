@@ -214,6 +214,11 @@ def test_salt_of_the_first_resource_can_be_replaced(run: Run, server: StandIn) -
         ([], "ws://localhost:8081/client/hubs/chat", {}),
         (["--mqtt"], "ws://localhost:8081/clients/mqtt/hubs/chat", {}),
         (
+            ["--mqtt", "--user", "u", "--group", "a/b"],
+            "ws://localhost:8081/clients/mqtt/hubs/chat",
+            {"sub": "u", "webpubsub.group": ["a/b"]},
+        ),
+        (
             ["--user", "u", "--role", "webpubsub.sendToGroup", "--group", "a", "--group", "b"],
             "ws://localhost:8081/client/hubs/chat",
             {"sub": "u", "role": ["webpubsub.sendToGroup"], "webpubsub.group": ["a", "b"]},
@@ -226,11 +231,10 @@ def test_url_of_a_resource_is_signed_with_its_key(
     """For where that resource listens."""
     manager.on("POST", f"{PATH}/listKeys", 200, KEYS)
 
-    base, _, token = (
-        run("url", "--hub", "chat", "--resource", "wps", *options).stdout.strip().partition("?access_token=")
-    )
+    result = run("url", "--hub", "chat", "--resource", "wps", *options)
+    base, _, token = result.stdout.strip().partition("?access_token=")
 
-    assert base == url
+    assert (base, result.stderr) == (url, "")
     audience = f"http{url.removeprefix('ws')}"
     found = jwt.decode(token, "p" * 32, algorithms=["HS256"], audience=audience)
     assert 3500 < found.pop("exp") - time.time() < 3700

@@ -113,6 +113,9 @@ def client_url(
     """
     A client access URL from the server that runs on `folder`. Roles that mean nothing to it are told on stderr.
 
+    Args:
+        mqtt: of the endpoint of MQTT clients.
+
     Raises:
         NoServer, Refusal: see `control`.
     """

@@ -144,7 +144,7 @@ def parse_url(text: str) -> URL:
         usable = False
     if not usable:
         raise BadCommandLine(f"this is not a client access URL; {_SAMPLE.format(place='localhost:8080')}")
-    if url.path.startswith("/clients/mqtt/"):
+    if url.path.lower().startswith("/clients/mqtt/"):
         raise BadCommandLine("this URL is for MQTT clients; connect speaks the JSON subprotocols")
     return url
 

@@ -43,7 +43,7 @@ def status(data: Path, as_json: bool) -> None:
 @click.option("--hub", required=True, metavar="HUB", help="Hub to connect to.")
 @client_options
 @resource_option
-@click.option("--mqtt", is_flag=True, help="For an MQTT client (not served yet).")
+@click.option("--mqtt", is_flag=True, help="For an MQTT client: of its endpoint, where no other URL is good.")
 @data_folder
 def url(
     hub: str,
@@ -60,8 +60,6 @@ def url(
         text = client_url(data, hub, user_id, roles, groups, minutes, mqtt=mqtt)
     else:
         text = client_url_of(data, resource, hub, user_id, roles, groups, minutes, mqtt=mqtt)
-    if mqtt:
-        click.echo("hubwire: this version does not serve MQTT clients yet; the URL will be refused", err=True)
     click.echo(text)
 
 
