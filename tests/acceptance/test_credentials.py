@@ -191,11 +191,14 @@ def test_owner_makes_a_url_with_which_a_client_connects(server: Server, hub: str
 
 def test_url_for_mqtt_clients_is_another_one(server: Server, hub: str, kind: Kind) -> None:
     with signed_in(kind, server) as credential, credential.service(server, hub) as service:
-        access = service.get_client_access_token(client_protocol="MQTT")
+        access = service.get_client_access_token(client_protocol="MQTT", user_id="u", groups=["a/b"])
 
     path = f"/clients/mqtt/hubs/{hub}"
     assert access["baseUrl"] == server.https_endpoint.replace("https", "wss") + path
-    assert claims_of(access["token"])["aud"] == server.https_endpoint + path
+    assert access["url"] == f"{access['baseUrl']}?access_token={access['token']}"
+    claims = claims_of(access["token"])
+    assert claims["aud"] == server.https_endpoint + path
+    assert (claims["sub"], claims["webpubsub.group"]) == ("u", ["a/b"])
 
 
 def test_reader_may_ask_and_nothing_more(server: Server, hub: str, kind: Kind) -> None:

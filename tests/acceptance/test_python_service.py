@@ -14,7 +14,7 @@ from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
 from acceptance.sdk import KINDS, Service, pages, service_client
 from acceptance.servers import Server, StartServer, free_port
-from acceptance.wire import JSON, RELIABLE, Closed, JsonClient, RawClient, rest
+from acceptance.wire import JSON, RELIABLE, Closed, JsonClient, RawClient, connect_status, rest
 
 
 @pytest.fixture(params=KINDS)
@@ -358,6 +358,20 @@ def test_client_token_lets_a_client_in_with_what_it_grants(server: Server, hub: 
         assert client.publish("g", 1)["success"]
         assert client.request({"type": "joinGroup", "group": "x"})["error"]["name"] == "Forbidden"
         assert [frame["group"] for frame in client.heard()] == ["g"]
+
+
+def test_url_for_mqtt_clients_is_of_their_endpoint(server: Server, hub: str, service: Service) -> None:
+    access = service.get_client_access_token(
+        client_protocol="MQTT", user_id="ü ser", roles=["webpubsub.sendToGroup.a/b"], groups=["a/b"]
+    )
+
+    path = f"/clients/mqtt/hubs/{hub}"
+    assert access["baseUrl"] == f"ws://{server.host}:{server.port}{path}"
+    assert access["url"] == f"{access['baseUrl']}?access_token={access['token']}"
+    claims = jwt.decode(access["token"], server.access_key, ["HS256"], audience=f"{server.endpoint}{path}")
+    assert (claims["sub"], claims["role"]) == ("ü ser", ["webpubsub.sendToGroup.a/b"])
+    assert claims["webpubsub.group"] == ["a/b"]
+    assert connect_status(server, hub, access["token"]) == 401, "it is no token of another endpoint of the hub"
 
 
 def test_wrong_key_is_refused(server: Server, hub: str) -> None:

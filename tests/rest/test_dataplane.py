@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from hubwire.auth.principals import Principals
 from hubwire.model.commands import (
     AddToGroups,
     Answer,
@@ -18,8 +19,11 @@ from hubwire.model.commands import (
     RemoveFromGroups,
     Send,
 )
+from hubwire.model.errors import Unauthorized
+from hubwire.model.hubs import AccessKeys
 from hubwire.model.messages import Data, FromServer, GroupMessage
 from hubwire.model.names import HubKey
+from hubwire.model.resources import ResourcePolicy
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.rest.call import API_VERSIONS
 from rest.asgi import World
@@ -34,6 +38,19 @@ GROUP = HUB + "/groups/g"
 PERMISSION = HUB + "/permissions/sendToGroup/connections/c"
 BULK = b'{"groups":["a","b","a"],"filter":"userId eq \'u\'"}'
 NOBODY = Answer()
+
+
+class Keys:
+    """One resource whose tokens are sealed."""
+
+    def access_keys(self, resource: str) -> AccessKeys:
+        return AccessKeys("p" * 32, "s" * 32, "salt")
+
+    def policy(self, resource: str) -> ResourcePolicy:
+        return ResourcePolicy()
+
+    def recovery_key(self) -> bytes:
+        return b"r" * 32
 
 
 class Row(NamedTuple):
@@ -773,6 +790,38 @@ async def test_token_says_what_was_asked_for(world: World, query: str, path: str
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json == {"token": "issued-token-1"}
     assert world.principals.issued == [("default", f"http://hub.example:8080{path}", *expected)]
+
+
+@pytest.mark.parametrize("version", API_VERSIONS)
+@pytest.mark.parametrize("client_type", ["MQTT", "mqtt", "Mqtt"])
+async def test_client_type_is_taken_in_every_version(world: World, version: str, client_type: str) -> None:
+    """Those before 2024-01-01 did not have it, and no client of theirs sends it."""
+    reply = await world.call("POST", f"{HUB}/:generateToken?api-version={version}&clientType={client_type}")
+
+    assert reply.status == 200
+    assert world.principals.issued[0][1] == "http://hub.example:8080/clients/mqtt/hubs/Chat"
+
+
+@pytest.mark.parametrize(
+    ("client_type", "path", "other"),
+    [
+        ("Default", "/client/hubs/Chat", "/clients/mqtt/hubs/Chat"),
+        ("MQTT", "/clients/mqtt/hubs/Chat", "/client/hubs/Chat"),
+    ],
+)
+async def test_token_is_good_at_the_endpoint_of_its_client_type_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, client_type: str, path: str, other: str
+) -> None:
+    """As whoever lets clients in sees it."""
+    real = Principals(Keys(), (), 60)
+    monkeypatch.setattr(world.principals, "issue_client_token", real.issue_client_token)
+    reply = await world.call("POST", f"{HUB}/:generateToken?clientType={client_type}&userId=u&role=r&group=g")
+    token = reply.json["token"]
+
+    claims = real.client(token, CHAT, path, "hub.example:8080")
+    assert (claims.user_id, claims.roles, claims.groups) == ("u", ("r",), ("g",))
+    with pytest.raises(Unauthorized, match="another audience"):
+        real.client(token, CHAT, other, "hub.example:8080")
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,12 @@ test("an owner sends, asks, and makes a url with which a client connects", async
 
 test("a url for MQTT clients is another one", async () => {
   const admin = service(owner());
-  const { baseUrl, token } = await admin.getClientAccessToken({ clientProtocol: "mqtt" });
+  const { baseUrl, token, url } = await admin.getClientAccessToken({ clientProtocol: "mqtt", groups: ["a/b"] });
   const path = `/clients/mqtt/hubs/${admin.hubName}`;
   assert.equal(baseUrl, httpsEndpoint.replace("https", "wss") + path);
+  assert.equal(url, `${baseUrl}?access_token=${token}`);
   assert.equal(decodeJwt(token).aud, httpsEndpoint + path);
+  assert.deepEqual(decodeJwt(token)["webpubsub.group"], ["a/b"]);
 });
 
 test("a reader may ask and nothing more", async () => {
