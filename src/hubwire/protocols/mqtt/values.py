@@ -10,7 +10,23 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 __all__ = [
+    "AUTH",
+    "CONNACK",
+    "CONNECT",
+    "DISCONNECT",
     "NO_PROPERTIES",
+    "PINGREQ",
+    "PINGRESP",
+    "PUBACK",
+    "PUBCOMP",
+    "PUBLISH",
+    "PUBREC",
+    "PUBREL",
+    "SUBACK",
+    "SUBSCRIBE",
+    "UNSUBACK",
+    "UNSUBSCRIBE",
+    "WILL",
     "Auth",
     "Connack",
     "Connect",
@@ -31,6 +47,25 @@ __all__ = [
     "Unsubscribe",
     "Will",
 ]
+
+
+# Types of packets [2.1.2], and 0, which is none, for a will: it has properties of its own.
+WILL: Final = 0
+CONNECT: Final = 1
+CONNACK: Final = 2
+PUBLISH: Final = 3
+PUBACK: Final = 4
+PUBREC: Final = 5
+PUBREL: Final = 6
+PUBCOMP: Final = 7
+SUBSCRIBE: Final = 8
+SUBACK: Final = 9
+UNSUBSCRIBE: Final = 10
+UNSUBACK: Final = 11
+PINGREQ: Final = 12
+PINGRESP: Final = 13
+DISCONNECT: Final = 14
+AUTH: Final = 15
 
 
 class Properties(Struct, frozen=True, kw_only=True):

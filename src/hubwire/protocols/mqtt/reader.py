@@ -1,0 +1,109 @@
+"""
+Where one MQTT packet ends and the next one begins, however WebSocket messages cut the stream.
+
+    reader = PacketReader(max_packet_bytes)
+    for first, body in reader.feed(payload): ...    first everything that was complete,
+    if reader.fault is not None: ...                then the end of the connection
+
+Source: OASIS MQTT 5.0, 2.1 and 6.
+"""
+
+from typing import Final
+
+from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
+
+__all__ = ["PacketReader"]
+
+_TOO_BIG: Final = 1009
+
+
+class PacketReader:
+    """
+    Cuts a stream into packets. Holds no buffer while no packet is incomplete.
+
+    A remaining length that takes more bytes than it needs is read all the same: 3.1.1 does not forbid it, and which
+    version a stream has is not known here.
+
+    Attributes:
+        fault: why nothing more is read; None while all is well. Its code is 0x95 for a packet that announces more
+            than it may have, and 0x81 for a remaining length of more than four bytes.
+
+    Args:
+        max_packet_bytes: of a whole packet, its first bytes included.
+    """
+
+    __slots__ = ("_buffer", "_max", "_need", "fault")
+
+    def __init__(self, max_packet_bytes: int) -> None:
+        self.fault: MqttViolation | None = None
+        self._max = max_packet_bytes
+        self._buffer: bytearray | None = None
+        self._need = 0  # bytes that the buffer must hold before it is worth another look
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """
+        The next bytes of the stream, in pieces of any size. Never raises.
+
+        Returns:
+            first byte and body of each packet that became complete, in order. When `fault` is set afterwards, these
+            still came before it. After a fault everything is ignored.
+        """
+        buffer = self._buffer
+        if buffer is None:
+            # Nearly always: one whole packet, and not a long one.
+            size = len(data)
+            if size >= 2 and data[1] == size - 2 and size < 130 and size <= self._max and self.fault is None:
+                return [(data[0], data[2:])]
+        else:
+            buffer += data
+            if len(buffer) < self._need:
+                return []
+            data = bytes(buffer)
+            self._buffer = None
+        packets: list[tuple[int, bytes]] = []
+        if self.fault is None:
+            position = self._read(data, packets)
+            if position < len(data):
+                self._buffer = bytearray(memoryview(data)[position:])
+        return packets
+
+    def _read(self, data: bytes, packets: list[tuple[int, bytes]]) -> int:
+        """
+        Take all whole packets.
+
+        Returns:
+            where the first incomplete one begins; `_need` says how many bytes from there are worth another look.
+            After a fault, the end of `data`.
+        """
+        end = len(data)
+        position = 0
+        while position + 2 <= end:
+            start = position + 2
+            length = data[position + 1]
+            if length >= 0x80:
+                length &= 0x7F
+                shift = 7
+                while True:
+                    if start >= end:
+                        self._need = start + 1 - position
+                        return position
+                    byte = data[start]
+                    start += 1
+                    length |= (byte & 0x7F) << shift
+                    if byte < 0x80:
+                        break
+                    if shift == 21:
+                        self.fault = MqttViolation(Reason.MALFORMED_PACKET, "remaining length of more than four bytes")
+                        return end
+                    shift += 7
+            stop = start + length
+            if stop - position > self._max:
+                self.fault = MqttViolation(Reason.PACKET_TOO_LARGE, "packet too large", _TOO_BIG)
+                return end
+            if stop > end:
+                self._need = stop - position
+                return position
+            packets.append((data[position], data[start:stop]))
+            position = stop
+        self._need = 2
+        return position
