@@ -653,6 +653,35 @@ async def test_host_that_is_none_is_not_put_into_a_link(world: World) -> None:
     assert (reply.status, reply.json["target"]) == (400, "Host")
 
 
+# Groups that not every connection can be in.
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answer", "status"),
+    [
+        ("PUT", "/groups/%2B/connections/c", Answer(count=1, untakable=True), 400),
+        ("PUT", "/groups/%2B/connections/c", Answer(untakable=True), 404),
+        ("PUT", "/groups/%2B/connections/c", Answer(count=1, untakable=True, limit_reached=True), 400),
+        ("PUT", "/users/u/groups/%2B", Answer(count=2, untakable=True), 200),
+        ("PUT", "/users/u/groups/%2B", Answer(count=2, untakable=True, limit_reached=True), 409),
+        ("POST", "/:addToGroups", Answer(count=2, untakable=True), 200),
+        ("POST", "/:addToGroups", Answer(count=2, untakable=True, limit_reached=True), 409),
+    ],
+)
+async def test_connection_whose_protocol_has_no_such_group_is_refused_alone_and_left_out_among_others(
+    world: World, method: str, path: str, answer: Answer, status: int
+) -> None:
+    world.node.answer = answer
+    body = b'{"groups":["+"]}' if method == "POST" else b""
+    reply = await world.call(method, HUB + path, body=body, content_type="application/json" if body else None)
+
+    assert reply.status == status
+    if status == 400:
+        assert reply.json["code"] == "Error.BadRequest"
+        assert reply.json["target"] == "group"
+        assert "MQTT" in reply.json["message"]
+
+
 # Bulk changes of groups.
 
 

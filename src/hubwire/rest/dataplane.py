@@ -248,9 +248,16 @@ class DataPlane:
     # Groups. An answer says that the membership holds: whoever sends afterwards reaches them.
 
     async def _add(self, whom: _Whom, call: Call) -> Reply:
-        answer = await self._node.ask(AddToGroups(whom(call), (_group_name(call),)))
+        """
+        A user's connections are many, so those whose protocol has no such group are left out without a word. Of one
+        connection that would be a lie.
+        """
+        target = whom(call)
+        answer = await self._node.ask(AddToGroups(target, (_group_name(call),)))
         if answer.count == 0:
             raise NotFound("There is no such connection.")
+        if answer.untakable and target.kind == "connection":
+            raise BadRequest("The connection's protocol has no such group: MQTT has no such topic.", "group")
         return self._added(answer)
 
     @staticmethod

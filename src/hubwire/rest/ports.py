@@ -21,8 +21,8 @@ class Node(Protocol):
 
     async def ask(self, query: Query, /) -> Answer:
         """
-        The answers of all nodes as one: `count` summed, `members` merged in order and cut to the limit, `allowed` and
-        `limit_reached` true if one node says so.
+        The answers of all nodes as one: `count` summed, `members` merged in order and cut to the limit, `allowed`,
+        `limit_reached` and `untakable` true if one node says so.
         """
 
 
