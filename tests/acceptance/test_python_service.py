@@ -339,6 +339,20 @@ def test_list_of_an_empty_group_is_empty_and_anonymous_members_have_no_user(
         ]
 
 
+@pytest.mark.parametrize("connection_id", ["Fühler 7", "🐙", "it's", "a+b&c=d;e,f", ":send"])
+def test_connection_may_have_any_id_that_an_mqtt_client_chose(service: Service, connection_id: str) -> None:
+    """Nobody has this one, and each call is signed for its path as the library spells it."""
+    assert service.connection_exists(connection_id) is False
+    assert service.has_permission("sendToGroup", connection_id, target_name="g") is False
+    service.send_to_connection(connection_id, "x", content_type="text/plain")
+    service.send_to_all("x", content_type="text/plain", excluded=[connection_id])
+    service.remove_connection_from_group("g", connection_id)
+    service.remove_connection_from_all_groups(connection_id)
+    service.close_connection(connection_id)
+    with pytest.raises(ResourceNotFoundError):
+        service.add_connection_to_group("g", connection_id)
+
+
 @pytest.mark.parametrize("options", [{"maxpagesize": 201}, {"maxpagesize": 0}, {"top": 0}])
 def test_page_size_out_of_range_is_refused(service: Service, options: dict[str, int]) -> None:
     """By the server or, before it is asked, by the library."""
