@@ -50,9 +50,12 @@ class House:
     def time(self) -> float:
         return self.loop.time() - self.start
 
-    def watch(self, interval: int = 20, answers: bool = False) -> Client:
+    def watch(self, interval: int = 20, answers: bool = False, patience: int | None = None) -> Client:
         client = Client(self, interval, answers)
-        self.liveness.watch(client)
+        if patience is None:
+            self.liveness.watch(client)
+        else:
+            self.liveness.watch(client, patience)
         return client
 
 
@@ -116,6 +119,54 @@ async def test_interval_is_asked_for_again_each_time(house: House) -> None:
     await house.loop.advance(50)
 
     assert client.pinged == [5, 10, 30, 50]
+
+
+@pytest.mark.parametrize(("patience", "pinged"), [(1, []), (2, [20]), (4, [20, 40, 60])])
+async def test_client_is_given_up_after_as_many_intervals_as_were_said(
+    house: House, patience: int, pinged: list[float]
+) -> None:
+    client = house.watch(20, patience=patience)
+
+    await house.loop.advance(200)
+
+    assert (client.pinged, client.given_up) == (pinged, [20 * patience])
+
+
+async def test_client_of_whom_one_interval_is_the_end_stays_while_it_is_heard(house: House) -> None:
+    client = house.watch(5, patience=1)
+    for _ in range(20):
+        await house.loop.advance(4)
+        client.say()
+    assert client.given_up == []
+
+    await house.loop.advance(20)
+
+    assert (client.pinged, client.given_up) == ([], [85])
+
+
+async def test_client_without_an_interval_may_be_silent(house: House) -> None:
+    client = house.watch(0)
+    assert house.loop.timers == 0
+    other = house.watch(20)
+
+    await house.loop.advance(1000)
+    house.liveness.forget(client)
+
+    assert (client.pinged, client.given_up) == ([], [])
+    assert other.given_up == [60]
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+async def test_client_whose_interval_is_taken_away_may_be_silent_from_then_on(house: House, patience: int) -> None:
+    client = house.watch(20, patience=patience)
+    await house.loop.advance(5)
+    client.say()
+    client.interval = 0
+
+    await house.loop.advance(1000)
+
+    assert (client.pinged, client.given_up) == ([], [])
+    assert house.loop.timers == 0
 
 
 @pytest.mark.parametrize("seen", [0, 1, 19])

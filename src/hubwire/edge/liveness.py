@@ -1,8 +1,8 @@
 """
 Are the clients still there? One clock for all of them, instead of a timer for each.
 
-A client that was silent for its keep-alive interval is pinged; one that is silent for three of them is given up. Any
-byte counts as a sign of life, so a busy client is never pinged.
+A client that was silent for its keep-alive interval is pinged; one that is silent for three of them is given up, unless
+another number was said. Any byte counts as a sign of life, so a busy client is never pinged.
 
 Source: the service's close category PingTimeout (no numbers are published); the hub resource's
 webSocketKeepAliveIntervalInSeconds, default 20.
@@ -27,7 +27,10 @@ class Watched(Protocol):
     last_seen: int
 
     def keep_alive_s(self) -> int:
-        """Its interval now, in whole seconds; asked again each time, since settings may change."""
+        """
+        Its interval now, in whole seconds; asked again each time, since settings may change. Of one that says 0, no
+        sign of life is expected from then on.
+        """
 
     def ping(self) -> None:
         """Ask for a sign of life."""
@@ -48,18 +51,24 @@ class Liveness:
         self._loop = loop
         self._ran = 0.0
         self._looked = 0.0
-        # Clients by the second in which they are due and the interval that led to it; and these two by client.
-        self._due: dict[tuple[int, int], dict[Watched, None]] = {}
-        self._when: dict[Watched, tuple[int, int]] = {}
+        # Clients by the second in which they are due, the interval that led to it, and how many of it are the end; and
+        # these three by client.
+        self._due: dict[tuple[int, int, int], dict[Watched, None]] = {}
+        self._when: dict[Watched, tuple[int, int, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, client: Watched) -> None:
-        """Begin to look after a client."""
-        if self._timer is None:
+    def watch(self, client: Watched, patience: int = _MISSED) -> None:
+        """
+        Begin to look after a client.
+
+        Args:
+            patience: how many intervals of silence are its end. With 1 it is given up where others are pinged.
+        """
+        client.last_seen = self.now
+        self._enter(client, self.now, client.keep_alive_s(), patience)
+        if self._when and self._timer is None:
             self._looked = self._loop.time()
             self._timer = self._loop.call_later(_TICK_S, self._tick)
-        client.last_seen = self.now
-        self._enter(client, self.now, client.keep_alive_s())
 
     def forget(self, client: Watched) -> None:
         """The client is gone by other means. Harmless if it is not watched."""
@@ -70,8 +79,10 @@ class Liveness:
             if not due:
                 del self._due[when]
 
-    def _enter(self, client: Watched, since: int, interval: int) -> None:
-        when = (since + interval, interval)
+    def _enter(self, client: Watched, since: int, interval: int, patience: int) -> None:
+        if interval == 0:
+            return
+        when = (since + interval, interval, patience)
         self._when[client] = when
         self._due.setdefault(when, {})[client] = None
 
@@ -103,16 +114,16 @@ class Liveness:
             self._loop.call_soon(self._look)
 
     def _look_after(self, client: Watched) -> None:
-        _, interval = self._when[client]
+        _, interval, patience = self._when[client]
         self.forget(client)
         silence = self.now - client.last_seen
-        if silence >= _MISSED * interval:
+        if silence >= patience * interval:
             client.give_up()
             return
         # The setting may have changed. Who is silent by the new one was not asked under it, and is so now.
         new = client.keep_alive_s()
-        if silence >= min(interval, new):
-            self._enter(client, self.now, new)
+        if silence >= min(interval, new) and new:
+            self._enter(client, self.now, new, patience)
             client.ping()
         else:
-            self._enter(client, client.last_seen, new)
+            self._enter(client, client.last_seen, new, patience)
