@@ -241,7 +241,7 @@ class Asking:
     @property
     def slots(self) -> tuple[int, int]:
         gateway = self.server.house.gateway
-        return gateway._opening, gateway._counts.get(HUB.resource, 0)
+        return gateway._admission.places(HUB.resource)
 
 
 async def test_client_is_let_in_once_the_handler_has_accepted_it() -> None:

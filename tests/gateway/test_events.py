@@ -82,7 +82,7 @@ def data(house: House, type: str) -> list[Any]:
 
 def slots(house: House) -> tuple[int, int]:
     """Connections that count towards the quotas: those on their way in, and all of the resource."""
-    return house.gateway._opening, house.gateway._counts.get(HUB.resource, 0)
+    return house.gateway._admission.places(HUB.resource)
 
 
 def says(house: House, *said: IncomingResponse | WebhookFailed, connect: IncomingResponse = NOTHING) -> None:

@@ -34,7 +34,7 @@ class World(House):
         super().__init__(quota)
         self.directory = Strict()
         self.directory.policies = dict.fromkeys(("default", ONE, TWO), ResourcePolicy())
-        self.gateway._directory = self.directory
+        self.gateway._directory = self.gateway._admission._directory = self.directory
 
     def demand(self, resource: str, policy: ResourcePolicy) -> None:
         self.directory.policies[resource] = policy

@@ -14,13 +14,14 @@ from hubwire.auth.callers import ClientClaims
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
+from hubwire.gateway.admission import Admission
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.handshake import read
 from hubwire.gateway.opening import Deciding, Opening
 from hubwire.gateway.requests import Requests
 from hubwire.hub.connection import Connection
-from hubwire.model.errors import BadRequest, NotFound, ProtocolViolation, Unauthorized
+from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized
 from hubwire.model.http import RequestHead
 from hubwire.model.messages import ClientRequest, Connected
 from hubwire.model.permissions import Permissions, parse_roles
@@ -77,9 +78,7 @@ class Gateway:
         self._telemetry = telemetry
         self._limits = limits
         self._requests = Requests(node, events, telemetry)
-        self._stopping = False
-        self._opening = 0
-        self._counts: dict[str, int] = {}
+        self._admission = Admission(directory, telemetry)
         node.on_membership = events.membership
         node.on_end.append(self._ended)
         node.on_end.append(records.ended)
@@ -94,12 +93,11 @@ class Gateway:
             HandshakeRefused: with the documented status.
         """
         try:
-            if self._stopping:
-                raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
+            self._admission.check_running()
             attempt = read(head)
             if attempt.protocol == "mqtt":
                 raise HandshakeRefused(404, "This server does not offer mqtt clients yet.")
-            policy = self._policy(attempt)
+            policy = self._admission.policy(attempt)
             if attempt.recovery is not None:
                 return self._recover(attempt, attempt.recovery)
             return self._open(attempt, policy)
@@ -112,32 +110,10 @@ class Gateway:
         self._telemetry.closed[_CATEGORIES.get(refusal.status, CloseCategory.BAD_REQUEST)] += 1
         records.refused(head, refusal.status, refusal.cause)
 
-    def _policy(self, attempt: Attempt) -> ResourcePolicy:
-        """What the resource demands of everybody, whoever it is."""
-        try:
-            policy = self._directory.policy(attempt.hub.resource)
-        except NotFound as refusal:
-            raise HandshakeRefused(404, "There is no such resource.", cause=refusal.message) from refusal
-        refused = policy.network.refusal("ClientConnection", attempt.head.client_ip)
-        if refused is not None:
-            raise HandshakeRefused(403, refused)
-        if policy.stopped:
-            raise HandshakeRefused(503, "The resource is stopped.", {"Retry-After": "1"})
-        return policy
-
     def _open(self, attempt: Attempt, policy: ResourcePolicy) -> Opening | Deciding:
         claims = self._identify(attempt)
         session = self._session(attempt, None)
-        resource = attempt.hub.resource
-        if self._counts.get(resource, 0) >= policy.quota:
-            text = "The connection quota of this resource is used up."
-            raise HandshakeRefused(429, text, {"Retry-After": "1"}, "ConnectionCountLimitReached")
-        # Those that are answered 101 but not in yet count too: many may knock within one turn.
-        if self._telemetry.connections + self._opening >= self._telemetry.connection_quota:
-            text = "The connection quota of this server is used up."
-            raise HandshakeRefused(429, text, {"Retry-After": "1"}, "ConnectionCountLimitReached")
-        self._opening += 1
-        self._count(resource, 1)
+        self._admission.take(attempt.hub.resource, policy)
         if self._events.decide(attempt.hub):
             return Deciding(partial(self._ask, attempt, claims, session.subprotocol, policy))
         return self._opened(attempt, secrets.token_hex(16), claims, session, None)
@@ -179,9 +155,8 @@ class Gateway:
         source = None
         try:
             source, verdict = await self._events.connect(attempt, connection_id, claims, subprotocol, policy, deciding)
-            if self._stopping:
-                raise HandshakeRefused(503, "The server is shutting down.", {"Retry-After": "1"})
-            self._policy(attempt)  # of now
+            self._admission.check_running()
+            self._admission.policy(attempt)  # of now
             if verdict.groups is not None and len(verdict.groups) > self._node.max_groups:
                 cause = f"the event handler named more than {self._node.max_groups} groups (max_groups_per_connection)"
                 raise HandshakeRefused(500, "The event handler failed.", cause=cause)
@@ -197,8 +172,7 @@ class Gateway:
             raise
         finally:
             if opening is None:
-                self._opening -= 1
-                self._count(attempt.hub.resource, -1)
+                self._admission.settle(attempt.hub.resource, False)
                 if source is not None:
                     self._events.never_begun(source)
         return opening
@@ -290,25 +264,19 @@ class Gateway:
         self._events.opened(connection, groups)
 
     def _settle_opening(self, connection: Connection, let_in: bool) -> None:
-        self._opening -= 1
-        if not let_in:
-            self._count(connection.hub.resource, -1)
-            if connection.source is not None:
-                self._events.never_begun(connection.source)
+        self._admission.settle(connection.hub.resource, let_in)
+        if not let_in and connection.source is not None:
+            self._events.never_begun(connection.source)
 
     def abandon(self, opening: Opening) -> None:
         """The client of an opening is gone before that could begin."""
         if opening.connection is not None and not opening.resumed:
             self._settle_opening(opening.connection, False)
 
-    def _count(self, resource: str, change: int) -> None:
-        """Connections of each resource, those that are answered 101 but not in yet included."""
-        self._counts[resource] = self._counts.get(resource, 0) + change
-
     def _ended(
         self, connection: Connection, _category: CloseCategory, _code: int, _text: str, reason: str | None
     ) -> None:
-        self._count(connection.hub.resource, -1)
+        self._admission.leave(connection.hub.resource)
         self._events.ended(connection, reason)
 
     def _resume(self, connection: Connection, sink: Sink) -> None:
@@ -402,7 +370,7 @@ class Gateway:
 
     def stop(self) -> None:
         """Refuse new clients from now on."""
-        self._stopping = True
+        self._admission.stopping = True
 
     async def end_resource(self, resource: str, text: str) -> None:
         """
