@@ -6,7 +6,7 @@ rooms make of them together is tried on a real server: see `conversations`.
 from collections.abc import Mapping
 from typing import Final
 
-from fuzz import edge, issuing, model, outside, proofs, protocols, rest, templates, tunnels
+from fuzz import edge, issuing, model, mqtt, outside, proofs, protocols, rest, templates, tunnels
 from fuzz.target import Target
 
 __all__ = ["TARGETS"]
@@ -21,5 +21,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     **outside.TARGETS,
     **templates.TARGETS,
     **tunnels.TARGETS,
+    **mqtt.TARGETS,
 }
 """By name."""
