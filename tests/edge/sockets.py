@@ -12,7 +12,8 @@ import msgspec
 from doubles import ALL_ROLES, Frame, frames, head, settle
 from gateway.house import URL, House
 from hubwire.edge.clients import Clients
-from hubwire.edge.websocket import ClientProtocol, upgrade
+from hubwire.edge.upgrades import upgrade_client
+from hubwire.edge.websocket import ClientProtocol
 from hubwire.gateway.events import Shown
 from hubwire.hub.connection import Connection
 from vectors.websocket_frames import TEXT, client_frame
@@ -165,7 +166,7 @@ class Server:
         """Answer an upgrade request; nothing has had its turn yet."""
         query.setdefault("access_token", self.house.token(user_id, roles, groups))
         transport = FakeTransport()
-        protocol = upgrade(self.clients, head(f"{URL}?{urlencode(query)}", offers=offers), transport, rest)
+        protocol = upgrade_client(self.clients, head(f"{URL}?{urlencode(query)}", offers=offers), transport, rest)
         assert isinstance(protocol, ClientProtocol)
         return Socket(self, transport, protocol)
 

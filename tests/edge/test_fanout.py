@@ -17,7 +17,8 @@ from edge.sockets import ACCEPTED, Server
 from edge.wire import both_loops, eventually
 from gateway.house import URL
 from hubwire.edge.fanout import SPREAD
-from hubwire.edge.websocket import ClientProtocol, upgrade
+from hubwire.edge.upgrades import upgrade_client
+from hubwire.edge.websocket import ClientProtocol
 from hubwire.model.ports import Sink
 
 
@@ -73,7 +74,7 @@ async def peers(count: int) -> AsyncIterator[list[Peer]]:
         theirs.setblocking(False)
         transport, _protocol = await loop.create_connection(asyncio.Protocol, sock=ours)
         request = head(f"{URL}?access_token={server.house.token()}")
-        protocol = upgrade(server.clients, request, transport, b"")
+        protocol = upgrade_client(server.clients, request, transport, b"")
         assert isinstance(protocol, ClientProtocol)
         made.append(Peer(protocol, transport, theirs))
     try:

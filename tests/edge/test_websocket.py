@@ -15,7 +15,8 @@ from edge.wire import both_loops, echo, eventually, serve
 from gateway.house import JSON, RELIABLE, URL
 from handlers import NOTHING, answer, handler, handling
 from hubwire.edge.context import Undecided
-from hubwire.edge.websocket import ClientProtocol, upgrade
+from hubwire.edge.upgrades import upgrade_client
+from hubwire.edge.websocket import ClientProtocol
 from hubwire.gateway.events import Shown
 from hubwire.model.commands import Close
 from hubwire.model.targets import to_hub
@@ -88,7 +89,7 @@ async def test_simple_client_gets_no_subprotocol_header() -> None:
 async def test_refusal_is_an_answer_with_its_reason_and_leaves_the_socket_to_the_front() -> None:
     server, transport = Server(), FakeTransport()
 
-    assert upgrade(server.clients, head(URL), transport, b"") is None
+    assert upgrade_client(server.clients, head(URL), transport, b"") is None
 
     top, _, body = transport.sent.partition(b"\r\n\r\n")
     lines = top.decode().split("\r\n")
@@ -104,7 +105,7 @@ async def test_refusal_carries_its_own_headers() -> None:
     server, transport = Server(), FakeTransport()
     server.house.gateway.stop()
 
-    upgrade(server.clients, head(URL), transport, b"")
+    upgrade_client(server.clients, head(URL), transport, b"")
 
     assert transport.sent.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nRetry-After: 1\r\n" in transport.sent
@@ -218,7 +219,9 @@ class Asking:
         self.transport = FakeTransport()
         self.decided = 0
         token = self.server.house.token()
-        taken = upgrade(self.server.clients, head(f"{URL}?access_token={token}", offers=offers), self.transport, b"")
+        taken = upgrade_client(
+            self.server.clients, head(f"{URL}?access_token={token}", offers=offers), self.transport, b""
+        )
         assert isinstance(taken, Undecided)
         self.undecided = taken
         self.undecided.on_decided = self._count
@@ -387,7 +390,7 @@ async def test_client_on_a_real_socket_speaks_early_and_is_heard_once_it_is_acce
 
     webhook = server.house.upstream.webhook
     webhook.answers = lambda request: held() if request.url.endswith("/connect") else NOTHING
-    async with serve(echo, partial(upgrade, server.clients)) as served:
+    async with serve(echo, partial(upgrade_client, server.clients)) as served:
         client = await served.connect()
         lines = ["Host: localhost:8080", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
         lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Sec-WebSocket-Protocol: {JSON}"]

@@ -9,23 +9,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from websockets.speedups import apply_mask
 
-from hubwire.edge.answers import refusal, switching
-from hubwire.edge.asked import Asked
+from hubwire.edge.answers import switching
 from hubwire.edge.clients import Clients
 from hubwire.edge.outbox import Outbox
-from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
-from hubwire.model.http import RequestHead
+from hubwire.model.errors import ProtocolViolation
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, build_frame, close_payload
 
-__all__ = ["ClientProtocol", "upgrade"]
+__all__ = ["ClientProtocol"]
 
 _log = logging.getLogger("hubwire.edge")
 
@@ -49,36 +46,6 @@ _FAULT: Final = -2
 """In the inbox, in place of an opcode: the client broke the framing, after everything that came before."""
 _LOST: Final = -1
 """In the inbox, in place of an opcode: the socket is gone, after everything that came before."""
-
-
-def upgrade(
-    clients: Clients, head: RequestHead, transport: asyncio.Transport, rest: bytes
-) -> "ClientProtocol | Asked | None":
-    """
-    Answer an upgrade request on a socket that the front hands over.
-
-    Args:
-        rest: what was read behind the head already.
-
-    Returns:
-        the protocol that has the socket from now on; None if the request was refused and the front is to end it; an
-        `Asked` while an event handler is asked.
-    """
-    try:
-        opening = clients.gateway.decide(head)
-    except HandshakeRefused as refused:
-        transport.write(refusal(refused))
-        return None
-    if isinstance(opening, Opening):
-        return _let_in(clients, transport, opening, rest)
-    return Asked(clients, transport, opening, partial(_let_in, clients, transport))
-
-
-def _let_in(clients: Clients, transport: asyncio.Transport, opening: Opening, rest: bytes) -> "ClientProtocol":
-    client = ClientProtocol(clients, transport, opening)
-    transport.set_protocol(cast("asyncio.Protocol", client))
-    client.open(opening, rest)
-    return client
 
 
 def _descriptor(transport: asyncio.Transport) -> int:
@@ -204,15 +171,18 @@ class ClientProtocol:
         self.close(1008, "The connection cannot be activated.")
 
     def _begun(self, opening: Opening) -> None:
-        connection = opening.connection
-        if connection is not None and connection.sink is self:
-            self._connection = connection
-        if self._connection is not None and not self._gone:
-            self._clients.liveness.watch(self)
+        self._serve(opening.connection)
         # Who is not let in is read too: the answer to our close frame may be in there.
         assert self._threshold is not None
         self._unread, self._threshold = b"".join(self._threshold.heard), None
         self._go_on()
+
+    def _serve(self, connection: Connection | None) -> None:
+        """Be the socket of a connection from now on, if that has not ended or got another one meanwhile."""
+        if connection is not None and connection.sink is self:
+            self._connection = connection
+            if not self._gone:
+                self._watch()
 
     # In.
 
@@ -312,26 +282,42 @@ class ClientProtocol:
                     await more
         except Exception:
             _log.exception("a client's request failed")
-            if self._connection is not None:
-                self._clients.gateway.failed(self._connection)
+            self._failed()
         finally:
             self._busy = False
             self._inbox = None
             self._go_on()
 
     def _handle(self, opcode: int, payload: Any) -> Awaitable[None] | None:
-        connection = self._connection
         if opcode == CLOSE:
             self._client_closed(payload)
         elif opcode == _LOST:
             self._finish(payload)
-        elif connection is not None and connection.sink is self:
-            # What came before the socket was lost still counts; not so what came before it was closed or replaced.
-            if opcode != _FAULT:
-                return self._clients.gateway.receive(connection, payload)
-            self._clients.gateway.violated(connection, payload)
-            self._end_writing()
+        elif opcode == _FAULT:
+            self._broken(payload)
+        else:
+            return self._receive(opcode, payload)
         return None
+
+    def _receive(self, opcode: int, payload: Any) -> Awaitable[None] | None:  # noqa: ARG002  only some mind the opcode
+        """Handle a message."""
+        connection = self._connection
+        # What came before the socket was lost still counts; not so what came before it was closed or replaced.
+        if connection is None or connection.sink is not self:
+            return None
+        return self._clients.gateway.receive(connection, payload)
+
+    def _broken(self, fault: ProtocolViolation) -> None:
+        """The client broke the framing."""
+        connection = self._connection
+        if connection is not None and connection.sink is self:
+            self._clients.gateway.violated(connection, fault)
+            self._end_writing()
+
+    def _failed(self) -> None:
+        """We could not do what the client asked for, by our own fault."""
+        if self._connection is not None:
+            self._clients.gateway.failed(self._connection)
 
     def _end_writing(self) -> None:
         """
@@ -507,6 +493,9 @@ class ClientProtocol:
         self.close(1001, "")
 
     # Signs of life.
+
+    def _watch(self) -> None:
+        self._clients.liveness.watch(self)
 
     def keep_alive_s(self) -> int:
         """Whole seconds of silence after which this client is pinged."""
