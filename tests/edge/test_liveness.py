@@ -205,6 +205,16 @@ async def test_client_that_was_given_up_is_forgotten(house: House) -> None:
     assert house.loop.timers == 0
 
 
+async def test_client_that_is_given_up_may_be_watched_anew_and_the_clock_is_still_one(house: House) -> None:
+    client = house.watch(1)
+    client.give_up = lambda: house.liveness.watch(client)  # type: ignore[method-assign]
+
+    await house.loop.advance(10)
+
+    assert client.pinged == [1, 2, 4, 5, 7, 8, 10]
+    assert house.loop.timers == 1
+
+
 async def test_clock_stands_still_while_nobody_is_there(house: House) -> None:
     assert house.loop.timers == 0
     client = house.watch()

@@ -100,7 +100,7 @@ class Liveness:
         self.now = int(self._ran)
         if not stood_still:
             self._look()
-        if self._when:
+        if self._when and self._timer is None:  # somebody may have begun to be watched
             self._timer = self._loop.call_later(_TICK_S, self._tick)
 
     def _look(self) -> None:
