@@ -32,8 +32,10 @@ class Clients:
 
     Args:
         buffer_bytes: waiting for one client that reads too slowly.
-        reliable_buffer_bytes: the same for a reliable client, whose own queue limit is to decide first.
+        reliable_buffer_bytes: the same for a reliable client and an MQTT client, whose own queue limit is to decide
+            first.
         inbox_requests: waiting requests of one client before reading from it pauses.
+        connect_timeout_s: from the 101 to the whole CONNECT packet of an MQTT client.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Clients:
         buffer_bytes: int,
         reliable_buffer_bytes: int,
         inbox_requests: int,
+        connect_timeout_s: float = 10.0,
     ) -> None:
         self.gateway = gateway
         self.telemetry = telemetry
@@ -54,6 +57,7 @@ class Clients:
         self.buffer_bytes = buffer_bytes
         self.reliable_buffer_bytes = max(buffer_bytes, reliable_buffer_bytes)
         self.inbox_requests = inbox_requests
+        self.connect_timeout_s = connect_timeout_s
         self.liveness = Liveness(loop)
         self.sockets: set[Socket] = set()
         self.tasks: set[asyncio.Task[None]] = set()
