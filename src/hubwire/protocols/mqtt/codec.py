@@ -1,0 +1,83 @@
+"""
+Messages to PUBLISH packets, each in a frame of its own.
+
+What most receivers of a fan-out get is the same for all of them: the packet with QoS 0. With QoS 1 and 2 the packets
+of two receivers differ in two bytes, their packet identifier; so those are two shared pieces with the identifier in
+between.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from hubwire.model.messages import DataMessage
+from hubwire.protocols.frames import BINARY, build_frame, frame_head
+from hubwire.protocols.mqtt.contents import properties_of, topic_of
+from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Publish, encode
+from hubwire.protocols.session import Codec
+
+__all__ = ["CODECS", "MqttCodec", "pieces", "publish"]
+
+_FIXED_HEAD: Final = 1
+_DUPLICATE: Final = 0x08
+
+
+class MqttCodec:
+    """
+    Both versions of MQTT; one object for all clients of a version.
+
+    Args:
+        version: 4 or 5.
+    """
+
+    __slots__ = ("_version",)
+
+    numbers: Final = True
+    keeps: Final = True
+
+    def __init__(self, version: int) -> None:
+        self._version = version
+
+    def prepare(self, message: DataMessage) -> bytes:
+        """The frame of QoS 0, which is whole and the same for all."""
+        return build_frame(BINARY, encode(publish(message, self._version), self._version))
+
+    def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  sessions look themselves
+        return None
+
+
+CODECS: Final[dict[int, Codec]] = {4: MqttCodec(4), 5: MqttCodec(5)}
+
+
+def publish(
+    message: DataMessage,
+    version: int,
+    qos: int = 0,
+    identifier: int | None = None,
+    expiry_s: int | None = None,
+    packet_id: int | None = None,
+    dup: bool = False,
+) -> Publish:
+    """
+    The packet that a message becomes. RETAIN is 0 always.
+
+    Args:
+        identifier, expiry_s: see `properties_of`.
+        packet_id: with QoS 1 and 2.
+    """
+    properties = NO_PROPERTIES if version < 5 else properties_of(message, identifier, expiry_s)
+    return Publish(topic_of(message), message.data.body, qos, False, dup, packet_id, properties)
+
+
+def pieces(packet: bytes, topic_bytes: int) -> tuple[bytes, bytes]:
+    """
+    The frame of a PUBLISH with QoS 1 or 2, without its packet identifier: what comes before that and what comes after.
+
+    Args:
+        packet: all its bytes, with any identifier.
+        topic_bytes: length of its topic.
+    """
+    position = _FIXED_HEAD
+    while packet[position] >= 0x80:
+        position += 1
+    position += 3 + topic_bytes
+    return frame_head(BINARY, len(packet)) + packet[:position], packet[position + 2 :]

@@ -1,0 +1,334 @@
+"""
+What one client is sent with QoS 1 and 2: its packet identifiers, what it has not acknowledged, what waits for that.
+
+Messages are shared by all who receive them: remembering one is a reference, and sending it two bytes between two
+shared pieces.
+
+Numbers in brackets are sections of OASIS MQTT 5.0.
+"""
+
+from collections import deque
+from typing import Final
+
+from hubwire.model.errors import QueueOverflow
+from hubwire.model.messages import DataMessage, GroupMessage
+from hubwire.protocols.frames import BINARY, build_frame
+from hubwire.protocols.mqtt.codec import pieces, publish
+from hubwire.protocols.mqtt.contents import qos_of, remaining_s, topic_of
+from hubwire.protocols.mqtt.packets import Pubrel, encode
+from hubwire.protocols.reliable import QueueLimits
+from hubwire.protocols.session import Batch
+
+__all__ = ["Outbound", "Outgoing", "Shared"]
+
+_LAST_ID: Final = 65535
+
+
+class Outgoing:
+    """
+    A message for all receivers with the same QoS and subscription identifier.
+
+    Attributes:
+        head, tail: of its frame, with the packet identifier in between; with QoS 0 the head is all of it.
+        size_bytes: of the packet.
+        publisher: id of the client of MQTT that published it; None if it was none.
+        instant: it is not to wait at all.
+    """
+
+    __slots__ = (
+        "_identifier",
+        "_version",
+        "expires_at",
+        "head",
+        "instant",
+        "message",
+        "publisher",
+        "qos",
+        "size_bytes",
+        "tail",
+    )
+
+    def __init__(
+        self,
+        message: DataMessage,
+        version: int,
+        qos: int,
+        identifier: int | None,
+        expires_at: float | None = None,
+        expiry_s: int | None = None,
+    ) -> None:
+        publication = message.publication if isinstance(message, GroupMessage) else None
+        self.message = message
+        self.qos = min(qos, qos_of(message))
+        self.publisher = None if publication is None else publication.publisher
+        self.instant = publication is not None and publication.expiry_s == 0
+        self.expires_at = expires_at
+        self._version = version
+        self._identifier = identifier
+        packet = self._packet(version, expiry_s, None if self.qos == 0 else 1, False)
+        self.size_bytes = len(packet)
+        if self.qos:
+            self.head, self.tail = pieces(packet, len(topic_of(message).encode()))
+        else:
+            self.head, self.tail = build_frame(BINARY, packet), b""
+
+    def _packet(self, version: int, expiry_s: int | None, packet_id: int | None, dup: bool) -> bytes:
+        message = publish(self.message, version, self.qos, self._identifier, expiry_s, packet_id, dup)
+        return encode(message, version)
+
+    def frame(self, packet_id: int) -> bytes:
+        """With QoS 1 or 2."""
+        return self.head + packet_id.to_bytes(2, "big") + self.tail
+
+    def late_frame(self, packet_id: int, version: int, now: float, dup: bool) -> bytes:
+        """After it has waited, for a client that may speak another version by now."""
+        if not dup and self._version == version and (version < 5 or self.expires_at is None):
+            return self.frame(packet_id)
+        expiry_s = None if self.expires_at is None else remaining_s(self.expires_at, now)
+        return build_frame(BINARY, self._packet(version, expiry_s, packet_id, dup))
+
+    def is_over(self, now: float) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+
+class Shared:
+    """
+    What a batch is for all clients of one version.
+
+    Attributes:
+        topic: of all its messages.
+        plain: the frames for everybody who wants QoS 0 and nothing else.
+        qos: the highest of its messages.
+        largest_bytes: no packet in it is larger, with QoS 0 and without an identifier.
+    """
+
+    __slots__ = ("_batch", "_kinds", "_told", "_version", "largest_bytes", "plain", "qos", "topic")
+
+    def __init__(self, batch: Batch, version: int, now: float) -> None:
+        messages = batch.messages
+        assert messages is not None, "the codec keeps them"
+        self._batch = batch
+        self._version = version
+        self._kinds: dict[tuple[int, int | None], list[Outgoing]] = {}
+        self.topic = topic_of(messages[0])
+        self.qos = max([qos_of(message) for message in messages])
+        expires_at = batch.expires_at
+        # What has a deadline but did not come by MQTT says so in no part of the batch.
+        self._told = None if expires_at is None or version < 5 else remaining_s(expires_at, now)
+        self.plain = batch.joined
+        self.largest_bytes = max(map(len, batch.parts))
+        if self._told is not None and not all(map(_says_expiry, messages)):
+            self.plain = b"".join([item.head for item in self.outgoing(0, None)])
+
+    def outgoing(self, qos: int, identifier: int | None) -> list[Outgoing]:
+        """The messages as who has subscribed with these gets them."""
+        key = (qos, identifier)
+        made = self._kinds.get(key)
+        if made is None:
+            messages = self._batch.messages
+            assert messages is not None
+            expires_at = self._batch.expires_at
+            made = self._kinds[key] = [
+                Outgoing(
+                    message,
+                    self._version,
+                    qos,
+                    identifier,
+                    expires_at,
+                    None if _says_expiry(message) else self._told,
+                )
+                for message in messages
+            ]
+        return made
+
+
+def _says_expiry(message: DataMessage) -> bool:
+    publication = message.publication if isinstance(message, GroupMessage) else None
+    return publication is not None and publication.expiry_s is not None
+
+
+class Outbound:
+    """
+    The way out of one client.
+
+    A queue that an acknowledgement has set in motion is sent as an answer to it, and so behind messages that the hub
+    has accepted before but not handed over yet. For these not to overtake, they queue up as well until the client has
+    acknowledged the last one of that queue.
+    """
+
+    __slots__ = ("_again", "_flying", "_last_released", "_limits", "_next", "_size_bytes", "_waiting")
+
+    def __init__(self, limits: QueueLimits) -> None:
+        self._limits = limits
+        # By packet identifier, in the order in which they are to be sent again. None: the client has it, and only the
+        # end of the flow of QoS 2 is open.
+        self._flying: dict[int, Outgoing | None] = {}
+        self._waiting: deque[Outgoing] | None = None
+        self._again: deque[int] | None = None  # of those flying, what this socket has no room for yet
+        self._next = 1
+        self._size_bytes = 0
+        self._last_released = 0
+
+    def held(self) -> tuple[int, int]:
+        """Messages and bytes that are on their way or wait."""
+        waiting = self._waiting
+        return len(self._flying) + (0 if waiting is None else len(waiting)), self._size_bytes
+
+    def deliver(
+        self, messages: list[Outgoing], away: bool, window: int, most_bytes: int, left_out: str | None, now: float
+    ) -> bytes:
+        """
+        Send messages, or keep them for later.
+
+        Args:
+            away: there is no socket. What has QoS 0 is dropped then.
+            window: how many may be on their way.
+            most_bytes: of one packet; 0 for no limit. What is larger is dropped.
+            left_out: whose own messages are left out.
+
+        Raises:
+            QueueOverflow: more is kept than may be.
+        """
+        flying = self._flying
+        must_wait = away or bool(self._waiting) or bool(self._again) or self._last_released != 0
+        frames: list[bytes] = []
+        for item in messages:
+            if most_bytes and item.size_bytes > most_bytes:
+                continue
+            if left_out is not None and item.publisher == left_out:
+                continue
+            if not item.qos:
+                if not away:
+                    frames.append(item.head)
+            elif not must_wait and len(flying) < window:
+                frames.append(item.frame(self._send(item)))
+                self._size_bytes += item.size_bytes
+            elif not item.instant:
+                must_wait = True
+                if self._waiting is None:
+                    self._waiting = deque()
+                self._waiting.append(item)
+                self._size_bytes += item.size_bytes
+        if self._over_limit():
+            self._expire(now)
+            if self._over_limit():
+                raise QueueOverflow(*self.held())
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _send(self, item: Outgoing) -> int:
+        flying = self._flying
+        packet_id = self._next
+        while packet_id in flying:
+            packet_id = packet_id % _LAST_ID + 1
+        self._next = packet_id % _LAST_ID + 1
+        flying[packet_id] = item
+        return packet_id
+
+    def _over_limit(self) -> bool:
+        limits = self._limits
+        return len(self._flying) + len(self._waiting or ()) > limits.messages or self._size_bytes > limits.size_bytes
+
+    def _expire(self, now: float) -> None:
+        """Drop what waits for longer than it may."""
+        kept: deque[Outgoing] = deque()
+        for item in self._waiting or ():
+            if item.is_over(now):
+                self._size_bytes -= item.size_bytes
+            else:
+                kept.append(item)
+        self._waiting = kept
+
+    # Acknowledgements. Those for what is not on its way are late ones, and are ignored.
+
+    def received(self, packet_id: int) -> None:
+        """PUBACK: whatever its code, the client has taken a message of QoS 1."""
+        item = self._flying.get(packet_id)
+        if item is not None and item.qos == 1:
+            self._landed(packet_id, item)
+
+    def taken(self, packet_id: int, failed: bool) -> bool | None:
+        """
+        PUBREC: the client has taken a message of QoS 2, or will never.
+
+        Returns:
+            whether the identifier is known, for the PUBREL; None if there is to be none, since the flow is over.
+        """
+        flying = self._flying
+        item = flying.get(packet_id)
+        if packet_id not in flying or (item is not None and item.qos != 2):
+            return False
+        if item is None:
+            if failed:
+                del flying[packet_id]
+                return None
+            return True
+        self._landed(packet_id, item)
+        if failed:
+            return None
+        # At the end: PUBRELs are repeated in the order of the PUBRECs [4.6.0-4].
+        flying[packet_id] = None
+        return True
+
+    def completed(self, packet_id: int) -> None:
+        """PUBCOMP."""
+        if self._flying.get(packet_id, self) is None:
+            del self._flying[packet_id]
+
+    def _landed(self, packet_id: int, item: Outgoing) -> None:
+        del self._flying[packet_id]
+        self._size_bytes -= item.size_bytes
+        if packet_id == self._last_released:
+            self._last_released = 0
+        if self._again and packet_id in self._again:
+            self._again.remove(packet_id)
+
+    # What goes out late.
+
+    def resume(self, version: int, window: int, most_bytes: int, now: float) -> list[bytes]:
+        """
+        What a new socket begins with: everything that is not acknowledged, then what waits, as far as there is room
+        [4.4.0-1, 4.9].
+        """
+        frames: list[bytes] = []
+        again: deque[int] = deque()
+        sent = 0
+        for packet_id, item in list(self._flying.items()):
+            if item is None:
+                frames.append(_frame_of_release(packet_id, version))
+            elif (most_bytes and item.size_bytes > most_bytes) or (item.qos == 1 and item.is_over(now)):
+                # A flow of QoS 2 goes on even so: the client may have the first half of it.
+                self._landed(packet_id, item)
+            elif sent < window:
+                sent += 1
+                frames.append(item.late_frame(packet_id, version, now, True))
+            else:
+                again.append(packet_id)
+        self._again = again or None
+        frames += self.released(version, window, most_bytes, now)
+        self._last_released = 0  # these are written at once, before anything else
+        return frames
+
+    def released(self, version: int, window: int, most_bytes: int, now: float) -> list[bytes]:
+        """What there is room for by now."""
+        frames: list[bytes] = []
+        flying = self._flying
+        again = self._again
+        while again and len(flying) - len(again) < window:
+            packet_id = again.popleft()
+            item = flying[packet_id]
+            assert item is not None, "the client cannot have it"
+            frames.append(item.late_frame(packet_id, version, now, True))
+            self._last_released = packet_id
+        waiting = self._waiting
+        while waiting and not again and len(flying) < window:
+            item = waiting.popleft()
+            if item.is_over(now) or (most_bytes and item.size_bytes > most_bytes):
+                self._size_bytes -= item.size_bytes
+                continue
+            packet_id = self._last_released = self._send(item)
+            frames.append(item.late_frame(packet_id, version, now, False))
+        return frames
+
+
+def _frame_of_release(packet_id: int, version: int) -> bytes:
+    return build_frame(BINARY, encode(Pubrel(packet_id), version))

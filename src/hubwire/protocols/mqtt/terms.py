@@ -1,0 +1,86 @@
+"""
+What is agreed with MQTT clients, and what comes of it, as values. Not compiled, since structs may not be; everybody
+else takes these names from `arrival` and `session`.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from hubwire.model.messages import NO_METADATA, Data, Publication
+
+__all__ = ["Ending", "Policy", "Refusal", "WillMessage"]
+
+
+class Policy(Struct, frozen=True):
+    """
+    What is taken from clients and what they are offered, where it can be chosen.
+
+    Attributes:
+        client_ids: which are taken. Lenient: 1 to 128 characters but control characters, `/`, `?`, `#` and `%`; azure:
+            1 to 128 of A-Z, a-z, 0-9 and `_`.
+        keep_alive: of 3.1.1; limited is 1 to 180 s, and everything else is refused. In 5.0 a client is told another one
+            instead.
+        retain: of messages and wills with the retain flag in 5.0: taken without it, or refused. In 3.1.1 always taken.
+        session_expiry_s: how long a session may wait for a new socket at most; 0 for not at all.
+        receive_maximum: publications with QoS 1 and 2 that a client of 5.0 may leave open, 1 to 65535.
+        max_packet_bytes: of one packet from a client, its first bytes included.
+        v4_text: payloads of 3.1.1 are text for other clients where they are UTF-8; else always binary.
+    """
+
+    client_ids: Literal["lenient", "azure"] = "lenient"
+    keep_alive: Literal["any", "limited"] = "any"
+    retain: Literal["ignore", "refuse"] = "ignore"
+    session_expiry_s: int = 30
+    receive_maximum: int = 1024
+    max_packet_bytes: int = 1 << 20
+    v4_text: bool = False
+
+
+class Refusal(Struct, frozen=True):
+    """
+    A no, for whoever looks after devices.
+
+    Attributes:
+        code: a `ReturnCode` for the CONNACK of a client of 3.1.1. Else a `Reason`, also where 3.1.1 cannot say it.
+        version: of the client, 4 or 5; 5 also where it is not known.
+        about: a topic, filter or name of a field; it may be a stranger's text.
+    """
+
+    code: int
+    version: int
+    about: str = ""
+
+
+class WillMessage(Struct, frozen=True):
+    """
+    What is to be published if the client goes without a goodbye.
+
+    Attributes:
+        topic: name of a group.
+        delay_s: how long to wait for the client first; no longer than its session does.
+        ttl_s: as in `SendToGroup`, once it is published.
+    """
+
+    topic: str
+    data: Data
+    metadata: Mapping[str, str] = NO_METADATA
+    publication: Publication = Publication()
+    delay_s: int = 0
+    ttl_s: int = 0
+
+
+class Ending(Struct, frozen=True):
+    """
+    The DISCONNECT packet that ended the latest socket.
+
+    Attributes:
+        code: 0 for 3.1.1, whose packet has none.
+        reason: reason string; None for none.
+    """
+
+    initiated_by_client: bool
+    code: int
+    reason: str | None = None
+    user_properties: tuple[tuple[str, str], ...] = ()

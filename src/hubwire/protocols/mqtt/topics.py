@@ -1,0 +1,82 @@
+"""
+Names of topics and filters: which of them are groups, and the few below `$webpubsub/` that mean something else.
+
+A topic is a group of the same name. Wildcards, shared subscriptions and other topics that begin with `$` are not
+offered.
+
+Source: the service's MQTT pages; OASIS MQTT 5.0, 4.7.
+"""
+
+from typing import Final
+
+from hubwire.model.names import is_event_name, is_group_name
+from hubwire.protocols.mqtt.reasons import Reason
+
+__all__ = [
+    "SERVER_MESSAGES",
+    "answer_topic",
+    "event_name",
+    "filter_fault",
+    "is_event_topic",
+    "is_group_topic",
+    "is_served",
+]
+
+SERVER_MESSAGES: Final = "$webpubsub/server/messages"
+"""Where clients hear what the application's server sends to them, their user or everybody."""
+
+_EVENTS: Final = "$webpubsub/server/events/"
+_SHARED: Final = "$share/"
+_OUTCOMES: Final = ("succeeded", "failed")
+
+
+def is_group_topic(topic: str) -> bool:
+    """Is this the name of a group that a packet can carry and that is not kept for other uses."""
+    return is_group_name(topic) and topic[0] != "$" and "+" not in topic and "#" not in topic and "\0" not in topic
+
+
+def is_event_topic(topic: str) -> bool:
+    """Is what is published here meant for event handlers, whether or not it names an event."""
+    return topic.startswith(_EVENTS)
+
+
+def event_name(topic: str) -> str | None:
+    """The event that a topic of this kind names; None if that is no name of an event."""
+    name = topic[len(_EVENTS) :]
+    return name if is_event_name(name) else None
+
+
+def answer_topic(event: str, succeeded: bool) -> str:
+    """Where a client hears what came of its event."""
+    return f"{_EVENTS}{event}/{_OUTCOMES[0] if succeeded else _OUTCOMES[1]}"
+
+
+def is_served(topic: str) -> bool:
+    """Is this one of the topics that every client hears of without a subscription."""
+    if topic == SERVER_MESSAGES:
+        return True
+    name, _, outcome = topic[len(_EVENTS) :].partition("/")
+    return topic.startswith(_EVENTS) and outcome in _OUTCOMES and is_event_name(name)
+
+
+def filter_fault(topic_filter: str) -> Reason | None:
+    """Why nobody can subscribe to this; None for names of groups, and for the topics that are served to everybody."""
+    if topic_filter.startswith(_SHARED):
+        return Reason.SHARED_SUBSCRIPTIONS_UNSUPPORTED
+    if not is_group_name(topic_filter) or "\0" in topic_filter:
+        return Reason.TOPIC_FILTER_INVALID
+    if "+" in topic_filter or "#" in topic_filter:
+        return Reason.WILDCARDS_UNSUPPORTED if _is_pattern(topic_filter) else Reason.TOPIC_FILTER_INVALID
+    if topic_filter[0] == "$" and not is_served(topic_filter):
+        return Reason.TOPIC_FILTER_INVALID
+    return None
+
+
+def _is_pattern(topic_filter: str) -> bool:
+    """Are its wildcards whole levels, and `#` only the last of them [4.7.1]."""
+    levels = topic_filter.split("/")
+    last = len(levels) - 1
+    return all(
+        ("+" not in level and "#" not in level) or level == "+" or (level == "#" and position == last)
+        for position, level in enumerate(levels)
+    )
