@@ -60,6 +60,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         sent: messages of the publishers, or sends of the floor.
         late: delivered after the measured time, while the generator waited for what was in flight.
         lost: never delivered.
+        unacknowledged: publications that wait for their acknowledgement, in a protocol that has such.
         closed: connections that the server ended.
         retries: connections that had to be tried again.
         server_cpu_us: processor time of the server's whole process tree in the measured time.
@@ -77,6 +78,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: int = 0
     late: int = 0
     lost: int = 0
+    unacknowledged: int = 0
     gaps: int = 0
     duplicates: int = 0
     errors: int = 0
@@ -149,8 +151,8 @@ def disturbed(result: Result) -> bool:
 
 
 def undelivered(result: Result) -> float:
-    """Deliveries that were missing, twice there or out of order, and requests that were refused: all must be 0."""
-    return float(result.lost + result.gaps + result.duplicates + result.errors + result.closed)
+    """Deliveries that were missing, twice there or out of order, requests refused or unanswered: all must be 0."""
+    return float(result.lost + result.unacknowledged + result.gaps + result.duplicates + result.errors + result.closed)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ __all__ = ["Generator", "floor_arguments", "run_limit_s", "server_arguments"]
 
 _CONNECT_S: Final = 30
 _DRAIN_S: Final = 10
-_MODES_WITH_TIME: Final = {"fanout", "echo", "calls", "churn"}
+_MODES_WITH_TIME: Final = {"fanout", "echo", "calls", "publish", "churn"}
 _GRACE_S: Final = 10.0
 _TOKENS_OF_CHURN: Final = 20_000
 """So many that a cache of tokens, were there one, would not find any again."""
@@ -39,8 +39,9 @@ def server_arguments(workload: Workload, candidate: Candidate, server: Running) 
     if candidate.tls:
         assert server.secure is not None, "only Hubwire is measured over TLS"
         address, trust = server.secure[0], ["--tls", server.secure[1]]
-    arguments = [workload.mode, "--address", address, "--protocol", candidate.protocol or kind.protocol, *trust]
-    arguments += server.clients(tokens, workload.groups_claimed)
+    protocol = candidate.protocol or kind.protocol
+    arguments = [workload.mode, "--address", address, "--protocol", protocol, *trust]
+    arguments += server.clients(tokens, workload.groups_claimed, protocol)
     if server.handler_port:
         arguments += ["--handler", str(server.handler_port)]
     arguments += ["--pid", str(server.process.pid), "--limit-s", str(run_limit_s(workload))]

@@ -108,6 +108,16 @@ GOALS: Final = (
     _delivered("rest"),
     _within("disconnect", "max_ms", 100),
     _within("connect", "max_ms", 100),
+    _ratio("mqtt-paced", "floor", 1.3),
+    _ratio("mqtt-saturated", "nats-mqtt", 0.75),
+    _ratio("mqtt-qos1-paced", "floor", 1.3),
+    _ratio("mqtt-qos1-paced", "mochi", 1),
+    _ratio("mqtt-qos1-saturated", "nats-mqtt", 1),
+    _ratio("mqtt-qos1-saturated", "mochi", 1),
+    _delivered("mqtt-qos1-saturated"),
+    _ratio("mqtt-publishers", "nats-mqtt", 1),
+    _ratio("mqtt-publishers", "mochi", 1),
+    _delivered("mqtt-publishers"),
 )
 """In the order of the table of workloads."""
 

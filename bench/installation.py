@@ -23,8 +23,10 @@ from bench.workloads import (
     HUBWIRE,
     HUBWIRE_ASKING,
     HUBWIRE_EVENTS,
+    MOCHI,
     MOSQUITTO,
     NATS,
+    NATS_MQTT,
     SOCKETIO,
     WS,
 )
@@ -181,6 +183,11 @@ def _centrifugo(build: Path) -> Available:
     return Available((str(_go(CENTRIFUGO, "github.com/centrifugal/centrifugo/v5", build)),), _locked("centrifugo"))
 
 
+def _mochi(build: Path) -> Available:
+    # It does not know its own version, but the lock file does.
+    return Available((str(_go(MOCHI, "github.com/mochi-mqtt/server/v2/cmd", build)),), _locked(MOCHI))
+
+
 def _mosquitto(build: Path) -> Available:
     del build
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
@@ -287,9 +294,11 @@ _WAYS: Final[Mapping[str, Callable[[Path], Available]]] = {
     HUBWIRE_ASKING: _hubwire,
     HUBWIRE_EVENTS: _hubwire,
     NATS: _nats,
+    NATS_MQTT: _nats,
     CENTRIFUGO: _centrifugo,
     CENTRIFUGO_RPC: _centrifugo,
     WS: _node("ws"),
     SOCKETIO: _node("socketio"),
     MOSQUITTO: _mosquitto,
+    MOCHI: _mochi,
 }

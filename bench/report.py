@@ -85,7 +85,13 @@ def table(measured: Measured) -> Table:
 
 
 def _head(name: str, workload: Workload) -> str:
-    plural = {"delivery": "deliveries", "call": "calls", "handshake": "handshakes", "event": "events"}
+    plural = {
+        "delivery": "deliveries",
+        "call": "calls",
+        "publication": "publications",
+        "handshake": "handshakes",
+        "event": "events",
+    }
     if name == "cpu_us":
         return f"CPU µs per {workload.per}"
     if name == "per_s":
@@ -106,7 +112,7 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
     failures = [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]
     notes = [f"{len(failures)} of {len(outcomes)} failed: {failures[0]}"] if failures else []
     expected = sum(result.expected for result in results)
-    for what in ("lost", "late", "gaps", "duplicates", "errors", "closed", "retries"):
+    for what in ("lost", "unacknowledged", "late", "gaps", "duplicates", "errors", "closed", "retries"):
         count = sum(getattr(result, what) for result in results)
         if count:
             share = f" ({count / expected:.1%})" if expected and what in {"lost", "late"} else ""

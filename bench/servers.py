@@ -17,7 +17,7 @@ from typing import Final
 
 from bench.installation import Available
 from bench.machine import cpu_ticks, pinned
-from bench.tokens import Issuer
+from bench.tokens import Issuer, client_path
 from bench.workloads import (
     CENTRIFUGO,
     CENTRIFUGO_RPC,
@@ -25,8 +25,10 @@ from bench.workloads import (
     HUBWIRE,
     HUBWIRE_ASKING,
     HUBWIRE_EVENTS,
+    MOCHI,
     MOSQUITTO,
     NATS,
+    NATS_MQTT,
     SOCKETIO,
     WS,
 )
@@ -124,6 +126,22 @@ def _nats_arguments(site: Site) -> list[str]:
     return ["-c", str(configuration)]
 
 
+def _nats_mqtt_arguments(site: Site) -> list[str]:
+    configuration = site.folder / "nats.conf"
+    configuration.write_text(
+        f'listen: "{_HOST}:-1"\nserver_name: bench\njetstream {{ store_dir: "{site.folder / "jetstream"}" }}\n'
+        f'websocket {{ host: "{_HOST}", port: {site.port}, no_tls: true }}\n'
+        f'mqtt {{ host: "{_HOST}", port: -1, consumer_memory_storage: true }}\n',
+        encoding="utf-8",
+    )
+    return ["-c", str(configuration)]
+
+
+def _mochi_arguments(site: Site) -> list[str]:
+    elsewhere = f"{_HOST}:0"
+    return ["-ws", f"{_HOST}:{site.port}", "-tcp", elsewhere, "-info", elsewhere]
+
+
 def _mosquitto_arguments(site: Site) -> list[str]:
     configuration = site.folder / "mosquitto.conf"
     configuration.write_text(
@@ -186,6 +204,15 @@ SERVERS: Final[Mapping[str, Kind]] = {
         env=lambda _site: _ONE_CORE,
         settings="WebSocket without TLS; `GOMAXPROCS=1`, since it has one core",
     ),
+    NATS_MQTT: Kind(
+        title="NATS server, in MQTT",
+        protocol="mqtt",
+        path="/mqtt",
+        arguments=_nats_mqtt_arguments,
+        env=lambda _site: _ONE_CORE,
+        settings="MQTT 3.1.1 over its WebSocket without TLS, and JetStream in files, which MQTT needs; "
+        "`consumer_memory_storage`, so that at least who has what is not in files; `GOMAXPROCS=1`",
+    ),
     CENTRIFUGO: Kind(
         title="Centrifugo",
         protocol="centrifugo",
@@ -225,6 +252,14 @@ SERVERS: Final[Mapping[str, Kind]] = {
         arguments=_mosquitto_arguments,
         settings="WebSocket listener, anonymous clients, no limit of queued messages",
     ),
+    MOCHI: Kind(
+        title="Mochi MQTT",
+        protocol="mqtt",
+        path="/",
+        arguments=_mochi_arguments,
+        env=lambda _site: _ONE_CORE,
+        settings="its own program, whose clients may do all; nothing is stored; `GOMAXPROCS=1`",
+    ),
 }
 """By the name under which workloads call them."""
 
@@ -249,28 +284,31 @@ class Running:
     issuer: Issuer | None = None
     secure: tuple[str, str] | None = None
     handler_port: int = 0
-    _paths: dict[tuple[int, int], Path] = field(default_factory=dict)
+    _paths: dict[tuple[int, int, str], Path] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def clients(self, count: int, groups: int) -> list[str]:
+    def clients(self, count: int, groups: int, protocol: str) -> list[str]:
         """
         Options of the generator that say where its clients go.
 
         Args:
             count: so many different tokens, where there are tokens.
             groups: that each token names.
+            protocol: of the generator.
         """
         kind = SERVERS[self.name]
         if self.issuer is None:
             return ["--path", kind.path]
-        if (count, groups) not in self._paths:
-            path = self.folder / f"paths-{count}-{groups}"
-            path.write_text("".join(f"{target}\n" for target in self.issuer.targets(count, groups)), encoding="ascii")
-            self._paths[count, groups] = path
-        return ["--paths", str(self._paths[count, groups])]
+        clients = client_path(protocol)
+        if (count, groups, clients) not in self._paths:
+            path = self.folder / f"paths-{len(self._paths)}"
+            targets = self.issuer.targets(count, groups, clients)
+            path.write_text("".join(f"{target}\n" for target in targets), encoding="ascii")
+            self._paths[count, groups, clients] = path
+        return ["--paths", str(self._paths[count, groups, clients])]
 
     def wait_until_quiet(self) -> bool:
         """Whether it has got over what it was given: no processor time in a tenth of a second, within some seconds."""

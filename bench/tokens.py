@@ -9,12 +9,17 @@ import jwt
 
 from bench.workloads import CALL_TARGET, HUB
 
-__all__ = ["Issuer"]
+__all__ = ["Issuer", "client_path"]
 
 _TTL_S: Final = 7200
 """Longer than the whole benchmark."""
 
 _ROLES: Final = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
+
+
+def client_path(protocol: str) -> str:
+    """Where Hubwire's clients go that speak this protocol of the generator."""
+    return f"/clients/mqtt/hubs/{HUB}" if protocol.startswith("mqtt") else f"/client/hubs/{HUB}"
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,16 @@ class Issuer:
     address: str
     key: str
 
-    def targets(self, count: int, groups: int) -> Iterator[str]:
+    def targets(self, count: int, groups: int, path: str) -> Iterator[str]:
         """
         Request targets of so many clients, each with a user, three roles and so many groups of its own token.
 
         The third role is one that only this client has, as where rooms are private.
+
+        Args:
+            path: as from `client_path`.
         """
-        audience = f"http://{self.address}/client/hubs/{HUB}"
+        audience = f"http://{self.address}{path}"
         for number in range(count):
             claims: dict[str, object] = {
                 "sub": f"user-{number}",
@@ -42,7 +50,7 @@ class Issuer:
             }
             if groups:
                 claims["webpubsub.group"] = [f"team-{(number + step) % 1000}" for step in range(groups)]
-            yield f"/client/hubs/{HUB}?access_token={self._token(audience, claims)}"
+            yield f"{path}?access_token={self._token(audience, claims)}"
 
     def call_token(self) -> str:
         """For the call of the REST workload."""

@@ -19,8 +19,10 @@ __all__ = [
     "HUBWIRE",
     "HUBWIRE_ASKING",
     "HUBWIRE_EVENTS",
+    "MOCHI",
     "MOSQUITTO",
     "NATS",
+    "NATS_MQTT",
     "SOCKETIO",
     "WORKLOADS",
     "WS",
@@ -29,6 +31,7 @@ __all__ = [
     "Options",
     "Workload",
     "frame_bytes",
+    "mqtt_frame_bytes",
     "quick",
     "run_seconds",
     "seconds",
@@ -43,6 +46,9 @@ HUBWIRE_EVENTS: Final = "hubwire-events"
 """The same server, with an event handler."""
 
 NATS: Final = "nats"
+NATS_MQTT: Final = "nats-mqtt"
+"""The same server, spoken to in MQTT."""
+
 CENTRIFUGO: Final = "centrifugo"
 CENTRIFUGO_RPC: Final = "centrifugo-rpc"
 """The same server, with an application's server that it passes calls of clients on to."""
@@ -50,6 +56,7 @@ CENTRIFUGO_RPC: Final = "centrifugo-rpc"
 WS: Final = "ws"
 SOCKETIO: Final = "socketio"
 MOSQUITTO: Final = "mosquitto"
+MOCHI: Final = "mochi"
 FLOOR: Final = "floor"
 
 HUB: Final = "bench"
@@ -58,7 +65,7 @@ HUB: Final = "bench"
 CALL_TARGET: Final = f"/api/hubs/{HUB}/groups/g0/:send?api-version=2024-12-01"
 """What the REST workload calls; the generator's first group is `g0`."""
 
-Mode = Literal["fanout", "echo", "idle", "churn", "connect", "disconnect", "calls", "floor"]
+Mode = Literal["fanout", "echo", "idle", "churn", "connect", "disconnect", "calls", "publish", "floor"]
 
 Options = tuple[tuple[str, str], ...]
 """Options of the load generator, with their values."""
@@ -68,11 +75,13 @@ _HANDSHAKES_PER_S: Final = {
     HUBWIRE_ASKING: 3000,
     HUBWIRE_EVENTS: 3000,
     NATS: 3000,
+    NATS_MQTT: 3000,
     CENTRIFUGO: 2500,
     CENTRIFUGO_RPC: 2500,
     WS: 2500,
     SOCKETIO: 1200,
     MOSQUITTO: 5000,
+    MOCHI: 3000,
     FLOOR: 20_000,
 }
 """For the plan only: how fast members come in, their joins included."""
@@ -148,7 +157,7 @@ class Workload:
     quick: tuple[str, ...] = (HUBWIRE,)
     rounds: int = 3
     warmup_s: float = 0.5
-    duration_s: float = 2.0
+    duration_s: float = 1.5
     extra_s: float = 0.0
     fresh: bool = False
     groups_claimed: int = 0
@@ -163,6 +172,13 @@ def frame_bytes(payload_bytes: int) -> int:
     return len(payload) + (2 if len(payload) < 126 else 4 if len(payload) < 65_536 else 10)
 
 
+def mqtt_frame_bytes(payload_bytes: int, qos: int) -> int:
+    """The same in MQTT 3.1.1, at quality of service 0 or 1."""
+    body = len(b"..g0") + (2 if qos else 0) + payload_bytes
+    packet = 1 + (1 if body < 128 else 2 if body < 16_384 else 3) + body
+    return packet + (2 if packet < 126 else 4 if packet < 65_536 else 10)
+
+
 def _servers(*names: str, overloaded: Sequence[str] = ()) -> tuple[Candidate, ...]:
     return tuple(Candidate(server=name, overloaded=name in overloaded) for name in names)
 
@@ -173,6 +189,25 @@ def _floor(payload_bytes: int, connections: int, rate: int = 0) -> Candidate:
     return Candidate(server=FLOOR, options=(size, ("--connections", str(connections)), ("--rate", str(rate))))
 
 
+def _mqtt(protocol: str, *candidates: Candidate) -> tuple[Candidate, ...]:
+    """These, and Hubwire before them, in a protocol of the MQTT family."""
+    return tuple(
+        one if one.protocol or one.server == FLOOR else replace(one, protocol=protocol)
+        for one in (Candidate(server=HUBWIRE), *candidates)
+    )
+
+
+def _mqtt_floor(qos: int, rate: int) -> Candidate:
+    """
+    Bare sockets that are sent as many bytes as our clients of MQTT. With quality of service 1 each answers with as many
+    as a PUBACK has in its masked frame, and all answers are read.
+    """
+    size = ("--size", str(mqtt_frame_bytes(64, qos)))
+    answer = (("--answer", str(_PUBACK_FRAME_BYTES)),) if qos else ()
+    return Candidate(server=FLOOR, options=(size, ("--connections", "1000"), ("--rate", str(rate)), *answer))
+
+
+_PUBACK_FRAME_BYTES: Final = 10
 _FANOUT: Final = ("cpu_us", "per_s", "p50_ms", "p99_ms", "max_ms", "memory_mib")
 _PROBED: Final = ("p50_ms", "p99_ms", "max_ms")
 _MAIN: Final = (HUBWIRE, NATS, CENTRIFUGO, WS)
@@ -185,6 +220,7 @@ _TLS: Final = (
 """Without TLS, with it, and with a server that asks its clients for a certificate, of which they have none."""
 
 _TLS_IDLE: Final = 1000
+_MQTT_PEERS: Final = _servers(NATS_MQTT, MOCHI)
 
 
 def _fanout(
@@ -198,7 +234,7 @@ def _fanout(
     rounds: int = 3,
     quick: tuple[str, ...] = (HUBWIRE,),
     fresh: bool = False,
-    duration_s: float = 2.0,
+    duration_s: float = 1.5,
 ) -> Workload:
     """A row of the fan-out kind; `options` are name and value in turn."""
     return Workload(
@@ -246,7 +282,7 @@ WORKLOADS: Final = (
         (*_servers(*_MAIN, MOSQUITTO), _floor(64, 1000, rate=60)),
         "--rate",
         "60",
-        rounds=5,
+        rounds=4,
         quick=(HUBWIRE, WS, FLOOR),
     ),
     _fanout(
@@ -259,7 +295,7 @@ WORKLOADS: Final = (
         "480",
         "--burst",
         str(_BURST),
-        rounds=5,
+        rounds=4,
         quick=(HUBWIRE, NATS, CENTRIFUGO, WS),
     ),
     _fanout(
@@ -269,7 +305,7 @@ WORKLOADS: Final = (
         (*_servers(*_MAIN, SOCKETIO, MOSQUITTO), _floor(64, 1000)),
         "--window",
         "64",
-        rounds=5,
+        rounds=4,
         quick=(HUBWIRE, NATS, WS, SOCKETIO),
     ),
     _fanout(
@@ -292,7 +328,7 @@ WORKLOADS: Final = (
         "50",
         "--rate",
         "500",
-        rounds=5,
+        rounds=4,
         quick=(HUBWIRE, NATS),
     ),
     _fanout(
@@ -334,7 +370,6 @@ WORKLOADS: Final = (
         "--window",
         "64",
         quick=(HUBWIRE, NATS),
-        duration_s=1.5,
     ),
     _fanout(
         "one-in-20",
@@ -348,7 +383,6 @@ WORKLOADS: Final = (
         "--window",
         "64",
         members=1,
-        duration_s=1.5,
     ),
     _fanout(
         "all-in-20",
@@ -361,7 +395,6 @@ WORKLOADS: Final = (
         "20",
         "--window",
         "64",
-        duration_s=1.5,
     ),
     _fanout(
         "reliable",
@@ -380,7 +413,7 @@ WORKLOADS: Final = (
         ),
         "--window",
         "64",
-        rounds=5,
+        rounds=4,
         quick=("hubwire reliable", "hubwire plain"),
         fresh=True,
     ),
@@ -392,7 +425,6 @@ WORKLOADS: Final = (
         "--window",
         "64",
         quick=("hubwire plain", "hubwire TLS"),
-        duration_s=1.5,
     ),
     _echo(100, SOCKETIO, MOSQUITTO),
     _echo(500),
@@ -521,6 +553,85 @@ WORKLOADS: Final = (
         duration_s=0.0,
         extra_s=1.0,
         fresh=True,
+    ),
+    _fanout(
+        "mqtt-paced",
+        "MQTT, paced: 60 messages/s, one at a time",
+        "MQTT 3.1.1 over WebSocket at quality of service 0, otherwise as the row paced. The floor sends as many bytes "
+        "as a message has here.",
+        _mqtt("mqtt", *_servers(NATS_MQTT), _mqtt_floor(0, rate=60)),
+        "--rate",
+        "60",
+        quick=(HUBWIRE, FLOOR),
+    ),
+    _fanout(
+        "mqtt-saturated",
+        "MQTT, saturated: 64 messages in flight",
+        "MQTT 3.1.1 over WebSocket at quality of service 0, otherwise as the row saturated; Hubwire also in MQTT 5.0, "
+        "which NATS does not speak.",
+        _mqtt(
+            "mqtt", Candidate(server=HUBWIRE, name="hubwire 5.0", protocol="mqtt5"), *_MQTT_PEERS, *_servers(MOSQUITTO)
+        ),
+        "--window",
+        "64",
+        quick=(HUBWIRE, NATS_MQTT),
+    ),
+    _fanout(
+        "mqtt-qos1-paced",
+        "MQTT at quality of service 1, paced: 30 messages/s, one at a time",
+        "Each of the 1,000 members answers each message with a PUBACK of its own, and so does the server to the "
+        "publisher: two system calls and two wake-ups for a delivery. So does the floor, which reads as many answers. "
+        "NATS cannot keep this pace here, and is left out.",
+        _mqtt("mqtt-qos1", *_servers(MOCHI), _mqtt_floor(1, rate=30)),
+        "--rate",
+        "30",
+        quick=(HUBWIRE, FLOOR),
+    ),
+    _fanout(
+        "mqtt-qos1-saturated",
+        "MQTT at quality of service 1, saturated: 64 messages in flight",
+        "As above, with 64 messages under way: each is until all members have it. No server comes near a limit of its "
+        "own; Hubwire's is `reliable_queue_messages`, 1,000 for each member that it has not acknowledged.",
+        _mqtt("mqtt-qos1", *_MQTT_PEERS),
+        "--window",
+        "64",
+        quick=(HUBWIRE, MOCHI),
+    ),
+    Workload(
+        name="mqtt-publishers",
+        title="MQTT, 500 publishers at quality of service 1",
+        measures="Each publisher has one message of 64 bytes under way and sends the next as soon as it has the "
+        "PUBACK. They send to 10 topics, each of which has one subscriber, at quality of service 1 too. Latency is "
+        "that of the PUBACK.",
+        mode="publish",
+        options=(
+            ("--publishers", "500"),
+            ("--members", "10"),
+            ("--groups", "10"),
+            ("--size", "64"),
+            ("--window", "1"),
+        ),
+        per="publication",
+        columns=_FANOUT,
+        candidates=_mqtt("mqtt-qos1", *_MQTT_PEERS),
+        connections=510,
+        quick=(HUBWIRE, MOCHI),
+    ),
+    Workload(
+        name="mqtt-idle",
+        title="10,000 idle MQTT connections",
+        measures="As the idle ones above, after CONNECT, with clean sessions and a keep alive of 60 s.",
+        mode="idle",
+        options=(("--connections", "10000"),),
+        per="connection",
+        columns=("kib_each", "memory_mib"),
+        candidates=_mqtt("mqtt", *_servers(NATS_MQTT)),
+        connections=10_000,
+        warmup_s=0.0,
+        duration_s=0.0,
+        extra_s=2.0,
+        fresh=True,
+        groups_claimed=2,
     ),
 )
 """In the order in which they run."""

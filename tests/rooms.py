@@ -18,7 +18,22 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-__all__ = ["CALL", "DIALECTS", "EACH", "CentrifugoProxy", "Fault", "Room", "room"]
+from hubwire.protocols.mqtt.packets import (
+    Connack,
+    Connect,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Publish,
+    Suback,
+    Subscribe,
+    decode,
+    encode,
+)
+from hubwire.protocols.mqtt.reader import PacketReader
+
+__all__ = ["CALL", "DIALECTS", "EACH", "CentrifugoProxy", "Fault", "Mqtt", "Room", "room"]
 
 Frame = str | bytes
 
@@ -211,50 +226,60 @@ class SocketIo:
 
 
 class Mqtt:
-    """MQTT 3.1.1 at quality of service 0; a stream, so that each message is cut in two."""
+    """
+    MQTT at quality of service 0 or 1; a stream, so that each message is cut in two.
 
-    def __init__(self) -> None:
-        self._stream = b""
+    Attributes:
+        version: 4 or 5, as the client has said.
+        qos: of its last publication, and so of what others get of it.
+
+    Args:
+        heard: gets all packets of the client.
+    """
+
+    def __init__(self, heard: list[Packet] | None = None) -> None:
+        self._heard = heard if heard is not None else []
+        self._reader = PacketReader(2**20)
+        self.version = 4
+        self.qos = 0
+        self._packet_ids = 0
 
     def greeting(self) -> Sequence[Frame]:
         return ()
 
     def take(self, frame: Frame) -> Iterator[Said]:
         assert isinstance(frame, bytes)
-        self._stream += frame
-        while (packet := self._packet()) is not None:
-            head, body = packet
-            if head == 0x10:
-                yield Reply(b"\x20\x02\x00\x00")
-            elif head == 0x82:
-                yield Join(self._topic(body[2:]))
-                yield Reply(b"\x90\x03" + body[:2] + b"\x00")
-            else:
-                topic = self._topic(body)
-                yield Publication(topic, body[2 + len(topic) :].decode())
+        for first, body in self._reader.feed(frame):
+            packet = decode(first, body, self.version)
+            self._heard.append(packet)
+            match packet:
+                case Connect(version=version):
+                    self.version = version
+                case Subscribe(filters=(one,)):
+                    yield Join(one.topic_filter)
+                case Publish(topic=topic, payload=payload, qos=qos):
+                    self.qos = qos
+                    yield Publication(topic, payload.decode())
+            for answer in self.answers(packet):
+                yield Reply(encode(answer, self.version))
+        assert self._reader.fault is None
 
-    def _packet(self) -> tuple[int, bytes] | None:
-        """The next whole packet: its first byte, and what comes behind its length."""
-        length = 0
-        for at, byte in enumerate(self._stream[1:5]):
-            length |= (byte & 0x7F) << 7 * at
-            if byte < 0x80:
-                begin, end = at + 2, at + 2 + length
-                if len(self._stream) < end:
-                    return None
-                head, body = self._stream[0], self._stream[begin:end]
-                self._stream = self._stream[end:]
-                return head, body
-        return None
-
-    @staticmethod
-    def _topic(body: bytes) -> str:
-        return body[2 : 2 + int.from_bytes(body[:2])].decode()
+    def answers(self, packet: Packet) -> Iterator[Packet]:
+        """What the client is told."""
+        match packet:
+            case Connect():
+                yield Connack(False)
+            case Subscribe(packet_id=packet_id, filters=filters):
+                yield Suback(packet_id, tuple(one.qos for one in filters))
+            case Publish(packet_id=int(packet_id)):
+                yield Puback(packet_id)
+            case Pingreq():
+                yield Pingresp()
 
     def message(self, group: str, payload: str) -> Sequence[Frame]:
-        body = len(group).to_bytes(2) + group.encode() + payload.encode()
-        length = bytes([len(body) % 128 | 0x80, len(body) // 128]) if len(body) > 127 else bytes([len(body)])
-        whole = b"\x30" + length + body
+        self._packet_ids = self._packet_ids % 0xFFFF + 1
+        packet_id = self._packet_ids if self.qos else None
+        whole = encode(Publish(group, payload.encode(), self.qos, packet_id=packet_id), self.version)
         return (whole[:2], whole[2:])
 
 
@@ -264,6 +289,9 @@ DIALECTS: Final[Mapping[str, type[Dialect]]] = {
     "centrifugo": Centrifugo,
     "socketio": SocketIo,
     "mqtt": Mqtt,
+    "mqtt-qos1": Mqtt,
+    "mqtt5": Mqtt,
+    "mqtt5-qos1": Mqtt,
 }
 """By the generator's names of the protocols."""
 
@@ -351,7 +379,7 @@ def room(protocol: str, fault: Fault = Fault.NONE, dialect: Callable[[], Dialect
         dialect: another one than that of the protocol.
     """
     there = Room(dialect or DIALECTS[protocol], fault)
-    subprotocols = [Subprotocol("mqtt")] if protocol == "mqtt" else None
+    subprotocols = [Subprotocol("mqtt")] if protocol.startswith("mqtt") else None
     with serve(there.serve, "127.0.0.1", 0, subprotocols=subprotocols, compression=None) as server:
         there.address = "{}:{}".format(*server.socket.getsockname()[:2])
         thread = threading.Thread(target=server.serve_forever, name=f"room that speaks {protocol}")

@@ -11,9 +11,18 @@
 /* How long nothing at all may happen while clients are opened. */
 #define STALL_NS (10 * NS_PER_S)
 
+/* How often clients look whether a ping is due. */
+#define PING_LOOK_NS (20 * NS_PER_MS)
+
 static uint32_t opening;
 static uint64_t steps;
 static struct bytes scratch;
+static uint32_t keep_alive_s;
+
+/* Clients that will ping, the next one first: all of a server have the same interval, so that each goes to the end. */
+static struct {
+    struct client *first, *last;
+} pings;
 
 void group_name(char name[GROUP_NAME_BYTES], uint32_t group)
 {
@@ -53,11 +62,69 @@ static void become_ready(struct client *client)
         client->events->ready(client);
 }
 
+static void ping_later(struct client *client)
+{
+    /* Well before the server would lose patience: that is after one and a half of the interval. */
+    client->ping_ns = now_ns() + client->keep_alive_s * NS_PER_S / 4 * 3;
+    if (client->in_ping_queue)
+        return;
+    client->in_ping_queue = true;
+    client->next_to_ping = NULL;
+    if (pings.first)
+        pings.last->next_to_ping = client;
+    else
+        pings.first = client;
+    pings.last = client;
+}
+
+static void ping(struct client *client)
+{
+    static const char why[] = "no answer to the last ping";
+
+    if (client->phase != CLIENT_JOINING && client->phase != CLIENT_READY)
+        return;
+    if (client->pinging) {
+        close_client(client, why);
+        return;
+    }
+    client->pinging = true;
+    client->protocol->ping(client);
+    connection_flush(&client->connection);
+    ping_later(client);
+}
+
+static void ping_those_due(void)
+{
+    uint64_t now = now_ns();
+
+    while (pings.first && pings.first->ping_ns <= now) {
+        struct client *client = pings.first;
+
+        pings.first = client->next_to_ping;
+        client->in_ping_queue = false;
+        ping(client);
+    }
+}
+
+void clients_keep_alive(uint32_t seconds)
+{
+    keep_alive_s = seconds;
+    if (seconds)
+        loop_every(PING_LOOK_NS, ping_those_due);
+}
+
+void client_alive(struct client *client)
+{
+    client->pinging = false;
+}
+
 void client_greeted(struct client *client)
 {
     if (client->phase != CLIENT_GREETING)
         return;
     enter(client, CLIENT_JOINING);
+    if (client->protocol->ping && client->keep_alive_s)
+        ping_later(client);
     if (client->joins && client->protocol->join)
         client->protocol->join(client);
     if (!client->joins || !client->protocol->confirms_joins)
@@ -80,6 +147,33 @@ void client_refused(struct client *client, const char *text, size_t length)
 
     snprintf(why, sizeof why, "refused by the server: %.*s", (int)(length < 200 ? length : 200), text);
     close_client(client, why);
+}
+
+uint16_t client_next_publication(struct client *client)
+{
+    if (client->under_way_limit && client->under_way == client->under_way_limit)
+        fail("the server takes no more than %u publications of a client under way", client->under_way_limit);
+    client->under_way++;
+    /* 0 is no number. */
+    client->published_id = client->published_id == UINT16_MAX ? 1 : client->published_id + 1;
+    return client->published_id;
+}
+
+void client_acknowledged(struct client *client, uint16_t id)
+{
+    char why[64];
+    uint16_t due = client->acknowledged_id == UINT16_MAX ? 1 : client->acknowledged_id + 1;
+
+    /* In the order in which they were sent, as every server does that is compared here. */
+    if (!client->under_way || id != due) {
+        snprintf(why, sizeof why, "acknowledged %u, with %u under way from %u", id, client->under_way, due);
+        close_client(client, why);
+        return;
+    }
+    client->acknowledged_id = id;
+    client->under_way--;
+    if (client->events->acknowledged)
+        client->events->acknowledged(client);
 }
 
 void client_send(struct client *client, const char *text, size_t length)
@@ -105,7 +199,7 @@ void client_publish(struct client *client, uint32_t group, const char *payload, 
     group_name(name, group);
     scratch.length = 0;
     bytes_room(&scratch, length + PUBLICATION_BYTES_MORE);
-    client_send(client, scratch.data, client->protocol->publication(scratch.data, name, payload, length));
+    client_send(client, scratch.data, client->protocol->publication(client, scratch.data, name, payload, length));
 }
 
 /* Bytes of the protocol, from one frame or put together from several; keeps what is not used up. */
@@ -208,6 +302,10 @@ void client_open(struct client *client)
     static const struct connection_events events = {opened, received, ended};
 
     client->joins_confirmed = 0;
+    client->published_id = client->acknowledged_id = 0;
+    client->under_way = 0;
+    client->keep_alive_s = keep_alive_s;
+    client->pinging = false;
     client->cut = false;
     enter(client, CLIENT_CONNECTING);
     connection_open(&client->connection, client->target, client->index, &events);

@@ -36,6 +36,8 @@ struct client_events {
     void (*ready)(struct client *client);
     /* A message came; `marker` is the text of its marker. */
     void (*delivered)(struct client *client, const char *marker);
+    /* The oldest of its publications that were not acknowledged was; may be NULL. */
+    void (*acknowledged)(struct client *client);
     /* The connection was lost or refused; `client->phase` is still the one in which that happened. */
     void (*closed)(struct client *client, const char *why);
 };
@@ -63,6 +65,17 @@ struct client {
     /* Acknowledge each so many messages, in a protocol that has such. */
     uint32_t ack_every;
     uint32_t unacknowledged;
+    /* Its publications: numbers of the last one and of the last that was acknowledged; those between are under way. */
+    uint16_t published_id, acknowledged_id;
+    uint32_t under_way;
+    /* The server takes no more than this under way; 0: whatever there is. */
+    uint32_t under_way_limit;
+    /* Seconds within which it is to say something; 0: it may be silent. */
+    uint32_t keep_alive_s;
+    /* When it asks whether the server is still there; it waits for that in a queue, and then for the answer. */
+    uint64_t ping_ns;
+    struct client *next_to_ping;
+    bool in_ping_queue, pinging;
     /* What came of a message whose rest is in frames to come. */
     struct bytes carried;
 };
@@ -78,6 +91,9 @@ void clients_open(struct client *list, uint32_t at_once);
 
 /* Clients of this process that are on their way to ready. */
 uint32_t clients_opening(void);
+
+/* Let clients that are opened from now on say something at least each so many seconds; 0: they need not. */
+void clients_keep_alive(uint32_t keep_alive_s);
 
 /* The event `delivered` of whoever does not care. */
 void client_ignore(struct client *client, const char *marker);
@@ -96,5 +112,10 @@ void client_send_text(struct client *client, const char *format, ...) __attribut
 void client_greeted(struct client *client);
 void client_joined(struct client *client, uint32_t count);
 void client_refused(struct client *client, const char *text, size_t length);
+
+/* For protocols: the number of the next publication, 1 to 65535; it was acknowledged; the server has answered a ping. */
+uint16_t client_next_publication(struct client *client);
+void client_acknowledged(struct client *client, uint16_t id);
+void client_alive(struct client *client);
 
 #endif

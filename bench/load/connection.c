@@ -30,6 +30,12 @@ static int epoll = -1;
 static char *read_buffer;
 static size_t read_capacity;
 
+/* What is done again and again, and when next. */
+static struct {
+    void (*what)(void);
+    uint64_t interval_ns, due_ns;
+} routine;
+
 void target_find(struct target *target, const char *text)
 {
     char host[256];
@@ -263,10 +269,29 @@ static void handle_readable(struct connection *connection)
     while (connection->open && connection->reads && connection->tls && tls_holds(connection->tls));
 }
 
+void loop_every(uint64_t interval_ns, void (*what)(void))
+{
+    routine.what = what;
+    routine.interval_ns = interval_ns;
+    routine.due_ns = now_ns() + interval_ns;
+}
+
+/* Do what is due of it. Returns how long to wait for events before it is due again, at most `timeout_ns`. */
+static uint64_t follow_routine(uint64_t timeout_ns)
+{
+    uint64_t now = now_ns();
+
+    if (now >= routine.due_ns) {
+        routine.what();
+        routine.due_ns = now + routine.interval_ns;
+    }
+    return routine.due_ns - now < timeout_ns ? routine.due_ns - now : timeout_ns;
+}
+
 void loop_turn(uint64_t timeout_ns)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
-    struct timespec timeout = timespec_of(timeout_ns);
+    struct timespec timeout = timespec_of(routine.what ? follow_routine(timeout_ns) : timeout_ns);
     int count = epoll_pwait2(epoll, events, EVENTS_AT_ONCE, &timeout, NULL);
 
     if (count < 0 && errno != EINTR)

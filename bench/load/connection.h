@@ -65,6 +65,9 @@ void loop_turn(uint64_t timeout_ns);
 /* Handle what happens until a time. */
 void loop_until(uint64_t end_ns);
 
+/* Have this done about as often, whatever else happens. */
+void loop_every(uint64_t interval_ns, void (*what)(void));
+
 /*
  * Begin to connect. `ordinal` counts connections: it spreads them over several source addresses of a loopback target,
  * each of which has some 28,000 ports. A failure, even an immediate one, is told by the event `ended`.

@@ -12,6 +12,9 @@
 /* Without anything to send, the loop waits for events this long at most. */
 #define REST_NS (100 * NS_PER_MS)
 
+/* What has been delivered is acknowledged by then. */
+#define ACKNOWLEDGE_NS (5 * NS_PER_S)
+
 /* A message of the closed loop that some members have not got yet. */
 struct flight {
     uint32_t publisher, group, sequence;
@@ -164,6 +167,26 @@ static void run_until(struct fanout *fanout, uint64_t end_ns)
     }
 }
 
+static uint64_t count_under_way(const struct fanout *fanout)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < fanout->options->publishers; i++)
+        count += fanout->publishers[i].under_way;
+    return count;
+}
+
+/* Wait for the deliveries in flight, and for acknowledgements that are still due. Returns how many deliveries came. */
+static uint64_t drain(struct fanout *fanout)
+{
+    uint64_t late = sending_drain(&fanout->sending);
+    uint64_t end_ns = now_ns() + ACKNOWLEDGE_NS;
+
+    while (count_under_way(fanout) && now_ns() < end_ns)
+        loop_turn(REST_NS);
+    return late;
+}
+
 static struct client *first_publisher(struct audience *audience, uint32_t group)
 {
     (void)group;
@@ -271,7 +294,7 @@ void run_fanout(struct options *options)
     tally_begin(&tally, &fanout.sending, &measurement);
     run_until(&fanout, measurement.began_ns + ns_of(options->duration_s));
     tally_end(&tally, &fanout.sending, &measurement);
-    uint64_t late = sending_drain(&fanout.sending);
+    uint64_t late = drain(&fanout);
     if (!audience->delivered)
         fail("of %llu messages none was delivered", (unsigned long long)fanout.sending.sent);
 
@@ -284,6 +307,7 @@ void run_fanout(struct options *options)
     result_count("expected", tally.expected);
     result_rate("deliveries", tally.delivered, &measurement);
     result_count("late", late);
+    result_count("unacknowledged", count_under_way(&fanout));
     audience_result(audience);
     result_use(&measurement, "cpu_us_per_delivery", tally.delivered);
     result_latency("latency_us", &audience->latency);

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "client.h"
 #include "cpu.h"
 #include "fault.h"
 #include "modes.h"
@@ -20,7 +21,8 @@ static const struct mode {
     {"fanout", run_fanout, true}, {"echo", run_echo, true},
     {"idle", run_idle, true},     {"churn", run_churn, true},
     {"connect", run_connect, true}, {"disconnect", run_disconnect, true},
-    {"calls", run_calls, true},   {"floor", run_floor, false},
+    {"calls", run_calls, true},   {"publish", run_publish, true},
+    {"floor", run_floor, false},
 };
 
 static const struct mode *find_mode(const char *name)
@@ -53,6 +55,7 @@ int main(int count, char **arguments)
         fail("%s needs --protocol, one of %s", mode->name, protocol_names());
 
     limit_begin(options.limit_s);
+    clients_keep_alive(options.keep_alive_s);
     allow_many_files();
     /* Else the kernel may wake us 50 us after a message was due. */
     prctl(PR_SET_TIMERSLACK, 1);

@@ -25,6 +25,9 @@ void run_disconnect(struct options *options);
 /* HTTP calls, each of which sends a message to all members. */
 void run_calls(struct options *options);
 
+/* Publishers each wait for the acknowledgements of what they have sent, and then send more. */
+void run_publish(struct options *options);
+
 /* No server: what the kernel takes to send to many sockets, which no server can go below. */
 void run_floor(struct options *options);
 

@@ -46,8 +46,10 @@ static const struct option known[] = {
     {"callers", COUNT, AT(callers), 1, MARKED, "calls: connections that call"},
     {"size", COUNT, AT(size), PAYLOAD_BYTES_MIN, 16 << 20, "bytes of payload; floor: of a send"},
     {"rate", REAL, AT(rate), 0, 1e9, "messages, calls or rounds in a second, whatever the server does"},
+    {"answer", COUNT, AT(answer), 0, 4096, "floor: bytes with which each reader answers a send"},
     {"burst", COUNT, AT(burst), 1, MARKED, "messages written at once, with --rate"},
-    {"window", COUNT, AT(window), 1, MARKED, "messages in flight, without --rate"},
+    {"window", COUNT, AT(window), 1, MARKED, "messages in flight, without --rate; publish: of each publisher"},
+    {"keep-alive-s", COUNT, AT(keep_alive_s), 0, 65535, "mqtt: clients say something each so often; 0: need not"},
     {"ack-every", COUNT, AT(ack_every), 1, MANY, "azure-reliable: messages for one sequenceAck"},
     {"warmup-s", REAL, AT(warmup_s), 0, DAY_S, "seconds before the measured time"},
     {"duration-s", REAL, AT(duration_s), 0.01, DAY_S, "the measured time"},
@@ -74,6 +76,7 @@ static const struct options defaults = {
     .burst = 1,
     .window = 64,
     .ack_every = 100,
+    .keep_alive_s = 60,
     .warmup_s = 1,
     .duration_s = 3,
     .settle_s = 2,
@@ -87,7 +90,7 @@ static const struct options defaults = {
 static void print_help(void)
 {
     printf("load MODE --address HOST:PORT --protocol NAME [options]\n\n"
-           "Modes: fanout, echo, idle, churn, connect, disconnect, calls, floor.\n"
+           "Modes: fanout, echo, idle, churn, connect, disconnect, calls, publish, floor.\n"
            "Protocols: %s.\n"
            "Prints one JSON object.\n\n",
            protocol_names());

@@ -21,8 +21,9 @@ static void join(struct client *client)
     }
 }
 
-static size_t publication(char *to, const char *group, const char *payload, size_t length)
+static size_t publication(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
+    (void)client;
     return enclose(to, "{\"type\":\"sendToGroup\",\"group\":\"%s\",\"dataType\":\"text\",\"data\":\"", group, payload,
                    length, "\"}");
 }
@@ -104,8 +105,9 @@ const struct protocol protocol_azure_reliable = {
 };
 
 /* The answer of an event handler, as the same message. */
-static size_t event(char *to, const char *group, const char *payload, size_t length)
+static size_t event(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
+    (void)client;
     return enclose(to, "{\"type\":\"event\",\"event\":\"echo\",\"dataType\":\"text\",\"data\":\"", group, payload,
                    length, "\"}");
 }

@@ -17,8 +17,9 @@ static void join(struct client *client)
     }
 }
 
-static size_t publication(char *to, const char *group, const char *payload, size_t length)
+static size_t publication(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
+    (void)client;
     /* A command needs a number; replies are told apart by what they hold, so that one number will do for all. */
     return enclose(to, "{\"id\":1000000,\"publish\":{\"channel\":\"%s\",\"data\":\"", group, payload, length, "\"}}");
 }
@@ -75,8 +76,9 @@ const struct protocol protocol_centrifugo = {
 };
 
 /* A call, which the server passes on to an application's server, and whose answer is that of the call. */
-static size_t call(char *to, const char *group, const char *payload, size_t length)
+static size_t call(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
+    (void)client;
     return enclose(to, "{\"id\":1000000,\"rpc\":{\"method\":\"echo\",\"data\":\"", group, payload, length, "\"}}");
 }
 

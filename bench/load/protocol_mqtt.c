@@ -1,4 +1,7 @@
-/* MQTT 3.1.1 over WebSocket, quality of service 0: a stream of packets, whatever the frames. */
+/*
+ * MQTT 3.1.1 and 5.0 over WebSocket, at quality of service 0 or 1: a stream of packets, whatever the frames. Sections
+ * are those of MQTT 5.0. Sessions end with their connections: clean, and without an expiry interval.
+ */
 #define _GNU_SOURCE
 #include <unistd.h>
 
@@ -8,11 +11,67 @@ enum packet_type {
     CONNECT = 0x10,
     CONNACK = 0x20,
     PUBLISH = 0x30,
+    PUBACK = 0x40,
     SUBSCRIBE = 0x82,
     SUBACK = 0x90,
+    PINGREQ = 0xc0,
+    PINGRESP = 0xd0,
+    DISCONNECT = 0xe0,
 };
 
-/* Section 2.2.3: seven bits a byte, the lowest first; the highest bit says that another byte follows. */
+/* In reason codes, and in the return codes of SUBACK of 3.1.1. */
+#define REFUSED 0x80
+
+#define CLEAN 2
+
+/* A part of a packet that is being read. What lies behind its end is not there. */
+struct part {
+    const uint8_t *at;
+    const uint8_t *end;
+    bool broken;
+};
+
+static const uint8_t *take(struct part *part, size_t length)
+{
+    const uint8_t *taken = part->at;
+
+    if ((size_t)(part->end - part->at) < length) {
+        part->broken = true;
+        part->at = part->end;
+        return NULL;
+    }
+    part->at += length;
+    return taken;
+}
+
+static uint32_t take_number(struct part *part, size_t length)
+{
+    const uint8_t *bytes = take(part, length);
+    uint32_t number = 0;
+
+    for (size_t i = 0; bytes && i < length; i++)
+        number = number << 8 | bytes[i];
+    return number;
+}
+
+/* Section 1.5.5: seven bits a byte, the lowest first; the highest bit says that another byte follows. */
+static uint32_t take_length(struct part *part)
+{
+    uint32_t length = 0;
+
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint8_t *byte = take(part, 1);
+
+        if (!byte)
+            return 0;
+        length |= (uint32_t)(*byte & 0x7f) << 7 * i;
+        if (!(*byte & 0x80))
+            return length;
+    }
+    part->broken = true;
+    return 0;
+}
+
 static char *put_length(char *to, size_t length)
 {
     do {
@@ -22,32 +81,56 @@ static char *put_length(char *to, size_t length)
     return to;
 }
 
+static char *put_number(char *to, uint32_t number)
+{
+    *to++ = (char)(number >> 8);
+    *to++ = (char)number;
+    return to;
+}
+
 static char *put_string(char *to, const char *text)
 {
     size_t length = strlen(text);
 
-    *to++ = (char)(length >> 8);
-    *to++ = (char)length;
-    return put(to, text, length);
+    return put(put_number(to, (uint32_t)length), text, length);
+}
+
+/* Properties, which 3.1.1 does not have: none. */
+static char *put_properties(char *to, const struct protocol *protocol)
+{
+    if (protocol->level == 5)
+        *to++ = 0;
+    return to;
+}
+
+static size_t properties_length(const struct protocol *protocol)
+{
+    return protocol->level == 5 ? 1 : 0;
 }
 
 static void greet(struct client *client)
 {
-    static const char head[] = {0, 4, 'M', 'Q', 'T', 'T', 4, 2 /* clean session */, 0, 0 /* no keep-alive */};
+    const struct protocol *protocol = client->protocol;
     char packet[128];
     char id[32];
 
-    snprintf(id, sizeof id, "load-%d-%u", (int)getpid(), client->index);
+    /* Letters and digits are what all servers take. */
+    snprintf(id, sizeof id, "load%dx%u", (int)getpid(), client->index);
     char *at = packet;
     *at++ = CONNECT;
-    at = put_length(at, sizeof head + 2 + strlen(id));
-    at = put(at, head, sizeof head);
+    at = put_length(at, 6 + 1 + 1 + 2 + properties_length(protocol) + 2 + strlen(id));
+    at = put_string(at, "MQTT");
+    *at++ = (char)protocol->level;
+    *at++ = CLEAN;
+    at = put_number(at, client->keep_alive_s);
+    at = put_properties(at, protocol);
     at = put_string(at, id);
     client_send(client, packet, (size_t)(at - packet));
 }
 
 static void join(struct client *client)
 {
+    const struct protocol *protocol = client->protocol;
     char name[GROUP_NAME_BYTES];
     char packet[64];
 
@@ -55,75 +138,190 @@ static void join(struct client *client)
         joined_group_name(client, i, name);
         char *at = packet;
         *at++ = (char)SUBSCRIBE;
-        at = put_length(at, 2 + 2 + strlen(name) + 1);
-        *at++ = (char)((i + 1) >> 8);
-        *at++ = (char)(i + 1);
+        at = put_length(at, 2 + properties_length(protocol) + 2 + strlen(name) + 1);
+        at = put_number(at, i + 1);
+        at = put_properties(at, protocol);
         at = put_string(at, name);
-        *at++ = 0;
+        *at++ = (char)protocol->qos;
         client_send(client, packet, (size_t)(at - packet));
     }
 }
 
-static size_t publication(char *to, const char *group, const char *payload, size_t length)
+static size_t publication(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
+    const struct protocol *protocol = client->protocol;
     char *at = to;
 
-    *at++ = PUBLISH;
-    at = put_length(at, 2 + strlen(group) + length);
+    *at++ = (char)(PUBLISH | protocol->qos << 1);
+    at = put_length(at, 2 + strlen(group) + (protocol->qos ? 2 : 0) + properties_length(protocol) + length);
     at = put_string(at, group);
+    if (protocol->qos)
+        at = put_number(at, client_next_publication(client));
+    at = put_properties(at, protocol);
     at = put(at, payload, length);
     return (size_t)(at - to);
 }
 
-static void take_publication(struct client *client, const char *body, size_t length)
+static void ping(struct client *client)
 {
-    uint32_t offset = length < 2 ? 0 : 2 + ((uint32_t)(uint8_t)body[0] << 8 | (uint8_t)body[1]);
-    const char *marker = marker_find(body, length, &offset);
+    static const char packet[] = {(char)PINGREQ, 0};
 
-    if (marker)
-        client->events->delivered(client, marker);
+    client_send(client, packet, sizeof packet);
 }
 
-static void take_packet(struct client *client, uint8_t head, const char *body, size_t length)
+static void refuse(struct client *client, const char *what, uint32_t code)
 {
     char why[64];
 
-    if (head >> 4 == PUBLISH >> 4) {
-        take_publication(client, body, length);
-    } else if (head == CONNACK && length == 2 && body[1] == 0) {
-        client_greeted(client);
-    } else if (head == SUBACK && length == 3 && (uint8_t)body[2] < 0x80) {
-        client_joined(client, 1);
-    } else if (head == CONNACK || head == SUBACK) {
-        int code = length ? (uint8_t)body[length - 1] : -1;
+    snprintf(why, sizeof why, "%s %u", what, code);
+    client_refused(client, why, strlen(why));
+}
 
-        snprintf(why, sizeof why, "%s %d", head == CONNACK ? "CONNACK" : "SUBACK", code);
-        client_refused(client, why, strlen(why));
+static void acknowledge(struct client *client, uint32_t packet_id)
+{
+    const char packet[] = {PUBACK, 2, (char)(packet_id >> 8), (char)packet_id};
+
+    client_send(client, packet, sizeof packet);
+}
+
+static void take_publication(struct client *client, uint8_t head, struct part *part)
+{
+    uint8_t qos = head >> 1 & 3;
+    uint32_t packet_id = 0;
+    uint32_t offset = 0;
+
+    take(part, take_number(part, 2));
+    if (qos)
+        packet_id = take_number(part, 2);
+    if (client->protocol->level == 5)
+        take(part, take_length(part));
+    if (part->broken || (qos && !packet_id)) {
+        refuse(client, "PUBLISH is broken, with the first byte", head);
+        return;
+    }
+    /* Else less would be measured than was asked for. */
+    if (qos != client->protocol->qos) {
+        refuse(client, "PUBLISH of quality of service", qos);
+        return;
+    }
+    const char *marker = marker_find((const char *)part->at, (size_t)(part->end - part->at), &offset);
+    if (marker)
+        client->events->delivered(client, marker);
+    if (qos && client->connection.open)
+        acknowledge(client, packet_id);
+}
+
+/* Section 2.2.2.2: how long the value of a property is, as far as CONNACK has it. */
+static size_t value_length(struct part *part, uint8_t property)
+{
+    switch (property) {
+    case 0x24: case 0x25: case 0x28: case 0x29: case 0x2a:
+        return 1;
+    case 0x13: case 0x21: case 0x22:
+        return 2;
+    case 0x11: case 0x27:
+        return 4;
+    case 0x26:
+        take(part, take_number(part, 2));
+        return take_number(part, 2);
+    case 0x12: case 0x15: case 0x16: case 0x1a: case 0x1c: case 0x1f:
+        return take_number(part, 2);
+    default:
+        part->broken = true;
+        return 0;
     }
 }
 
-/* The length of a packet's head, and in `*body` that of the rest; 0 if the head has not come whole yet. */
-static size_t read_head(const uint8_t *bytes, size_t length, size_t *body)
+/* What the server wants of its clients: Server Keep Alive and Receive Maximum. */
+static void take_terms(struct client *client, struct part *part)
 {
-    *body = 0;
-    for (size_t i = 1; i < length && i < 5; i++) {
-        *body |= (size_t)(bytes[i] & 0x7f) << 7 * (i - 1);
-        if (!(bytes[i] & 0x80))
-            return i + 1;
+    if (take_length(part) != (size_t)(part->end - part->at))
+        part->broken = true;
+    while (part->at < part->end && !part->broken) {
+        uint8_t property = (uint8_t)take_number(part, 1);
+
+        if (property == 0x13)
+            client->keep_alive_s = take_number(part, 2);
+        else if (property == 0x21)
+            client->under_way_limit = take_number(part, 2);
+        else
+            take(part, value_length(part, property));
     }
-    return 0;
+}
+
+static void take_welcome(struct client *client, struct part *part)
+{
+    take_number(part, 1);
+    uint32_t code = take_number(part, 1);
+
+    if (part->broken || code) {
+        refuse(client, "CONNACK", code);
+        return;
+    }
+    if (client->protocol->level == 5)
+        take_terms(client, part);
+    if (part->broken)
+        refuse(client, "CONNACK is broken, with code", code);
+    else
+        client_greeted(client);
+}
+
+static void take_subscription(struct client *client, struct part *part)
+{
+    take_number(part, 2);
+    if (client->protocol->level == 5)
+        take(part, take_length(part));
+    uint32_t code = take_number(part, 1);
+
+    if (part->broken || part->at != part->end || code != client->protocol->qos)
+        refuse(client, "SUBACK", code);
+    else
+        client_joined(client, 1);
+}
+
+static void take_acknowledgement(struct client *client, struct part *part)
+{
+    uint32_t packet_id = take_number(part, 2);
+    uint32_t code = part->at < part->end ? take_number(part, 1) : 0;
+
+    if (part->broken || code >= REFUSED)
+        refuse(client, "PUBACK", code);
+    else
+        client_acknowledged(client, (uint16_t)packet_id);
+}
+
+static void take_packet(struct client *client, uint8_t head, struct part *part)
+{
+    if ((head & 0xf0) == PUBLISH)
+        take_publication(client, head, part);
+    else if (head == PUBACK)
+        take_acknowledgement(client, part);
+    else if (head == PINGRESP)
+        client_alive(client);
+    else if (head == CONNACK)
+        take_welcome(client, part);
+    else if (head == SUBACK)
+        take_subscription(client, part);
+    else if (head == DISCONNECT)
+        refuse(client, "DISCONNECT", part->at < part->end ? *part->at : 0);
+    else
+        refuse(client, "a packet that was not asked for, with the first byte", head);
 }
 
 static size_t receive(struct client *client, const char *bytes, size_t length)
 {
+    struct part stream = {.at = (const uint8_t *)bytes, .end = (const uint8_t *)bytes + length};
     size_t used = 0;
-    size_t head, body;
 
-    while (client->connection.open && (head = read_head((const uint8_t *)bytes + used, length - used, &body))) {
-        if (length - used - head < body)
+    while (client->connection.open && stream.at < stream.end) {
+        uint8_t head = (uint8_t)take_number(&stream, 1);
+        struct part packet = {.at = take(&stream, take_length(&stream)), .end = stream.at};
+
+        /* The rest has not come yet. */
+        if (stream.broken)
             break;
-        take_packet(client, (uint8_t)bytes[used], bytes + used + head, body);
-        used += head + body;
+        used = (size_t)(stream.at - (const uint8_t *)bytes);
+        take_packet(client, head, &packet);
     }
     return used;
 }
@@ -134,8 +332,56 @@ const struct protocol protocol_mqtt = {
     .binary = true,
     .stream = true,
     .confirms_joins = true,
+    .level = 4,
     .greet = greet,
     .join = join,
     .publication = publication,
     .receive = receive,
+    .ping = ping,
+};
+
+const struct protocol protocol_mqtt_qos1 = {
+    .name = "mqtt-qos1",
+    .subprotocol = "mqtt",
+    .binary = true,
+    .stream = true,
+    .confirms_joins = true,
+    .confirms_publications = true,
+    .level = 4,
+    .qos = 1,
+    .greet = greet,
+    .join = join,
+    .publication = publication,
+    .receive = receive,
+    .ping = ping,
+};
+
+const struct protocol protocol_mqtt5 = {
+    .name = "mqtt5",
+    .subprotocol = "mqtt",
+    .binary = true,
+    .stream = true,
+    .confirms_joins = true,
+    .level = 5,
+    .greet = greet,
+    .join = join,
+    .publication = publication,
+    .receive = receive,
+    .ping = ping,
+};
+
+const struct protocol protocol_mqtt5_qos1 = {
+    .name = "mqtt5-qos1",
+    .subprotocol = "mqtt",
+    .binary = true,
+    .stream = true,
+    .confirms_joins = true,
+    .confirms_publications = true,
+    .level = 5,
+    .qos = 1,
+    .greet = greet,
+    .join = join,
+    .publication = publication,
+    .receive = receive,
+    .ping = ping,
 };

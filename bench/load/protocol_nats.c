@@ -20,8 +20,9 @@ static void join(struct client *client)
     client_send_text(client, "PING\r\n");
 }
 
-static size_t publication(char *to, const char *group, const char *payload, size_t length)
+static size_t publication(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
+    (void)client;
     char *at = to + sprintf(to, "PUB %s %zu\r\n", group, length);
 
     at = put(at, payload, length);

@@ -20,6 +20,9 @@ extern const struct protocol protocol_centrifugo;
 extern const struct protocol protocol_centrifugo_rpc;
 extern const struct protocol protocol_socketio;
 extern const struct protocol protocol_mqtt;
+extern const struct protocol protocol_mqtt_qos1;
+extern const struct protocol protocol_mqtt5;
+extern const struct protocol protocol_mqtt5_qos1;
 
 /* The name of the client's group number `ordinal`, counted from 0. */
 static inline void joined_group_name(const struct client *client, uint32_t ordinal, char name[GROUP_NAME_BYTES])

@@ -18,8 +18,9 @@ static void join(struct client *client)
     }
 }
 
-static size_t publication(char *to, const char *group, const char *payload, size_t length)
+static size_t publication(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
+    (void)client;
     return enclose(to, "42[\"send\",\"%s\",\"", group, payload, length, "\"]");
 }
 

@@ -9,6 +9,7 @@
 static const struct protocol *const presets[] = {
     &protocol_azure,      &protocol_azure_reliable, &protocol_azure_events, &protocol_plain, &protocol_nats,
     &protocol_centrifugo, &protocol_centrifugo_rpc, &protocol_socketio,     &protocol_mqtt,
+    &protocol_mqtt_qos1,  &protocol_mqtt5,          &protocol_mqtt5_qos1,
 };
 
 #define PRESETS (sizeof presets / sizeof presets[0])
@@ -23,7 +24,7 @@ const struct protocol *protocol_find(const char *name)
 
 const char *protocol_names(void)
 {
-    static char names[128];
+    static char names[256];
 
     names[0] = '\0';
     for (size_t i = 0; i < PRESETS; i++) {

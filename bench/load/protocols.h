@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct client;
 
@@ -22,15 +23,21 @@ struct protocol {
     bool stream;
     /* A join is answered, so that a client knows when it hears its groups. */
     bool confirms_joins;
+    /* A publication is answered, which client_acknowledged() tells. */
+    bool confirms_publications;
+    /* MQTT: its level, 4 or 5, and the quality of service of subscriptions and publications, 0 or 1. */
+    uint8_t level, qos;
     /* Begin, right after the upgrade; client_greeted() tells the end. */
     void (*greet)(struct client *client);
     /* Ask for all the groups of the client; client_joined() tells each confirmation. NULL if there are no groups:
        whoever publishes is answered. */
     void (*join)(struct client *client);
     /* Write a message to a group; returns its length. */
-    size_t (*publication)(char *to, const char *group, const char *payload, size_t length);
+    size_t (*publication)(struct client *client, char *to, const char *group, const char *payload, size_t length);
     /* Take bytes: one whole message, or of a stream whatever there is. Returns how many were used up. */
     size_t (*receive)(struct client *client, const char *bytes, size_t length);
+    /* Ask whether the server is still there; client_alive() tells the answer. NULL if clients do not ask. */
+    void (*ping)(struct client *client);
 };
 
 /* NULL if there is none of that name. */

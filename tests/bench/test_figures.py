@@ -67,9 +67,11 @@ def test_generator_above_its_limit_marks_a_run(share: float | None, marked: bool
 
 
 def test_everything_that_went_wrong_with_deliveries_counts_but_not_what_came_late() -> None:
-    wrong = Result(mode="fanout", seconds=1.0, lost=1, gaps=2, duplicates=4, errors=8, closed=16, late=32)
+    wrong = Result(
+        mode="fanout", seconds=1.0, lost=1, gaps=2, duplicates=4, errors=8, closed=16, unacknowledged=32, late=64
+    )
 
-    assert undelivered(wrong) == 31
+    assert undelivered(wrong) == 63
     assert undelivered(Result(mode="fanout", seconds=1.0, late=32)) == 0
 
 

@@ -63,7 +63,7 @@ def test_run_against_a_peer_is_told_where_what_and_for_how_long(tmp_path: Path) 
         "--pid": str(server.process.pid),
         "--limit-s": str(run_limit_s(named("bursts"))),
         "--warmup-s": "0.5",
-        "--duration-s": "2",
+        "--duration-s": "1.5",
         "--members": "1000",
         "--size": "64",
         "--rate": "480",
@@ -88,13 +88,26 @@ def test_crowds_have_no_time_to_be_measured_in(tmp_path: Path) -> None:
         assert not {"--warmup-s", "--duration-s"} & set(arguments)
 
 
-@pytest.mark.parametrize(("name", "groups"), [("saturated", 0), ("idle", 2)])
-def test_each_client_of_ours_has_a_token_of_its_own(name: str, groups: int, tmp_path: Path) -> None:
-    """With a user, three roles, and as many groups as the row says; enough of them for members and publishers."""
-    arguments = pairs(server_arguments(named(name), Candidate(server=HUBWIRE), running(HUBWIRE, tmp_path))[1:])
+@pytest.mark.parametrize(
+    ("name", "groups", "path"),
+    [
+        ("saturated", 0, "/client/hubs/bench"),
+        ("idle", 2, "/client/hubs/bench"),
+        ("mqtt-qos1-saturated", 0, "/clients/mqtt/hubs/bench"),
+        ("mqtt-publishers", 0, "/clients/mqtt/hubs/bench"),
+        ("mqtt-idle", 2, "/clients/mqtt/hubs/bench"),
+    ],
+)
+def test_each_client_of_ours_has_a_token_of_its_own(name: str, groups: int, path: str, tmp_path: Path) -> None:
+    """
+    For the endpoint of its protocol; with a user, three roles, and as many groups as the row says; enough of them for
+    members and publishers.
+    """
+    ours = named(name).candidates[0]
+    arguments = pairs(server_arguments(named(name), ours, running(HUBWIRE, tmp_path))[1:])
     targets = Path(arguments["--paths"]).read_text(encoding="ascii").splitlines()
-    tokens = {target.removeprefix("/client/hubs/bench?access_token=") for target in targets}
-    audience = "http://127.0.0.1:1234/client/hubs/bench"
+    tokens = {target.removeprefix(f"{path}?access_token=") for target in targets}
+    audience = f"http://127.0.0.1:1234{path}"
     claims = [jwt.decode(token, KEY, ["HS256"], audience=audience) for token in tokens]
 
     assert len(tokens) == len(targets) >= named(name).connections + 51
@@ -106,8 +119,8 @@ def test_each_client_of_ours_has_a_token_of_its_own(name: str, groups: int, tmp_
 def test_tokens_are_made_once_for_each_server(tmp_path: Path) -> None:
     server = running(HUBWIRE, tmp_path)
 
-    assert server.clients(5, 0) == server.clients(5, 0)
-    assert server.clients(5, 0) != server.clients(5, 2)
+    assert server.clients(5, 0, "azure") == server.clients(5, 0, "azure-reliable")
+    assert len({server.clients(*one)[1] for one in ((5, 0, "azure"), (5, 2, "azure"), (5, 0, "mqtt"))}) == 3
 
 
 def test_server_that_asks_a_handler_is_answered_at_the_port_that_it_knows(tmp_path: Path) -> None:

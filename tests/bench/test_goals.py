@@ -142,5 +142,15 @@ def test_goals_are_those_that_were_set() -> None:
         "rest: everything delivered",
         "disconnect: max ms ≤ 100",
         "connect: max ms ≤ 100",
+        "mqtt-paced: CPU µs ≤ 1.3 × floor",
+        "mqtt-saturated: CPU µs ≤ 0.75 × nats-mqtt",
+        "mqtt-qos1-paced: CPU µs ≤ 1.3 × floor",
+        "mqtt-qos1-paced: CPU µs ≤ 1 × mochi",
+        "mqtt-qos1-saturated: CPU µs ≤ 1 × nats-mqtt",
+        "mqtt-qos1-saturated: CPU µs ≤ 1 × mochi",
+        "mqtt-qos1-saturated: everything delivered",
+        "mqtt-publishers: CPU µs ≤ 1 × nats-mqtt",
+        "mqtt-publishers: CPU µs ≤ 1 × mochi",
+        "mqtt-publishers: everything delivered",
     ]
     assert [goal.limit for goal in GOALS if goal.fraction] == [1 / 12, 1 / 25, 1 / 25]

@@ -8,7 +8,7 @@ import pytest
 
 from bench.installation import Available, Missing, install
 from bench.servers import SERVERS
-from bench.workloads import CENTRIFUGO, CENTRIFUGO_RPC, HUBWIRE, MOSQUITTO, NATS, SOCKETIO, WS
+from bench.workloads import CENTRIFUGO, CENTRIFUGO_RPC, HUBWIRE, MOCHI, MOSQUITTO, NATS, NATS_MQTT, SOCKETIO, WS
 
 ROOT = Path(__file__).parent.parent.parent
 PEERS = ROOT / "bench" / "peers"
@@ -39,11 +39,13 @@ def test_nothing_at_hand_leaves_ourselves(path: Path, tmp_path: Path) -> None:
     assert isinstance(found[HUBWIRE], Available)
     assert reasons == {
         NATS: "the Go toolchain is not on the PATH; and nats-server is not on the PATH",
+        NATS_MQTT: "the Go toolchain is not on the PATH; and nats-server is not on the PATH",
         CENTRIFUGO: "the Go toolchain is not on the PATH",
         CENTRIFUGO_RPC: "the Go toolchain is not on the PATH",
         WS: "Node.js is not on the PATH",
         SOCKETIO: "Node.js is not on the PATH",
         MOSQUITTO: "mosquitto is not on the PATH",
+        MOCHI: "the Go toolchain is not on the PATH",
     }
 
 
@@ -64,6 +66,21 @@ def test_nats_of_the_system_will_do_where_go_cannot_build_it(path: Path, tmp_pat
     program(path, "go", "echo 'no such module' >&2; exit 1")
 
     assert install([NATS], tmp_path)[NATS] == Available((str(path / "nats-server"),), "1.0.0")
+
+
+def test_nats_in_mqtt_is_the_same_program(path: Path, tmp_path: Path) -> None:
+    """Built once."""
+    program(path, "go", f"echo built >> {tmp_path}/count; printf '#!/bin/sh\\necho v2.0.0\\n' > $4; /bin/chmod +x $4")
+    found = install([NATS, NATS_MQTT], tmp_path)
+
+    assert found[NATS] == found[NATS_MQTT] == Available((str(tmp_path / "bin" / "nats"),), "2.0.0")
+    assert (tmp_path / "count").read_text(encoding="utf-8") == "built\n"
+
+
+def test_mochi_has_the_version_that_it_is_locked_at(path: Path, tmp_path: Path) -> None:
+    program(path, "go", "printf '#!/bin/sh\\n' > $4; /bin/chmod +x $4")
+
+    assert install([MOCHI], tmp_path)[MOCHI] == Available((str(tmp_path / "bin" / "mochi"),), "2.7.9")
 
 
 def test_what_go_cannot_build_is_missing_with_the_last_line_that_it_said(path: Path, tmp_path: Path) -> None:
@@ -116,7 +133,12 @@ def test_packages_of_node_are_locked_exactly_and_name_no_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "module"), [(NATS, "nats-io/nats-server/v2"), (CENTRIFUGO, "centrifugal/centrifugo/v5")]
+    ("peer", "module"),
+    [
+        (NATS, "nats-io/nats-server/v2"),
+        (CENTRIFUGO, "centrifugal/centrifugo/v5"),
+        (MOCHI, "mochi-mqtt/server/v2"),
+    ],
 )
 def test_modules_of_go_are_locked(peer: str, module: str) -> None:
     """At a version, and with the hash of its content."""

@@ -4,11 +4,8 @@ The load generator counts rightly: what was sent, what arrived, what is missing,
 No test looks at a time or a speed.
 """
 
-import json
 import os
-import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,78 +18,21 @@ from typing import Any, Final
 import pytest
 
 from acceptance.conftest import hub, server, start_server
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, free_port
+from acceptance.servers import PROGRAM, Server, StartServer, free_port
 from acceptance.wire import client_target, client_token, signed
-from bench.installation import WITH_TLS, Available, speaks_tls
+from bench.installation import Available, speaks_tls
 from bench.servers import start
 from bench.workloads import HUBWIRE_EVENTS
 from hubwire.auth.certificates import new_authority
+from loading import LONGER, SHORT, assert_complete, load, refusal, run
 from rooms import CALL, DIALECTS, EACH, CentrifugoProxy, Fault, Room, room
 
-__all__ = ["hub", "server", "start_server"]
+__all__ = ["hub", "load", "server", "start_server"]
 
-SOURCES: Final = Path(__file__).parents[2] / "bench" / "load"
-FLAGS: Final = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
-SHORT: Final = ("--warmup-s", "0", "--duration-s", "0.3", "--limit-s", "30")
-LONGER: Final = ("--duration-s", "1")
-"""For what must be done at least once in the time, on however busy a machine."""
+MODES: Final = ("fanout", "echo", "idle", "churn", "connect", "disconnect", "calls", "publish")
+"""Those that need a server."""
 
 ROLES: Final = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
-
-
-@pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generator, compiled as `make bench` compiles it."""
-    compiler = shutil.which("cc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("there is no C compiler, or this is not Linux")
-    binary = tmp_path_factory.mktemp("load") / "load"
-    sources = sorted(map(str, SOURCES.glob("*.c")))
-    command = [compiler, *FLAGS, *sources, "-o", str(binary)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    subprocess.run([*command, *WITH_TLS], capture_output=True, check=False)  # where OpenSSL's headers are
-    return binary
-
-
-def call(load: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(load), *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S * 2,
-        check=False,
-    )
-
-
-def run(load: Path, *arguments: str) -> Any:
-    """The result of a run that takes place: one line, one object."""
-    done = call(load, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 1
-    result = json.loads(done.stdout)
-    assert result["mode"] == arguments[0]
-    return result
-
-
-def refusal(load: Path, *arguments: str) -> str:
-    """The one line of a run that cannot take place."""
-    done = call(load, *arguments)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    line, end = done.stderr.split("\n")
-    assert line.startswith("load: ")
-    assert end == ""
-    return line
-
-
-def assert_complete(result: Any, expected: int) -> None:
-    """Everything that was sent arrived, once and in order; `expected` deliveries in all."""
-    assert result["expected"] == expected > 0
-    assert result["carried"] == 0
-    assert result["deliveries"] + result["late"] == expected
-    assert [result[name] for name in ("lost", "gaps", "duplicates", "reordered", "errors", "closed")] == [0] * 6
 
 
 @dataclass(frozen=True)
@@ -277,6 +217,14 @@ def test_floor_needs_no_server(load: Path) -> None:
     assert result["cpu_us_per_operation"] > 0
 
 
+def test_floor_of_answers_reads_them(load: Path) -> None:
+    """Each reader answers each send; what is answered last is perhaps not read any more."""
+    shape = ["--connections", "5", "--answer", "10", "--rate", "100"]
+    result = run(load, "floor", *shape, "--sender-cpu", "0", "--reader-cpu", "0", *SHORT)
+
+    assert 0 < result["answered"] <= result["sent"]
+
+
 @pytest.mark.parametrize("protocol", DIALECTS)
 def test_protocol_of_each_peer_is_spoken(load: Path, protocol: str) -> None:
     """Joins, publications, messages, and the pings between them."""
@@ -301,7 +249,7 @@ def test_events_are_answered_by_the_handler_beside_the_generator(load: Path, tmp
     available = Available((sys.executable, *PROGRAM), "")
     server = start(HUBWIRE_EVENTS, available, tmp_path / "server", min(os.sched_getaffinity(0)))
     try:
-        where = ["--address", server.address, "--protocol", "azure-events", *server.clients(9, 0)]
+        where = ["--address", server.address, "--protocol", "azure-events", *server.clients(9, 0, "azure-events")]
         handler = ["--handler", str(server.handler_port), "--pid", str(server.process.pid)]
         for size in ("64", "200000"):
             result = run(load, "echo", *where, *handler, *SHORT, *LONGER, "--connections", "3", "--size", size)
@@ -406,28 +354,34 @@ def mute() -> Iterator[str]:
         yield "{}:{}".format(*listener.getsockname())
 
 
-@pytest.mark.parametrize("mode", ["fanout", "echo", "idle", "churn", "connect", "disconnect", "calls"])
+def spoken(mode: str) -> str:
+    """A protocol for a mode: publishers want to be answered."""
+    return "mqtt-qos1" if mode == "publish" else "azure"
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_time_limit_ends_each_mode(load: Path, server: Server, mute: str, mode: str) -> None:
-    where = ["--address", mute, "--protocol", "azure", "--pid", str(server.pid)]
+    where = ["--address", mute, "--protocol", spoken(mode), "--pid", str(server.pid)]
 
     assert "the time limit of 0.3 s was reached while" in refusal(load, mode, *where, "--limit-s", "0.3")
 
 
-@pytest.mark.parametrize("mode", ["fanout", "echo", "idle", "churn", "connect", "disconnect", "calls"])
+@pytest.mark.parametrize("mode", MODES)
 def test_server_that_is_not_there_ends_each_mode(load: Path, server: Server, mode: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = "{}:{}".format(*listener.getsockname())
-    where = ["--address", address, "--protocol", "azure", "--pid", str(server.pid), *SHORT]
+    where = ["--address", address, "--protocol", spoken(mode), "--pid", str(server.pid), *SHORT]
 
     assert refusal(load, mode, *where).endswith("Connection refused")
 
 
-@pytest.mark.parametrize("mode", ["fanout", "echo", "idle", "churn", "connect", "disconnect", "calls"])
+@pytest.mark.parametrize("mode", MODES)
 def test_refused_upgrade_is_shown(load: Path, target: Target, mode: str) -> None:
     """Its status line, and nothing of the token."""
     target.paths.write_text(client_target(target.hub, "x.y.z"), encoding="utf-8")
 
-    assert refusal(load, mode, *target.options()).endswith("upgrade refused: HTTP/1.1 401 Unauthorized")
+    line = refusal(load, mode, *target.options(spoken(mode)))
+    assert line.endswith("upgrade refused: HTTP/1.1 401 Unauthorized")
 
 
 def test_subprotocol_that_was_not_accepted_ends_the_run(load: Path, target: Target) -> None:

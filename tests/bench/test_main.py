@@ -100,7 +100,7 @@ def test_whole_run_writes_the_page_and_a_short_one_does_not(page: Path, monkeypa
     assert run("--quick").exit_code == 0
     assert not page.exists()
     assert run().exit_code == 0
-    assert "5 rounds, 2 s each" in page.read_text(encoding="utf-8")
+    assert "4 rounds, 1.5 s each" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("row", "status"), [("paced", 0), ("bursts", 1)])

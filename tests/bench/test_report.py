@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bench.__main__ import judged
 from bench.figures import Failed, Outcome
@@ -90,9 +91,10 @@ def test_figure_that_nobody_has_is_a_dash() -> None:
 
 def test_everything_that_went_wrong_is_in_the_notes() -> None:
     """Lost deliveries and failed rounds, beside the figures of the others."""
-    cells = row(measured({WS: result(lost=3)}, {WS: result(lost=4)}, {WS: Failed("load: timeout")}), WS)
+    unanswered = replace(result(lost=4), unacknowledged=2)
+    cells = row(measured({WS: result(lost=3)}, {WS: unanswered}, {WS: Failed("load: timeout")}), WS)
 
-    assert cells["notes"] == "1 of 3 failed: load: timeout; lost: 7 (0.4%)"
+    assert cells["notes"] == "1 of 3 failed: load: timeout; lost: 7 (0.4%); unacknowledged: 2"
     assert cells["CPU µs per delivery"] == "1.00 [1.00–1.00]"
 
 
@@ -142,9 +144,10 @@ def test_only_goals_of_rows_that_were_run_are_judged() -> None:
 
 
 def test_column_is_named_after_what_is_counted() -> None:
-    [events] = [workload for workload in WORKLOADS if workload.name == "events"]
+    heads = {one.name: table(Measured(one, (), {}))[0][1:3] for one in WORKLOADS}
 
-    assert table(Measured(events, (), {}))[0][1:3] == ["CPU µs per event", "events/s"]
+    assert heads["events"] == ["CPU µs per event", "events/s"]
+    assert heads["mqtt-publishers"] == ["CPU µs per publication", "publications/s"]
 
 
 def test_terminal_table_is_aligned() -> None:
@@ -172,7 +175,7 @@ def test_page_tells_how_where_and_what() -> None:
         "| bursts | CPU µs ≤ 0.65 × nats | – | NOT MEASURED | nats: no Go |",
         f"### {BURSTS.title}",
         "`bursts`. ",
-        "5 rounds, 2 s each.",
+        "4 rounds, 1.5 s each.",
         "| hubwire | 0.500 |",
     ):
         assert expected in text

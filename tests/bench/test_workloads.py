@@ -12,6 +12,7 @@ from bench.workloads import (
     Candidate,
     Workload,
     frame_bytes,
+    mqtt_frame_bytes,
     quick,
     run_seconds,
     seconds,
@@ -19,8 +20,9 @@ from bench.workloads import (
 )
 from doubles import frames
 from hubwire.model.messages import Data, GroupMessage
-from hubwire.protocols.frames import build_frame
+from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.json_v1 import JsonCodec
+from hubwire.protocols.mqtt.packets import Puback, Publish, encode
 
 FULL_S = 20 * 60
 QUICK_S = 3 * 60
@@ -85,6 +87,12 @@ def test_there_is_a_row_for_everything_that_is_to_be_measured() -> None:
         "tls-idle",
         "disconnect",
         "connect",
+        "mqtt-paced",
+        "mqtt-saturated",
+        "mqtt-qos1-paced",
+        "mqtt-qos1-saturated",
+        "mqtt-publishers",
+        "mqtt-idle",
     ]
 
 
@@ -105,6 +113,15 @@ def test_there_is_a_row_for_everything_that_is_to_be_measured() -> None:
         ("idle", {"--connections": "10000"}),
         ("disconnect", {"--connections": "5000"}),
         ("connect", {"--connections": "10000"}),
+        ("mqtt-paced", {"--members": "1000", "--size": "64", "--rate": "60"}),
+        ("mqtt-saturated", {"--members": "1000", "--size": "64", "--window": "64"}),
+        ("mqtt-qos1-paced", {"--members": "1000", "--size": "64", "--rate": "30"}),
+        ("mqtt-qos1-saturated", {"--members": "1000", "--size": "64", "--window": "64"}),
+        (
+            "mqtt-publishers",
+            {"--publishers": "500", "--members": "10", "--groups": "10", "--size": "64", "--window": "1"},
+        ),
+        ("mqtt-idle", {"--connections": "10000"}),
     ],
 )
 def test_row_is_what_its_title_says(name: str, expected: dict[str, str]) -> None:
@@ -135,6 +152,38 @@ def test_floor_sends_what_we_would_send_and_as_often() -> None:
         size = int(options(name)["--size"])
 
         assert dict(floor.options) == {"--size": str(frame_bytes(size)), "--connections": "1000", "--rate": rate}
+
+
+@pytest.mark.parametrize(
+    ("name", "qos", "expected"),
+    [("mqtt-paced", 0, {"--rate": "60"}), ("mqtt-qos1-paced", 1, {"--rate": "30", "--answer": "10"})],
+)
+def test_floor_of_mqtt_sends_and_is_answered_what_the_server_would_be(
+    name: str, qos: int, expected: dict[str, str]
+) -> None:
+    [floor] = [candidate for candidate in named(name).candidates if candidate.server == FLOOR]
+    answer = build_frame(BINARY, encode(Puback(1), 4))
+
+    assert dict(floor.options) == {"--size": str(mqtt_frame_bytes(64, qos)), "--connections": "1000", **expected}
+    # The client's frame has a mask of four bytes.
+    assert len(answer) + 4 == int(expected.get("--answer", "10"))
+
+
+@pytest.mark.parametrize("size", [64, 100, 1024, 70_000])
+@pytest.mark.parametrize(("qos", "packet_id"), [(0, None), (1, 7)])
+def test_frame_of_mqtt_is_as_long_as_the_packet_in_it(size: int, qos: int, packet_id: int | None) -> None:
+    packet = Publish("g0", b"x" * size, qos, packet_id=packet_id)
+
+    assert mqtt_frame_bytes(size, qos) == len(build_frame(BINARY, encode(packet, 4)))
+
+
+def test_all_that_take_part_in_a_row_of_mqtt_speak_the_same_quality_of_service() -> None:
+    for row in WORKLOADS:
+        spoken = {one.protocol for one in row.candidates if one.server != FLOOR}
+        if row.name.startswith("mqtt"):
+            wanted = "-qos1" if "qos1" in row.name or row.name == "mqtt-publishers" else ""
+            assert spoken <= {f"mqtt{wanted}", f"mqtt5{wanted}"}
+            assert f"mqtt{wanted}" in spoken
 
 
 @pytest.mark.parametrize("size", [64, 1024, 16 * 1024, 70_000])
