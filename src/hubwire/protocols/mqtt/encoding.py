@@ -64,6 +64,8 @@ def encode(packet: Packet, version: int) -> bytes:
     Args:
         version: 4 or 5. A Connect is written for its own version.
     """
+    if isinstance(packet, Publish):  # as nearly all are
+        return _publish_bytes(packet, version)
     return _ENCODERS[type(packet)](packet, version)
 
 
@@ -83,18 +85,20 @@ def _publish_bytes(packet: Publish, version: int) -> bytes:
         first |= 0x08
     if packet.retain:
         first |= 0x01
-    head = len(topic).to_bytes(2, "big") + topic
+    written = b""
+    if version >= 5:
+        properties = packet.properties
+        written = b"\0" if properties is NO_PROPERTIES else properties_bytes(properties, PUBLISH)
+    behind = written  # the topic, and in front of the payload
     if qos:
         packet_id = packet.packet_id
         assert packet_id, "with QoS 1 and 2 a packet has an identifier"
-        head += packet_id.to_bytes(2, "big")
-    if version >= 5:
-        properties = packet.properties
-        head += b"\0" if properties is NO_PROPERTIES else properties_bytes(properties, PUBLISH)
-    size = len(head) + len(payload)
+        behind = packet_id.to_bytes(2, "big") + written
+    size = 2 + len(topic) + len(behind) + len(payload)
+    # Each call costs as much as all of the arithmetic; so the first bytes of a short packet are one number.
     if size < 0x80:
-        return bytes((first, size)) + head + payload
-    return bytes((first,)) + variable_integer_bytes(size) + head + payload
+        return (first << 24 | size << 16 | len(topic)).to_bytes(4, "big") + topic + behind + payload
+    return bytes((first,)) + variable_integer_bytes(size) + binary_bytes(topic) + behind + payload
 
 
 def _acknowledgement_bytes(packet: Puback | Pubrec | Pubrel | Pubcomp, version: int) -> bytes:
@@ -107,8 +111,8 @@ def _acknowledgement_bytes(packet: Puback | Pubrec | Pubrel | Pubcomp, version: 
         if len(written) > 1:
             return _whole(first, bytes((packet_id >> 8, packet_id & 0xFF, code)) + written)
         if code:
-            return bytes((first, 3, packet_id >> 8, packet_id & 0xFF, code))
-    return bytes((first, 2, packet_id >> 8, packet_id & 0xFF))
+            return (first << 32 | 3 << 24 | packet_id << 8 | code).to_bytes(5, "big")
+    return (first << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
 
 
 def _connect_bytes(packet: Connect, _version: int) -> bytes:
@@ -220,7 +224,6 @@ _ACKNOWLEDGEMENT_BYTES: Final[dict[type, int]] = {
 _ENCODERS: Final[dict[type, Callable[[Any, int], bytes]]] = {
     Connect: _connect_bytes,
     Connack: _connack_bytes,
-    Publish: _publish_bytes,
     Puback: _acknowledgement_bytes,
     Pubrec: _acknowledgement_bytes,
     Pubrel: _acknowledgement_bytes,
@@ -234,3 +237,4 @@ _ENCODERS: Final[dict[type, Callable[[Any, int], bytes]]] = {
     Disconnect: _disconnect_bytes,
     Auth: _auth_bytes,
 }
+"""All but PUBLISH."""
