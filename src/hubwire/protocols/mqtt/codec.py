@@ -12,13 +12,14 @@ from typing import Final
 from hubwire.model.messages import DataMessage
 from hubwire.protocols.frames import BINARY, build_frame, frame_head
 from hubwire.protocols.mqtt.contents import properties_of, topic_of
+from hubwire.protocols.mqtt.fields import variable_integer_bytes
 from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Publish, encode
+from hubwire.protocols.mqtt.values import PUBLISH
 from hubwire.protocols.session import Codec
 
 __all__ = ["CODECS", "MqttCodec", "pieces", "publish"]
 
-_FIXED_HEAD: Final = 1
-_DUPLICATE: Final = 0x08
+_IDENTIFIER_BYTES: Final = 2
 
 
 class MqttCodec:
@@ -68,16 +69,26 @@ def publish(
     return Publish(topic_of(message), message.data.body, qos, False, dup, packet_id, properties)
 
 
-def pieces(packet: bytes, topic_bytes: int) -> tuple[bytes, bytes]:
+def pieces(frame: bytes, qos: int) -> tuple[bytes, bytes]:
     """
     The frame of a PUBLISH with QoS 1 or 2, without its packet identifier: what comes before that and what comes after.
 
     Args:
-        packet: all its bytes, with any identifier.
-        topic_bytes: length of its topic.
+        frame: of the same packet with QoS 0.
     """
-    position = _FIXED_HEAD
-    while packet[position] >= 0x80:
+    length = frame[1]
+    position = 3 if length < 126 else 5 if length == 126 else 11
+    while frame[position] >= 0x80:
         position += 1
-    position += 3 + topic_bytes
-    return frame_head(BINARY, len(packet)) + packet[:position], packet[position + 2 :]
+    position += 1
+    after = position + 2 + (frame[position] << 8 | frame[position + 1])
+    start = _fixed_head(PUBLISH << 4 | qos << 1, len(frame) - position + _IDENTIFIER_BYTES)
+    size = len(start) + len(frame) - position + _IDENTIFIER_BYTES
+    return frame_head(BINARY, size) + start + frame[position:after], frame[after:]
+
+
+def _fixed_head(first: int, remaining: int) -> bytes:
+    """Source: OASIS MQTT 5.0, 2.1."""
+    if remaining < 0x80:
+        return bytes((first, remaining))
+    return bytes((first,)) + variable_integer_bytes(remaining)

@@ -33,6 +33,10 @@ class Outgoing:
         size_bytes: of the packet.
         publisher: id of the client of MQTT that published it; None if it was none.
         instant: it is not to wait at all.
+
+    Args:
+        frame: with QoS 0, where that is there already.
+        expiry_s: what is left of its time; None for as much as the message says.
     """
 
     __slots__ = (
@@ -54,6 +58,7 @@ class Outgoing:
         version: int,
         qos: int,
         identifier: int | None,
+        frame: bytes | None = None,
         expires_at: float | None = None,
         expiry_s: int | None = None,
     ) -> None:
@@ -65,16 +70,15 @@ class Outgoing:
         self.expires_at = expires_at
         self._version = version
         self._identifier = identifier
-        packet = self._packet(version, expiry_s, None if self.qos == 0 else 1, False)
-        self.size_bytes = len(packet)
+        if frame is None:
+            packet = encode(publish(message, version, 0, identifier, expiry_s), version)
+            frame = build_frame(BINARY, packet)
         if self.qos:
-            self.head, self.tail = pieces(packet, len(topic_of(message).encode()))
+            self.head, self.tail = pieces(frame, self.qos)
+            self.size_bytes = _payload_bytes(self.head, 2 + len(self.tail))
         else:
-            self.head, self.tail = build_frame(BINARY, packet), b""
-
-    def _packet(self, version: int, expiry_s: int | None, packet_id: int | None, dup: bool) -> bytes:
-        message = publish(self.message, version, self.qos, self._identifier, expiry_s, packet_id, dup)
-        return encode(message, version)
+            self.head, self.tail = frame, b""
+            self.size_bytes = _payload_bytes(frame, 0)
 
     def frame(self, packet_id: int) -> bytes:
         """With QoS 1 or 2."""
@@ -85,7 +89,8 @@ class Outgoing:
         if not dup and self._version == version and (version < 5 or self.expires_at is None):
             return self.frame(packet_id)
         expiry_s = None if self.expires_at is None else remaining_s(self.expires_at, now)
-        return build_frame(BINARY, self._packet(version, expiry_s, packet_id, dup))
+        message = publish(self.message, version, self.qos, self._identifier, expiry_s, packet_id, dup)
+        return build_frame(BINARY, encode(message, version))
 
     def is_over(self, now: float) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -125,21 +130,22 @@ class Shared:
         key = (qos, identifier)
         made = self._kinds.get(key)
         if made is None:
-            messages = self._batch.messages
-            assert messages is not None
-            expires_at = self._batch.expires_at
-            made = self._kinds[key] = [
-                Outgoing(
-                    message,
-                    self._version,
-                    qos,
-                    identifier,
-                    expires_at,
-                    None if _says_expiry(message) else self._told,
-                )
-                for message in messages
-            ]
+            batch = self._batch
+            messages = batch.messages
+            assert messages is not None, "the codec keeps them"
+            made = []
+            for message, part in zip(messages, batch.parts, strict=True):
+                told = None if _says_expiry(message) else self._told
+                frame = part if identifier is None and told is None else None
+                made.append(Outgoing(message, self._version, qos, identifier, frame, batch.expires_at, told))
+            self._kinds[key] = made
         return made
+
+
+def _payload_bytes(frame: bytes, more: int) -> int:
+    """Of a frame of which `more` bytes are not there."""
+    length = frame[1]
+    return len(frame) + more - (2 if length < 126 else 4 if length == 126 else 10)
 
 
 def _says_expiry(message: DataMessage) -> bool:

@@ -9,11 +9,14 @@ Source: OASIS MQTT 5.0, 3.8 to 3.11.
 
 from typing import Final
 
-from hubwire.model.messages import AckError
-from hubwire.protocols.mqtt.packets import Filter
-from hubwire.protocols.mqtt.reasons import Reason
+from hubwire.model.messages import AckError, ClientRequest, JoinGroup, LeaveGroup
+from hubwire.protocols.mqtt.exchange import Asked, Exchange
+from hubwire.protocols.mqtt.packets import CODES, NO_PROPERTIES, Filter, Suback, Subscribe, Unsuback, Unsubscribe
+from hubwire.protocols.mqtt.reasons import ADVICE, Reason
+from hubwire.protocols.mqtt.topics import filter_fault, is_served
+from hubwire.protocols.mqtt.values import UNSUBACK
 
-__all__ = ["DEFAULT", "Gathering", "Options", "Subscriptions", "options_of", "refusal_of"]
+__all__ = ["DEFAULT", "Options", "Subscriptions", "Wish", "refusal_of"]
 
 _MAX_SERVED: Final = 1000
 """Topics below `$webpubsub/` that one client may want something special of; no limit on groups counts these."""
@@ -45,13 +48,13 @@ DEFAULT: Final = _PLAIN[1]
 """For groups that it was put into, and for topics that it hears of without a subscription."""
 
 
-class Gathering:
+class _Gathering:
     """
     A SUBSCRIBE or UNSUBSCRIBE, and what is known of its answer.
 
     Attributes:
         ends: it is an UNSUBSCRIBE.
-        codes: one for each filter; None where the answer is not there yet.
+        codes: one for each filter; not yet the right ones of those that were asked for.
         left: how many of these there are.
         text: what went wrong, in words; None if nothing did.
         stale: the socket that it came by is gone, and nobody waits for the answer.
@@ -62,55 +65,185 @@ class Gathering:
     def __init__(self, packet_id: int, ends: bool) -> None:
         self.packet_id = packet_id
         self.ends = ends
-        self.codes: list[int | None] = []
+        self.codes: list[int] = []
         self.left = 0
         self.text: str | None = None
         self.stale = False
 
-    def wait(self) -> int:
-        """The next filter is being asked for. Returns its position."""
-        self.codes.append(None)
-        self.left += 1
-        return len(self.codes) - 1
 
-    def know(self, code: int) -> None:
-        """The next filter needs no asking."""
-        self.codes.append(code)
+class Wish(Asked):
+    """
+    A filter that was asked for.
 
-    def learn(self, position: int, code: int) -> None:
-        """The answer for a filter that was asked for is there."""
-        self.codes[position] = code
-        self.left -= 1
+    Attributes:
+        gathering, position: where its code belongs.
+        options: of a subscription; None for the end of one.
+        at_once: they hold since the client asked, as there were none before.
+    """
+
+    __slots__ = ("at_once", "gathering", "options", "position", "topic")
+
+    def __init__(
+        self, gathering: _Gathering, topic: str, options: Options | None = None, at_once: bool = False
+    ) -> None:
+        self.gathering = gathering
+        self.position = len(gathering.codes)
+        self.topic = topic
+        self.options = options
+        self.at_once = at_once
+        gathering.codes.append(Reason.UNSPECIFIED_ERROR)
+        gathering.left += 1
 
 
 class Subscriptions:
-    """The options of one client's subscriptions, by topic. Those that are not here are default ones."""
+    """
+    Attributes:
+        options: by topic; default ones are not here, unless the client has asked for them.
+    """
 
-    __slots__ = ("_served", "options")
+    __slots__ = ("_exchange", "_gatherings", "_served", "options")
 
-    def __init__(self) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self.options: dict[str, Options] = {}
+        self._exchange = exchange
+        self._gatherings: dict[int, _Gathering] = {}
         self._served = 0
 
-    def set_served(self, topic: str, options: Options) -> bool:
-        """Of a topic that the client hears of in any case. False if these are too many."""
-        known = topic in self.options
-        if options is DEFAULT:
-            self.reset_served(topic)
-        elif known or self._served < _MAX_SERVED:
-            self.options[topic] = options
-            self._served += not known
-        else:
-            return False
-        return True
+    def knows(self, packet_id: int) -> bool:
+        """Has a packet this identifier that is not answered yet."""
+        return packet_id in self._gatherings
 
-    def reset_served(self, topic: str) -> None:
-        """As if there had been no subscription."""
+    def subscribe(self, packet: Subscribe, taken: bool, requests: list[ClientRequest]) -> None:
+        """
+        A SUBSCRIBE: to requests, and to an answer at once if there are none.
+
+        Args:
+            taken: a PUBLISH has its identifier.
+        """
+        gathering = _Gathering(packet.packet_id, False)
+        identifiers = packet.properties.subscription_ids
+        identifier = identifiers[0] if identifiers else None
+        taken = taken or packet.packet_id in self._gatherings
+        for wanted in packet.filters:
+            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(wanted.topic_filter)
+            if fault is None:
+                self._want(gathering, wanted.topic_filter, _options(wanted, identifier), requests)
+            else:
+                self._refuse(gathering, fault, wanted.topic_filter)
+        self._answer_or_wait(gathering)
+
+    def _want(self, gathering: _Gathering, topic: str, options: Options, requests: list[ClientRequest]) -> None:
+        known = self.options
+        if not is_served(topic):
+            # From now on, since a message may come before the answer; but not in place of what holds already.
+            at_once = topic not in known
+            if at_once:
+                known[topic] = options
+            requests.append(JoinGroup(topic, self._exchange.ask(Wish(gathering, topic, options, at_once))))
+        elif options is DEFAULT:
+            self._forget_served(topic)
+            gathering.codes.append(options.qos)
+        elif topic in known or self._served < _MAX_SERVED:
+            self._served += topic not in known
+            known[topic] = options
+            gathering.codes.append(options.qos)
+        else:
+            self._refuse(gathering, Reason.QUOTA_EXCEEDED, topic)
+
+    def unsubscribe(self, packet: Unsubscribe, taken: bool, requests: list[ClientRequest]) -> None:
+        """
+        An UNSUBSCRIBE, as `subscribe`.
+
+        Raises:
+            MqttViolation: another packet has its identifier, and 3.1.1 has no way to say so.
+        """
+        gathering = _Gathering(packet.packet_id, True)
+        exchange = self._exchange
+        taken = taken or packet.packet_id in self._gatherings
+        if taken and exchange.agreement.version < 5:
+            exchange.violate(Reason.PACKET_ID_IN_USE, "", "packet identifier that is in use")
+        for topic in packet.filters:
+            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(topic)
+            if fault is None and is_served(topic):
+                self._forget_served(topic)
+                gathering.codes.append(Reason.SUCCESS)
+            elif fault is None:
+                requests.append(LeaveGroup(topic, exchange.ask(Wish(gathering, topic))))
+            elif taken or fault == Reason.TOPIC_FILTER_INVALID:
+                self._refuse(gathering, fault, topic)
+            else:
+                gathering.codes.append(Reason.NO_SUBSCRIPTION_EXISTED)
+        self._answer_or_wait(gathering)
+
+    def _forget_served(self, topic: str) -> None:
         if self.options.pop(topic, None) is not None:
             self._served -= 1
 
+    def _refuse(self, gathering: _Gathering, code: Reason, topic: str) -> None:
+        """Without asking anybody."""
+        self._exchange.notice(code, topic)
+        gathering.codes.append(self._failure(gathering, code))
+        gathering.text = gathering.text or ADVICE[code]
 
-def options_of(wanted: Filter, identifier: int | None) -> Options:
+    def _failure(self, gathering: _Gathering, code: Reason) -> int:
+        """A failure, as the packet can say it."""
+        if self._exchange.agreement.version < 5 or (gathering.ends and code not in CODES[5][UNSUBACK]):
+            return Reason.UNSPECIFIED_ERROR
+        return code
+
+    def _answer_or_wait(self, gathering: _Gathering) -> None:
+        if gathering.left:
+            self._gatherings[gathering.packet_id] = gathering
+        else:
+            self._exchange.say(self._answer(gathering))
+
+    def _answer(self, gathering: _Gathering) -> bytes:
+        exchange = self._exchange
+        text = gathering.text
+        properties = NO_PROPERTIES if text is None else exchange.problem(Reason.UNSPECIFIED_ERROR, text)
+        codes = tuple(gathering.codes)
+        if gathering.ends:
+            return exchange.frame(Unsuback(gathering.packet_id, codes, properties))
+        return exchange.frame(Suback(gathering.packet_id, codes, properties))
+
+    def learn(self, wish: Wish, error: AckError | None, changed: bool) -> bytes:
+        """
+        The outcome of one filter is there.
+
+        Args:
+            error, changed: as in `Ack`.
+
+        Returns:
+            frames for the client; empty as long as the outcome of other filters is not there.
+        """
+        gathering, topic, options = wish.gathering, wish.topic, wish.options
+        if error is not None:
+            fault = refusal_of(error)
+            self._exchange.notice(fault, topic)
+            code = self._failure(gathering, fault)
+            gathering.text = gathering.text or error.message
+            if wish.at_once and self.options.get(topic) is options:
+                del self.options[topic]
+        elif options is not None:
+            code = options.qos
+            self.options[topic] = options
+        else:
+            code = Reason.SUCCESS if changed else Reason.NO_SUBSCRIPTION_EXISTED
+        gathering.codes[wish.position] = code
+        gathering.left -= 1
+        if gathering.left or gathering.stale:
+            return b""
+        del self._gatherings[gathering.packet_id]
+        return self._answer(gathering)
+
+    def lost(self) -> None:
+        """These packets are no part of a session's state [4.1]: nobody waits for their answers any more."""
+        for gathering in self._gatherings.values():
+            gathering.stale = True
+        self._gatherings.clear()
+
+
+def _options(wanted: Filter, identifier: int | None) -> Options:
     """What a client has asked for; the usual ones are shared."""
     if wanted.no_local or identifier is not None:
         return Options(wanted.qos, wanted.no_local, identifier)
