@@ -28,14 +28,15 @@ print(json.dumps(result))
 """
 
 LISTENER = """
-import json, signal, socket, sys
+import json, os, signal, socket, sys
 options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 listener = socket.create_server(("127.0.0.1", int(options["--port"])))
-with open(options["--ready-file"], "w") as ready:
+with open(options["--ready-file"] + ".new", "w") as ready:
     json.dump({"connectionString": "Endpoint=http://localhost;AccessKey=" + 44 * "k"}, ready)
+os.replace(ready.name, options["--ready-file"])
 signal.pause()
 """
-"""It takes what `hubwire serve` takes, and does nothing."""
+"""It takes what `hubwire serve` takes, and does nothing. Like the real one it shows no ready file half written."""
 
 
 @pytest.fixture(autouse=True)
