@@ -114,7 +114,7 @@ HOUSE = Rule(
         "adapters": Room(2, ("model", "time_limit")),
         "auth": Room(1, ("model",)),
         "logs": Room(2, ("settings",)),
-        "mqtt_clients": Room(2, ("settings",)),
+        "mqtt_clients": Room(7, ("settings", "gateway.arrivals", "protocols.mqtt")),
         "periodic": Room(1, ()),
         "settings": Room(1, ()),
         "time_limit": Room(1, ()),
@@ -150,11 +150,15 @@ HOUSE = Rule(
         "adapters/certificate_files.py": ("auth.certificates",),
         "adapters/issuer_keys.py": ("auth.signatures",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.
-        "gateway/events.py": ("hub.connection",),
-        "gateway/gateway.py": ("hub.connection", "protocols.session"),
+        "gateway/events.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/gateway.py": ("hub.connection", "protocols.mqtt", "protocols.session"),
         "gateway/opening.py": ("hub.connection",),
-        "gateway/records.py": ("hub.connection",),
+        "gateway/records.py": ("hub.connection", "protocols.mqtt"),
         "gateway/requests.py": ("hub.connection",),
+        # MQTT opens with its first packet, and a session of it may end by what another client does.
+        "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/wills.py": ("hub.connection", "protocols.mqtt"),
         "edge/websocket.py": ("hub.connection",),
         # So it is with a tunnel and the way out that it is given.
         "edge/tunnel_socket.py": ("upstream.tunnel",),

@@ -2,25 +2,27 @@
 
 import pytest
 
-from hubwire.mqtt_clients import MqttRules, mqtt_rules
+from hubwire.gateway.arrivals import MqttOptions
+from hubwire.mqtt_clients import mqtt_options
+from hubwire.protocols.mqtt.arrival import Policy
 from hubwire.settings import load
 
-LENIENT = MqttRules(client_ids="lenient", keep_alive="any", retain="ignore")
-AZURE = MqttRules(client_ids="azure", keep_alive="limited", retain="refuse")
+LENIENT = Policy(client_ids="lenient", keep_alive="any", retain="ignore")
+AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse")
 
 
 @pytest.mark.parametrize(
-    ("given", "rules"),
+    ("given", "policy"),
     [
         ({}, LENIENT),
         ({"mqtt_compatibility": "lenient"}, LENIENT),
         ({"mqtt_compatibility": "azure"}, AZURE),
-        ({"mqtt_client_ids": "azure"}, MqttRules("azure", "any", "ignore")),
-        ({"mqtt_keep_alive": "limited"}, MqttRules("lenient", "limited", "ignore")),
-        ({"mqtt_retain": "refuse"}, MqttRules("lenient", "any", "refuse")),
-        ({"mqtt_compatibility": "azure", "mqtt_client_ids": "lenient"}, MqttRules("lenient", "limited", "refuse")),
-        ({"mqtt_compatibility": "azure", "mqtt_keep_alive": "any"}, MqttRules("azure", "any", "refuse")),
-        ({"mqtt_compatibility": "azure", "mqtt_retain": "ignore"}, MqttRules("azure", "limited", "ignore")),
+        ({"mqtt_client_ids": "azure"}, Policy("azure", "any", "ignore")),
+        ({"mqtt_keep_alive": "limited"}, Policy("lenient", "limited", "ignore")),
+        ({"mqtt_retain": "refuse"}, Policy("lenient", "any", "refuse")),
+        ({"mqtt_compatibility": "azure", "mqtt_client_ids": "lenient"}, Policy("lenient", "limited", "refuse")),
+        ({"mqtt_compatibility": "azure", "mqtt_keep_alive": "any"}, Policy("azure", "any", "refuse")),
+        ({"mqtt_compatibility": "azure", "mqtt_retain": "ignore"}, Policy("azure", "limited", "ignore")),
         (
             {
                 "mqtt_compatibility": "azure",
@@ -32,12 +34,25 @@ AZURE = MqttRules(client_ids="azure", keep_alive="limited", retain="refuse")
         ),
     ],
 )
-def test_single_setting_goes_before_the_preset(given: dict[str, str], rules: MqttRules) -> None:
+def test_single_setting_goes_before_the_preset(given: dict[str, str], policy: Policy) -> None:
     """And those that are not given are what the preset says."""
-    assert mqtt_rules(load(given, {})) == rules
+    assert mqtt_options(load(given, {})).policy == policy
 
 
 @pytest.mark.parametrize("compatibility", ["lenient", "azure"])
 def test_who_may_take_a_session_over_is_no_matter_of_the_preset(compatibility: str) -> None:
     """It decides about security, so it is switched by its own name alone."""
-    assert load({"mqtt_compatibility": compatibility}, {}).mqtt_session_takeover == "same-user"
+    assert mqtt_options(load({"mqtt_compatibility": compatibility}, {})).takeover == "same-user"
+
+
+def test_what_has_no_preset_is_what_its_setting_says() -> None:
+    given = {
+        "mqtt_session_takeover": "azure",
+        "mqtt_v4_text": True,
+        "mqtt_session_expiry_s": 7,
+        "mqtt_receive_maximum": 8,
+        "max_message_bytes": 9000,
+    }
+
+    policy = Policy(session_expiry_s=7, receive_maximum=8, max_packet_bytes=9000, v4_text=True)
+    assert mqtt_options(load(given, {})) == MqttOptions(policy, "azure")

@@ -62,6 +62,7 @@ from hubwire.model.hubs import DEFAULT_RESOURCE, connection_string
 from hubwire.model.ports import Journal, SecretSource, Store
 from hubwire.model.roles import covers
 from hubwire.model.telemetry import Telemetry
+from hubwire.mqtt_clients import mqtt_options
 from hubwire.periodic import Every
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.resources.catalog import Catalog
@@ -524,7 +525,7 @@ class _Service:
         )
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         events = ConnectionEvents(self._handlers.dispatcher, shown)
-        self._gateway = Gateway(node, principals, catalog, events, self._telemetry, limits)
+        self._gateway = Gateway(node, principals, catalog, events, self._telemetry, limits, mqtt_options(settings))
         self._clients = Clients(
             self._gateway,
             self._telemetry,
@@ -535,6 +536,7 @@ class _Service:
             # a little more room, so that the queue limit decides, also when all of it is replayed at once.
             reliable_buffer_bytes=settings.reliable_queue_bytes * 5 // 4 + settings.max_message_bytes,
             inbox_requests=settings.inbox_requests,
+            connect_timeout_s=settings.mqtt_connect_timeout_s,
         )
         entrance = TunnelEntrance(self._handlers.tunnels, entra.tunnel_callers, catalog)
         self._tunnels = TunnelSockets(entrance, loop, settings.handler_response_bytes)

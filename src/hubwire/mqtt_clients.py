@@ -5,41 +5,33 @@ Lenient takes what common client libraries do out of the box, such as ids with a
 refuses what the service's MQTT pages say that it refuses, for who wants to find that out before the service tells.
 """
 
-from typing import Final, Literal
+from typing import Final
 
-from msgspec import Struct
+from msgspec.structs import replace
 
+from hubwire.gateway.arrivals import MqttOptions
+from hubwire.protocols.mqtt.arrival import Policy
 from hubwire.settings import Settings
 
-__all__ = ["MqttRules", "mqtt_rules"]
-
-
-class MqttRules(Struct, frozen=True):
-    """
-    The settings of one preset.
-
-    Attributes:
-        client_ids: "azure" are letters, digits and underscores; "lenient" all characters that stand in a path.
-        keep_alive: of MQTT 3.1.1; "limited" is 1 to 180 seconds, and anything else is refused.
-        retain: of MQTT 5.0; "ignore" delivers and forgets what was to be retained, "refuse" ends the connection.
-    """
-
-    client_ids: Literal["lenient", "azure"]
-    keep_alive: Literal["any", "limited"]
-    retain: Literal["ignore", "refuse"]
-
+__all__ = ["mqtt_options"]
 
 _PRESETS: Final = {
-    "lenient": MqttRules(client_ids="lenient", keep_alive="any", retain="ignore"),
-    "azure": MqttRules(client_ids="azure", keep_alive="limited", retain="refuse"),
+    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="ignore"),
+    "azure": Policy(client_ids="azure", keep_alive="limited", retain="refuse"),
 }
 
 
-def mqtt_rules(settings: Settings) -> MqttRules:
-    """What holds: of each setting what it is given, or else what `mqtt_compatibility` says."""
+def mqtt_options(settings: Settings) -> MqttOptions:
+    """What holds: single settings where they are given, and else what the preset `mqtt_compatibility` says."""
     preset = _PRESETS[settings.mqtt_compatibility]
-    return MqttRules(
+    policy = replace(
+        preset,
         client_ids=settings.mqtt_client_ids or preset.client_ids,
         keep_alive=settings.mqtt_keep_alive or preset.keep_alive,
         retain=settings.mqtt_retain or preset.retain,
+        session_expiry_s=settings.mqtt_session_expiry_s,
+        receive_maximum=settings.mqtt_receive_maximum,
+        max_packet_bytes=settings.max_message_bytes,
+        v4_text=settings.mqtt_v4_text,
     )
+    return MqttOptions(policy, settings.mqtt_session_takeover)

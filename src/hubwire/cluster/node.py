@@ -300,6 +300,26 @@ class Node:
         self._schedule_sweep()
         self.on_lost(connection)
 
+    def drop(self, connection: Connection, code: int, text: str, category: CloseCategory) -> None:
+        """
+        End a client's socket from our side. What may wait for another socket waits; else this is the same as `close`.
+
+        Args:
+            text: for the client, and for the records where the connection ends.
+        """
+        if not connection.session.recoverable:
+            self.close(connection, code, text, category)
+            return
+        self.flush()
+        sink = connection.sink
+        if sink is None or not connection.alive:
+            return
+        farewell = connection.session.direct(Disconnected(text, category))
+        if farewell:
+            sink.write(farewell, 1, None)
+        self.lost(connection, sink, False, category, code)
+        sink.close(code, "")
+
     def close(
         self, connection: Connection, code: int, text: str, category: CloseCategory, reason: str | None = None
     ) -> None:

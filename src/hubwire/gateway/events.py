@@ -2,7 +2,7 @@
 Connections as event handlers see them: who is asked about a client, and what is told of one that is in.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from msgspec import Struct
@@ -11,16 +11,23 @@ from hubwire.auth.callers import ClientClaims
 from hubwire.gateway.attempt import Attempt, HandshakeRefused
 from hubwire.gateway.opening import Deciding
 from hubwire.hub.connection import Connection
-from hubwire.model.errors import EventUndelivered
-from hubwire.model.messages import FromServer, SendEvent
+from hubwire.model.errors import EventUndelivered, HubwireError
+from hubwire.model.messages import EventAnswer, FromServer, Publication, SendEvent
 from hubwire.model.names import HubKey
 from hubwire.model.resources import ResourcePolicy
+from hubwire.protocols.mqtt.packets import Connect
+from hubwire.protocols.mqtt.reasons import Reason, return_code
+from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.upstream.cloudevents import ClientCertificate, ConnectVerdict
-from hubwire.upstream.dispatcher import ConnectRefused, ConnectRequest, Dispatcher
+from hubwire.upstream.connecting import ConnectRefused, ConnectRequest
+from hubwire.upstream.dispatcher import Dispatcher, NoHandler
 from hubwire.upstream.handlers import Presence
-from hubwire.upstream.sources import EventSource
+from hubwire.upstream.mqtt_events import MqttConnect, answer_properties
+from hubwire.upstream.sources import EventSource, MqttEnding
 
-__all__ = ["ConnectionEvents", "Shown"]
+__all__ = ["ConnectionEvents", "MqttRefused", "Shown"]
+
+_V5: Final = 5
 
 _MOST_NAMES: Final = 64
 """By which clients reach this server, where the operator has given it no name."""
@@ -45,6 +52,30 @@ class Shown(Struct, frozen=True):
     no_certificate: tuple[ClientCertificate, ...] | None = None
     upper_thumbprints: bool = False
     refusal_bodies: bool = False
+
+
+class MqttRefused(HubwireError):  # noqa: N818
+    """
+    An MQTT client is not let in.
+
+    Attributes:
+        code: return code of 3.1.1 or reason code of 5.0, as the client speaks it.
+        cause: for the records.
+        reason, user_properties: for clients of 5.0.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        cause: str,
+        reason: str | None = None,
+        user_properties: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(cause)
+        self.code = code
+        self.cause = cause
+        self.reason = reason
+        self.user_properties = user_properties
 
 
 class ConnectionEvents:
@@ -101,7 +132,7 @@ class ConnectionEvents:
         request = ConnectRequest(
             claims=claims.claims,
             query=attempt.query,
-            headers=[pair for pair in attempt.head.headers if pair[0].lower() not in self._shown.hidden_headers],
+            headers=self._headers(attempt),
             subprotocols=attempt.offered,
             subprotocol=subprotocol,
             certificates=self._certificates(attempt, policy),
@@ -119,6 +150,54 @@ class ConnectionEvents:
             raise HandshakeRefused(refusal.status, text, cause=cause) from refusal
         except EventUndelivered as failure:
             raise HandshakeRefused(500, "The event handler failed.", cause=failure.message) from failure
+
+    async def connect_mqtt(
+        self,
+        attempt: Attempt,
+        claims: ClientClaims,
+        connect: Connect,
+        source: EventSource,
+        policy: ResourcePolicy,
+        wanted: Callable[[], bool],
+    ) -> ConnectVerdict:
+        """
+        Ask about an MQTT client, at each of its CONNECT packets.
+
+        Args:
+            wanted: is the client still there.
+
+        Raises:
+            MqttRefused: as the handler has it; "server unavailable" if that fails.
+        """
+        request = ConnectRequest(
+            claims=claims.claims,
+            query=attempt.query,
+            headers=self._headers(attempt),
+            subprotocols=attempt.offered,
+            subprotocol=attempt.protocol,
+            certificates=self._certificates(attempt, policy),
+            wanted=wanted,
+            mqtt=MqttConnect(
+                connect.version,
+                connect.clean_start,
+                connect.username,
+                connect.password,
+                connect.properties.user_properties,
+            ),
+        )
+        try:
+            return await self._dispatcher.connect(source, request)
+        except ConnectRefused as refusal:
+            said = refusal.mqtt
+            assert said is not None, "an MQTT client was asked about"
+            cause = f"the event handler answered {refusal.status}"
+            raise MqttRefused(said.code, cause, said.reason, said.user_properties) from refusal
+        except EventUndelivered as failure:
+            code = Reason.SERVER_UNAVAILABLE
+            raise MqttRefused(code if connect.version == _V5 else return_code(code), failure.message) from failure
+
+    def _headers(self, attempt: Attempt) -> list[tuple[str, str]]:
+        return [pair for pair in attempt.head.headers if pair[0].lower() not in self._shown.hidden_headers]
 
     def _certificates(self, attempt: Attempt, policy: ResourcePolicy) -> tuple[ClientCertificate, ...] | None:
         if not policy.client_certificates:
@@ -152,7 +231,15 @@ class ConnectionEvents:
     def ended(self, connection: Connection, reason: str | None) -> None:
         """A connection has ended for good."""
         if connection.source is not None or self._dispatcher.handles(connection.hub, "disconnected"):
-            self._dispatcher.disconnected(self._source(connection), reason)
+            ending = _ending(connection)
+            if ending is None:
+                self._dispatcher.disconnected(self._source(connection), reason)
+            else:
+                self._dispatcher.disconnected(self._source(connection), ending[0] or reason, ending[1])
+
+    def resumed(self, connection: Connection, arrival: EventSource) -> None:
+        """An MQTT client has come back to its session, by another socket."""
+        self._dispatcher.resumed(self._source(connection), arrival)
 
     def hung_up(self, connection: Connection) -> None:
         """A client that cannot come back waits for nothing any more: no event of it is sent again if it fails."""
@@ -189,6 +276,33 @@ class ConnectionEvents:
             source.given_up = source.client_gone
             raise
 
+    async def answer(self, connection: Connection, event: SendEvent) -> EventAnswer:
+        """
+        Tell a handler of an MQTT client's event.
+
+        Returns:
+            what the client is to be told, whatever came of it.
+        """
+        publication = event.publication
+        assert publication is not None, "it came by MQTT"
+        source = self._source(connection)
+        try:
+            response = await self._dispatcher.mqtt_event(
+                source,
+                event.event,
+                _content_type(publication),
+                event.data.body,
+                publication.user_properties,
+                lambda: connection.alive,
+            )
+        except NoHandler:
+            return EventAnswer(event, 404)
+        except EventUndelivered:
+            return EventAnswer(event, 500)
+        return EventAnswer(
+            event, response.status, response.last("content-type"), response.body, answer_properties(response)
+        )
+
     @staticmethod
     def _source(connection: Connection) -> EventSource:
         source: EventSource | None = connection.source
@@ -198,6 +312,25 @@ class ConnectionEvents:
             )
             connection.source = source
         return source
+
+
+def _content_type(publication: Publication) -> str:
+    """Handlers rely on one, and many publications have none."""
+    if publication.content_type is not None:
+        return publication.content_type
+    return "text/plain; charset=utf-8" if publication.is_text else "application/octet-stream"
+
+
+def _ending(connection: Connection) -> tuple[str | None, MqttEnding] | None:
+    """How an MQTT session has ended, with the reason that its last DISCONNECT gave; None for other clients."""
+    session = connection.session
+    if not isinstance(session, MqttSession):
+        return None
+    ending = session.ending
+    if ending is None:
+        return None, MqttEnding()
+    properties = ending.user_properties if ending.initiated_by_client else None
+    return ending.reason, MqttEnding(ending.initiated_by_client, ending.code, properties or None)
 
 
 def _host_name(host: str) -> str:

@@ -15,11 +15,14 @@ from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.admission import Admission
+from hubwire.gateway.arrivals import Arrivals, MqttOptions
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.handshake import read
+from hubwire.gateway.newcomer import Newcomer
 from hubwire.gateway.opening import Deciding, Opening
 from hubwire.gateway.requests import Requests
+from hubwire.gateway.wills import Wills
 from hubwire.hub.connection import Connection
 from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized
 from hubwire.model.http import RequestHead
@@ -30,6 +33,7 @@ from hubwire.model.resources import ResourcePolicy
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.session import Session
 from hubwire.upstream.sources import EventSource
 
@@ -47,6 +51,7 @@ _CATEGORIES: Final = {
     503: CloseCategory.SERVICE_RELOAD,
 }
 """Refused connections are counted as closed ones, too: some of the service's categories have no other meaning."""
+_MQTT: Final = MqttOptions()
 _ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
 
 
@@ -55,7 +60,7 @@ class Gateway:
     Clients of one node.
 
     Args:
-        limits: of each reliable client's unacknowledged queue.
+        limits: of each reliable client's unacknowledged queue, and of an MQTT client's.
 
     Attributes:
         watch: see `ConnectionEvents`.
@@ -69,6 +74,7 @@ class Gateway:
         events: ConnectionEvents,
         telemetry: Telemetry,
         limits: QueueLimits,
+        mqtt: MqttOptions = _MQTT,
     ) -> None:
         self._node = node
         self._events = events
@@ -79,6 +85,18 @@ class Gateway:
         self._limits = limits
         self._requests = Requests(node, events, telemetry)
         self._admission = Admission(directory, telemetry)
+        self._wills = Wills(node)
+        self._arrivals = Arrivals(
+            node,
+            events,
+            self._admission,
+            telemetry,
+            limits,
+            mqtt,
+            self._wills,
+            lambda connection: self.receive(connection, b""),
+        )
+        node.on_lost = self._wills.lost
         node.on_membership = events.membership
         node.on_end.append(self._ended)
         node.on_end.append(records.ended)
@@ -95,9 +113,10 @@ class Gateway:
         try:
             self._admission.check_running()
             attempt = read(head)
-            if attempt.protocol == "mqtt":
-                raise HandshakeRefused(404, "This server does not offer mqtt clients yet.")
             policy = self._admission.policy(attempt)
+            if attempt.protocol == "mqtt":
+                newcomer = self._arrivals.greet(attempt, self._identify(attempt))
+                return Opening(None, attempt.protocol, attempt.websocket_key, newcomer=newcomer)
             if attempt.recovery is not None:
                 return self._recover(attempt, attempt.recovery)
             return self._open(attempt, policy)
@@ -230,6 +249,8 @@ class Gateway:
         Returns:
             None when that is done; else to be awaited.
         """
+        if opening.newcomer is not None:
+            return None  # its first packet decides
         connection = opening.connection
         if connection is None:
             sink.close(1008, "The connection cannot be recovered.")
@@ -277,6 +298,7 @@ class Gateway:
         self, connection: Connection, _category: CloseCategory, _code: int, _text: str, reason: str | None
     ) -> None:
         self._admission.leave(connection.hub.resource)
+        self._wills.ended(connection)
         self._events.ended(connection, reason)
 
     def _resume(self, connection: Connection, sink: Sink) -> None:
@@ -291,8 +313,22 @@ class Gateway:
         token = self._principals.issue_recovery_token(connection.id) if reliable else None
         return connection.session.direct(Connected(connection.id, connection.user_id, token))
 
+    def arrive(self, newcomer: Newcomer, payload: bytes, sink: Sink) -> Awaitable[None] | None:
+        """See `Arrivals`."""
+        return self._arrivals.arrive(newcomer, payload, sink)
+
+    def never_arrived(self, newcomer: Newcomer, sink: Sink) -> None:
+        """See `Arrivals`."""
+        self._arrivals.never_arrived(newcomer, sink)
+
     def keep_alive_s(self, connection: Connection) -> int:
-        """Whole seconds of silence after which this client is pinged; asked again each time, since it may change."""
+        """
+        Whole seconds of silence after which this client is pinged, or, where only it may ping, is taken for gone; 0 for
+        never. Asked again each time, since it may change.
+        """
+        session = connection.session
+        if isinstance(session, MqttSession):
+            return (session.keep_alive_s * 3 + 1) // 2  # OASIS MQTT 5.0, 3.1.2.10: one and a half times its interval
         return self._directory.settings(connection.hub).web_socket_keep_alive_interval_in_seconds
 
     # Its messages.
@@ -314,9 +350,28 @@ class Gateway:
             return None
         for frame in session.outgoing():
             self._node.reply(connection, frame)
+        if connection.codec.keeps:
+            return self._with_fault(connection, self._in_order(connection, requests))
         if len(requests) == 1:
             return self._requests.handle(connection, requests[0])
         return self._in_order(connection, requests) if requests else None
+
+    def _with_fault(self, connection: Connection, waiting: Awaitable[None] | None) -> Awaitable[None] | None:
+        """Several packets come in one message, and those before one that breaks the protocol still count."""
+        session = connection.session
+        assert isinstance(session, MqttSession)
+        if session.fault is None:
+            return waiting
+        if waiting is not None:
+            return self._violated_after(waiting, connection, session.fault)
+        self.violated(connection, session.fault)
+        return None
+
+    async def _violated_after(
+        self, waiting: Awaitable[None], connection: Connection, violation: ProtocolViolation
+    ) -> None:
+        await waiting
+        self.violated(connection, violation)
 
     def _in_order(self, connection: Connection, requests: Sequence[ClientRequest]) -> Awaitable[None] | None:
         for position, request in enumerate(requests, start=1):
@@ -341,8 +396,13 @@ class Gateway:
     # Its end.
 
     def violated(self, connection: Connection, violation: ProtocolViolation) -> None:
-        """The client broke its protocol: its connection ends, and cannot be recovered."""
-        self._node.close(connection, violation.close_code, violation.reason, CloseCategory.BAD_REQUEST)
+        """The client broke its protocol: its connection ends, and cannot be recovered. A session of MQTT can."""
+        end = self._node.drop if connection.codec.keeps else self._node.close
+        end(connection, violation.close_code, violation.reason, CloseCategory.BAD_REQUEST)
+
+    def timed_out(self, connection: Connection) -> None:
+        """Nothing came for longer than the client itself has said."""
+        self._node.drop(connection, _NORMAL, "The keep-alive interval has passed.", CloseCategory.PING_TIMEOUT)
 
     def slow(self, connection: Connection, sink: Sink) -> None:
         """The client reads too slowly for what it is sent."""

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from hubwire.gateway.newcomer import Newcomer
 from hubwire.hub.connection import Connection
 
 __all__ = ["Deciding", "Opening"]
@@ -14,7 +15,8 @@ class Opening(Struct, frozen=True):
     What a client that was let in gets.
 
     Attributes:
-        connection: None for a recovery that is refused, which the client learns by close code 1008 after the 101.
+        connection: None for a recovery that is refused, which the client learns by close code 1008 after the 101; and
+            for an MQTT client, which is a newcomer at first.
         subprotocol: to be echoed; None for no header.
         groups: that it is in from the beginning.
         resumed: the connection was there before.
@@ -25,6 +27,7 @@ class Opening(Struct, frozen=True):
     websocket_key: str
     groups: tuple[str, ...] = ()
     resumed: bool = False
+    newcomer: Newcomer | None = None
 
 
 class Deciding:

@@ -9,19 +9,42 @@ Source: the service's monitoring data reference (categories, record fields).
 import logging
 from typing import Final
 
+from hubwire.gateway.attempt import Attempt
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
 from hubwire.model.messages import ClientRequest, JoinGroup, LeaveGroup, NotOffered, SendEvent, SendToGroup
 from hubwire.model.names import HubKey
 from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.mqtt.arrival import Refusal
+from hubwire.protocols.mqtt.reasons import ADVICE, Reason, ReturnCode
 
-__all__ = ["ended", "message", "recovered", "recovery_refused", "refused", "started"]
+__all__ = [
+    "ended",
+    "groups_left_out",
+    "message",
+    "mqtt_never_arrived",
+    "mqtt_refusal",
+    "mqtt_refused",
+    "recovered",
+    "recovery_refused",
+    "refused",
+    "started",
+    "will_dropped",
+]
 
 _connectivity: Final = logging.getLogger("hubwire.connectivity")
 _messaging: Final = logging.getLogger("hubwire.messaging")
 
 _EXPECTED: Final = frozenset({CloseCategory.NORMAL, CloseCategory.CLOSED_BY_APP_SERVER, CloseCategory.SERVICE_RELOAD})
 _COLLECTIONS: Final = {401: "Authorization", 429: "Throttling"}
+_RETURNED: Final[dict[int, Reason]] = {
+    ReturnCode.UNACCEPTABLE_PROTOCOL_VERSION: Reason.UNSUPPORTED_PROTOCOL_VERSION,
+    ReturnCode.IDENTIFIER_REJECTED: Reason.CLIENT_ID_NOT_VALID,
+    ReturnCode.SERVER_UNAVAILABLE: Reason.SERVER_UNAVAILABLE,
+    ReturnCode.BAD_USER_NAME_OR_PASSWORD: Reason.BAD_USER_NAME_OR_PASSWORD,
+    ReturnCode.NOT_AUTHORIZED: Reason.NOT_AUTHORIZED,
+}
+"""What the return codes of MQTT 3.1.1 mean in words of 5.0."""
 _SHOWN: Final = 256
 """Characters of a name that a stranger chose."""
 
@@ -65,6 +88,53 @@ def recovery_refused(head: RequestHead, hub: HubKey, connection_id: str) -> None
     }
     text = "The connection cannot be recovered"
     _emit(_connectivity, logging.INFO, "ConnectionRecoveryRefused", text, head.client_ip, properties)
+
+
+def mqtt_refused(attempt: Attempt, client_id: str, refusal: Refusal, cause: str | None = None) -> None:
+    """An MQTT client is not let in: its CONNECT was answered with a code, or not at all."""
+    properties: dict[str, object] = {
+        "collection": "Connection",
+        "hub": attempt.hub.hub,
+        "connectionId": client_id[:_SHOWN],
+        **_code(refusal),
+    }
+    text = _said(refusal) if cause is None else f"{_said(refusal)} ({cause})"
+    _emit(_connectivity, logging.WARNING, "ConnectionRefused", text, attempt.head.client_ip, properties)
+
+
+def mqtt_never_arrived(attempt: Attempt) -> None:
+    """A socket for an MQTT client brought no CONNECT packet in time."""
+    properties: dict[str, object] = {"collection": "Connection", "hub": attempt.hub.hub}
+    text = "No CONNECT packet came in time; an MQTT client sends it right after the upgrade"
+    _emit(_connectivity, logging.WARNING, "ConnectionRefused", text, attempt.head.client_ip, properties)
+
+
+def mqtt_refusal(connection: Connection, refusal: Refusal) -> None:
+    """Something that an MQTT client wanted is refused, or its connection closed for it."""
+    _connection(logging.WARNING, "RequestRefused", connection, _said(refusal), **_code(refusal))
+
+
+def groups_left_out(connection: Connection, count: int) -> None:
+    """A client is not in groups that it was given, since its protocol has no such names."""
+    text = f"{count} of the groups that this client was given have names that are no topics, and are left out"
+    _connection(logging.WARNING, "GroupsLeftOut", connection, text)
+
+
+def will_dropped(connection: Connection, topic: str) -> None:
+    """The will of a client that may not publish to its topic."""
+    text = "The will is dropped: the client has no role to send to its topic (webpubsub.sendToGroup)"
+    _connection(logging.WARNING, "WillDropped", connection, text, topic=topic[:_SHOWN])
+
+
+def _said(refusal: Refusal) -> str:
+    """What is refused and why, and what the owner of the device can do about it."""
+    reason = _RETURNED.get(refusal.code) or Reason(refusal.code)
+    return f"{reason.name.replace('_', ' ').capitalize()}: {ADVICE[reason]}"
+
+
+def _code(refusal: Refusal) -> dict[str, object]:
+    about = {"about": refusal.about[:_SHOWN]} if refusal.about else {}
+    return {"code": refusal.code, "mqttVersion": refusal.version, **about}
 
 
 def message(connection: Connection, operation: str, request: ClientRequest) -> None:

@@ -52,7 +52,7 @@ class Requests:
         self._node = node
         self._events = events
         self._telemetry = telemetry
-        self._asking: dict[str, asyncio.Event] = {}
+        self._asking: dict[Connection, asyncio.Event] = {}
 
     def handle(self, connection: Connection, request: ClientRequest) -> Awaitable[None] | None:
         """
@@ -61,7 +61,7 @@ class Requests:
         Returns:
             None when it is done and answered; else to be awaited before this client's next request is handled.
         """
-        if self._asking and connection.id in self._asking:
+        if self._asking and connection in self._asking:
             return self._handle_later(connection, request)
         if isinstance(request, NotOffered):
             self._tell(connection, NotOfferedAnswer(request))
@@ -106,7 +106,7 @@ class Requests:
 
     async def _handle_later(self, connection: Connection, request: ClientRequest) -> None:
         """An event that came by an earlier socket of the same client is with its handler still."""
-        while (asking := self._asking.get(connection.id)) is not None:
+        while (asking := self._asking.get(connection)) is not None:
             await asking.wait()
         if connection.alive:
             waiting = self.handle(connection, request)
@@ -115,18 +115,24 @@ class Requests:
 
     async def _event(self, connection: Connection, request: SendEvent) -> None:
         """One event after the other, whichever sockets they came by."""
-        if connection.id in self._asking:
+        if connection in self._asking:
             await self._handle_later(connection, request)
             return
-        answered = self._asking[connection.id] = asyncio.Event()
+        answered = self._asking[connection] = asyncio.Event()
         try:
             await self._ask(connection, request)
         finally:
-            del self._asking[connection.id]
+            del self._asking[connection]
             answered.set()
 
     async def _ask(self, connection: Connection, request: SendEvent) -> None:
         """Whatever the handler answers comes before the ack."""
+        if request.publication is not None:
+            whatever = await self._events.answer(connection, request)
+            if connection.alive:
+                self._tell(connection, whatever)
+                self._carried_out(connection, request)
+            return
         try:
             answer = await self._events.user_event(connection, request)
         except EventUndelivered as refusal:
@@ -166,14 +172,14 @@ class Requests:
         records.message(connection, f"Refused{error.name}", request)
 
     def _end(self, connection: Connection, refusal: Refused) -> None:
-        """A simple client has no acks: the only answer to a message that cannot be taken is to close."""
+        """There are no acks for it: the only answer to a message that cannot be taken is to close."""
         if isinstance(refusal, NoHandler):
             self._node.close(connection, 1011, refusal.message, CloseCategory.EVENT_HANDLER_NOT_FOUND)
         elif isinstance(refusal, EventUndelivered):
             # Why is for the operator, who finds it in the log.
             self._node.close(connection, 1011, "The event handler failed.", CloseCategory.SEND_EVENT_FAILED)
         else:
-            self._node.close(connection, 1008, refusal.message, CloseCategory.UNAUTHORIZED)
+            self._node.drop(connection, 1008, refusal.message, CloseCategory.UNAUTHORIZED)
 
 
 def _allow(connection: Connection, permission: Permission, group: str) -> None:

@@ -1,0 +1,74 @@
+"""
+Wills: what MQTT clients want to be published once they are gone without a word.
+
+Source: OASIS MQTT 5.0, 3.1.2.5 (when a will is published and when it is removed), 3.1.3.2.2 (its delay), 3.1.4 (what
+becomes of it when a client comes by another socket).
+"""
+
+import asyncio
+
+from hubwire.cluster.node import Node
+from hubwire.gateway import records
+from hubwire.hub.connection import Connection
+from hubwire.model.commands import Send
+from hubwire.model.messages import GroupMessage
+from hubwire.model.targets import to_group
+from hubwire.protocols.mqtt.session import MqttSession
+
+__all__ = ["Wills"]
+
+
+class Wills:
+    """Wills of one node's clients. Each is published once, or removed."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._timers: dict[Connection, asyncio.TimerHandle] = {}
+
+    def lost(self, connection: Connection) -> None:
+        """A client has lost its socket, and its session waits for it."""
+        session = connection.session
+        if not isinstance(session, MqttSession) or session.will is None:
+            return
+        if session.will.delay_s == 0:
+            self._publish(connection)
+        elif session.will.delay_s < (session.retention_s or 0):
+            # Else the end of the session comes first, and publishes it.
+            loop = asyncio.get_running_loop()
+            self._timers[connection] = loop.call_later(session.will.delay_s, self._due, connection)
+
+    def _due(self, connection: Connection) -> None:
+        self._timers.pop(connection, None)
+        self._publish(connection)
+
+    def replaced(self, connection: Connection) -> None:
+        """A client has come back to its session, while its former socket was there or not."""
+        timer = self._timers.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        session = connection.session
+        if isinstance(session, MqttSession) and session.will is not None:
+            if connection.sink is not None and session.will.delay_s == 0:
+                self._publish(connection)
+            session.will = None
+
+    def ended(self, connection: Connection) -> None:
+        """A session has ended."""
+        timer = self._timers.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        session = connection.session
+        if isinstance(session, MqttSession) and session.will is not None:
+            self._publish(connection)
+
+    def _publish(self, connection: Connection) -> None:
+        session = connection.session
+        assert isinstance(session, MqttSession)
+        will, session.will = session.will, None
+        if will is None:
+            return
+        if not connection.permissions.allows("sendToGroup", will.topic):
+            records.will_dropped(connection, will.topic)
+            return
+        message = GroupMessage(will.topic, will.data, connection.user_id, will.metadata, will.publication)
+        self._node.execute(Send(to_group(connection.hub, will.topic), message, ttl_s=will.ttl_s))
