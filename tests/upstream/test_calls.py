@@ -13,7 +13,7 @@ from hubwire.model.errors import Forbidden, Unavailable
 from hubwire.model.identities import ManagedIdentity
 from hubwire.model.telemetry import HandlerCounters
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
-from hubwire.upstream.calls import EventFailed, Limits
+from hubwire.upstream.calls import Decided, EventFailed, Limits, never
 from hubwire.upstream.handlers import Handler
 from hubwire.upstream.lanes import Lane
 from hubwire.upstream.validation import NotValidated
@@ -37,7 +37,9 @@ class House(Upstream):
         self.cookies: HandlerCookies | None = None
         self.wanted = True
 
-    async def call(self, identity: ManagedIdentity | None = IDENTITY, event: str = "message") -> IncomingResponse:
+    async def call(
+        self, identity: ManagedIdentity | None = IDENTITY, event: str = "message", decided: Decided = never
+    ) -> IncomingResponse:
         url, response = await self.caller.call(
             HUB,
             event,
@@ -50,6 +52,7 @@ class House(Upstream):
             self.cookies,
             urgent=True,
             wanted=lambda: self.wanted,
+            decided=decided,
         )
         assert url == self.webhook.events[-1].url
         return response
@@ -117,6 +120,27 @@ async def test_any_other_answer_is_the_answer_at_once(status: int) -> None:
 
     assert (await house.call()).status == status
     assert house.pauses == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 500, 503])
+async def test_answer_that_is_the_last_word_is_asked_for_once(status: int) -> None:
+    """Neither another key nor another token would change it."""
+    house = House(WITH_SECRET, auth=TOKEN)
+    house.secrets.values[CODE] = "old"
+    house.secrets.renewed[CODE] = "new"
+    house.webhook.say(answer(status, b"no"), NOTHING)
+
+    assert await house.call(decided=lambda response: response.body == b"no") == answer(status, b"no")
+    assert len(house.webhook.events) == 1
+    assert (house.pauses, house.tokens.refreshed, house.secrets.refreshed) == ([], [], [])
+
+
+async def test_answer_that_is_not_yet_the_last_word_is_asked_for_again_until_it_is() -> None:
+    house = House()
+    house.webhook.say(answer(503), answer(503, b"no"), NOTHING)
+
+    assert await house.call(decided=lambda response: response.body == b"no") == answer(503, b"no")
+    assert house.pauses == [1]
 
 
 async def test_connection_that_cannot_be_had_is_tried_again() -> None:

@@ -21,7 +21,7 @@ from hubwire.upstream.handlers import Handler
 from hubwire.upstream.lanes import Lane
 from hubwire.upstream.validation import ATTEMPT_S, Validator
 
-__all__ = ["Caller", "EventFailed", "Limits", "Secrets", "Tokens", "Tunnels"]
+__all__ = ["Caller", "Decided", "EventFailed", "Limits", "Secrets", "Tokens", "Tunnels", "Wanted", "never"]
 
 _log: Final = logging.getLogger("hubwire.upstream")
 
@@ -29,6 +29,13 @@ _UNHEARD: Final = ("unreachable", "refused target")
 
 Wanted = Callable[[], bool]
 """Is anybody still interested in the outcome. Asked before another attempt is made."""
+Decided = Callable[[IncomingResponse], bool]
+"""Is this what a handler has to say, and would say again. Asked of answers after which others would be asked for."""
+
+
+def never(_: IncomingResponse) -> bool:
+    """No answer is more final than its status says."""
+    return False
 
 
 class EventFailed(EventUndelivered):
@@ -127,9 +134,13 @@ class Caller:
         *,
         urgent: bool,
         wanted: Wanted,
+        decided: Decided = never,
     ) -> tuple[str, IncomingResponse]:
         """
         Send an event.
+
+        Args:
+            decided: such an answer is the last one, whatever its status.
 
         Returns:
             the URL, and the handler's last answer, whatever its status.
@@ -152,9 +163,9 @@ class Caller:
                 secrets = renewed
                 continue
             response = await self._posted(
-                hub, url, handler, lane, identity, headers, body, cookies, urgent=urgent, wanted=wanted
+                hub, url, handler, lane, identity, headers, body, cookies, urgent=urgent, wanted=wanted, decided=decided
             )
-            if response.status not in (401, 403):
+            if response.status not in (401, 403) or decided(response):
                 return url, response
             renewed = await self._renewed(identity, secrets)
             if renewed is None:
@@ -240,6 +251,7 @@ class Caller:
         *,
         urgent: bool,
         wanted: Wanted,
+        decided: Decided,
     ) -> IncomingResponse:
         token = await self._token(handler, identity)
         renewed = False
@@ -256,8 +268,10 @@ class Caller:
             return await self._webhook.send(request, self._limits.attempt_s)
 
         while True:
-            response = await self._attempts(send, lane, urgent=urgent, wanted=wanted)
+            response = await self._attempts(send, lane, urgent=urgent, wanted=wanted, decided=decided)
             if response.status != 401 or token is None or renewed or identity is None or handler.audience is None:
+                return response
+            if decided(response):
                 return response
             renewed = True
             try:
@@ -289,6 +303,7 @@ class Caller:
         *,
         urgent: bool,
         wanted: Wanted,
+        decided: Decided = never,
         retry: bool = True,
     ) -> IncomingResponse:
         """
@@ -304,7 +319,7 @@ class Caller:
                     response = await send()
                 except WebhookFailed as error:
                     failure = error
-            if response is not None and not (response.status == 408 or 500 <= response.status <= 599):
+            if response is not None and (not _is_passing(response.status) or decided(response)):
                 return response
             again = bool(pauses) and (failure is None or failure.kind == "unreachable")
             if not again or not wanted():
@@ -313,3 +328,8 @@ class Caller:
                 assert failure is not None, "one of the two"
                 raise EventFailed(failure.reason, unreached=failure.kind in _UNHEARD) from failure
             await self._pause(pauses.pop(0))
+
+
+def _is_passing(status: int) -> bool:
+    """May another attempt be answered otherwise."""
+    return status == 408 or 500 <= status <= 599
