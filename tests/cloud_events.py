@@ -10,7 +10,7 @@ import msgspec
 from cloudevents.core.bindings.http import HTTPMessage, from_binary_event
 
 from hubwire.model.webhooks import OutgoingRequest
-from vectors.event_schemas import BODIES, HEADERS, USER_EVENT_TYPES
+from vectors.event_schemas import BODIES, HEADERS, MQTT_BODIES, MQTT_HEADERS, USER_EVENT_TYPES
 
 __all__ = ["Event", "parsed", "parsed_all"]
 
@@ -21,7 +21,7 @@ class Event(NamedTuple):
         type: without its prefix, such as "sys.connect".
         attributes: by their names in lower case, percent-decoded.
         data: of JSON its value, of what is UTF-8 a string, of nothing None, else bytes.
-        headers: of the request, by their names in lower case.
+        headers: of the request, by their names in lower case; the last of those of one name.
     """
 
     type: str
@@ -34,21 +34,27 @@ def parsed(request: OutgoingRequest) -> Event:
     """One request as the event that it brings."""
     assert request.method == "POST"
     names = [name.lower() for name, _ in request.headers]
-    assert len(names) == len(set(names)), "each header once"
+    once = [name for name in names if not name.startswith("mqtt-")]
+    assert len(once) == len(set(once)), "each header once, but for user properties"
     headers = {name.lower(): value for name, value in request.headers}
-    jsonschema.validate(headers, HEADERS)
+    is_mqtt = "ce-physicalconnectionid" in headers
+    jsonschema.validate(headers, MQTT_HEADERS if is_mqtt else HEADERS)
     event = from_binary_event(HTTPMessage(dict(request.headers), request.body))
     attributes = event.get_attributes()
     type = attributes["type"]
     assert isinstance(type, str)
     kind = type.removeprefix("azure.webpubsub.")
     assert kind.partition(".")[2] == attributes["eventname"]
-    assert attributes["source"] == f"/hubs/{attributes['hub']}/client/{attributes['connectionid']}"
+    path = f"/hubs/{attributes['hub']}/client/{attributes['connectionid']}"
+    if is_mqtt:
+        path += f"/{attributes['physicalconnectionid']}"
+        assert ("sessionid" in attributes) == (kind != "sys.connect")
+    assert attributes["source"] == path
     if kind.startswith("user."):
-        assert headers["content-type"].partition(";")[0] in USER_EVENT_TYPES
+        assert is_mqtt or headers["content-type"].partition(";")[0] in USER_EVENT_TYPES
     else:
         assert headers["content-type"] == "application/json; charset=utf-8"
-        jsonschema.validate(msgspec.json.decode(request.body), BODIES[type])
+        jsonschema.validate(msgspec.json.decode(request.body), (MQTT_BODIES if is_mqtt else BODIES)[type])
     return Event(kind, attributes, event.get_data(), headers)
 
 

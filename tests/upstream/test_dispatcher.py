@@ -2,79 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud_events import parsed, parsed_all
-from doubles import HUB, MemoryJournal, settle
-from handlers import IDENTITY, NOTHING, Upstream, answer, handler
+from doubles import HUB, settle
+from handlers import IDENTITY, NOTHING, answer, handler
 from hubwire.model.errors import EventUndelivered, NotFound
 from hubwire.model.hubs import AccessKeys
 from hubwire.model.messages import Data, DataKind, FromServer
 from hubwire.model.names import HubKey
 from hubwire.model.resources import ResourcePolicy
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
+from hubwire.upstream import backlog, records
 from hubwire.upstream import dispatcher as module
-from hubwire.upstream import records
 from hubwire.upstream.calls import EventFailed, Limits
 from hubwire.upstream.cloudevents import ConnectVerdict
-from hubwire.upstream.dispatcher import ConnectRefused, ConnectRequest, NoHandler
+from hubwire.upstream.dispatcher import ConnectRefused, NoHandler
 from hubwire.upstream.sources import EventSource
+from upstream.house import House, Restarted
 
-TEXT = Data("text", b"hi")
 PRESENCE = {"eventNames": ["joined", "left"]}
-
-
-class House(Upstream):
-    """A dispatcher with one handler that is told everything, unless the test says something else."""
-
-    def __init__(self, *handlers: dict[str, Any], limits: Limits | None = None) -> None:
-        super().__init__(limits=limits)
-        self.configure(HUB, *(handlers or (handler(),)))
-
-    @staticmethod
-    def source(connection_id: str = "c1", user_id: str | None = "u") -> EventSource:
-        return EventSource(HUB, connection_id, "hub.example", user_id)
-
-    async def connect(self, source: EventSource, wanted: Callable[[], bool] = lambda: True) -> ConnectVerdict:
-        request = ConnectRequest({"sub": "u"}, (("q", "1"),), (("Host", "h"),), ("a", "b"), "a", (), wanted)
-        return await self.dispatcher.connect(source, request)
-
-    async def event(
-        self, source: EventSource, event: str = "message", data: Data = TEXT, **more: Any
-    ) -> FromServer | None:
-        return await self.dispatcher.user_event(source, event, data, **more)
-
-    def events(self) -> list[tuple[str, int]]:
-        """Types and numbers of what was told."""
-        return [(event.type, int(event.attributes["id"])) for event in parsed_all(self.webhook.events)]
-
-    def counts(self, handler: str = "http://app.example/{hub}/{event}") -> dict[tuple[str, str], int]:
-        return self.telemetry.handlers[(*HUB, handler)].events
-
-    @property
-    def journalled(self) -> list[dict[str, Any]]:
-        """What would be there after a crash."""
-        return [msgspec.json.decode(body) for body in self.journal.kept.values()]
-
-    def hold(self) -> "asyncio.Event":
-        """Let answers to events wait until this is set."""
-        free = asyncio.Event()
-        answers = self.webhook.answers
-
-        async def held(request: OutgoingRequest) -> IncomingResponse:
-            await free.wait()
-            found = answers(request)
-            assert isinstance(found, IncomingResponse)
-            return found
-
-        self.webhook.answers = held
-        return free
 
 
 @pytest.fixture(autouse=True)
@@ -755,7 +705,7 @@ async def test_memberships_that_wait_are_bounded_and_the_end_is_told_all_the_sam
 async def test_notifications_of_all_are_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_NOTIFICATIONS", 2)
+    monkeypatch.setattr(backlog, "_MOST", 2)
     house = House()
     free = house.hold()
     for number in range(3):
@@ -852,15 +802,6 @@ async def test_client_about_which_nobody_was_asked_is_in_the_journal_once_it_is_
     await settle()
 
     assert [entry["connection_id"] for entry in house.journalled] == ["c1"]
-
-
-class Restarted(House):
-    """What comes after a process that ended without a word."""
-
-    def __init__(self, before: House) -> None:
-        super().__init__()
-        self.journal = MemoryJournal(before.journal.kept)
-        self.dispatcher._journal = self.journal
 
 
 async def test_ends_that_were_not_told_are_told_after_a_crash_and_once() -> None:

@@ -33,15 +33,18 @@ __all__ = [
     "ClientCertificate",
     "ConnectVerdict",
     "EventKind",
+    "attribute",
     "breaks_header",
     "connect_body",
     "disconnected_body",
     "event_headers",
+    "json_object",
     "presence_body",
     "read_answer",
     "read_state",
     "read_verdict",
     "sign",
+    "verdict_of",
 ]
 
 EventKind = Literal["sys", "user", "gp"]
@@ -98,12 +101,14 @@ class ConnectVerdict(Struct, frozen=True):
         user_id: empty for nobody.
         groups: at least one, or None.
         subprotocol: that was offered.
+        user_properties: for an MQTT 5.0 client.
     """
 
     user_id: str | None = None
     roles: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
     subprotocol: str | None = None
+    user_properties: tuple[tuple[str, str], ...] = ()
 
 
 def sign(connection_id: str, keys: AccessKeys) -> str:
@@ -125,6 +130,7 @@ def event_headers(
     request_id: str,
     trace: str,
     metadata: Mapping[str, str] = NO_METADATA,
+    more: Sequence[tuple[str, str]] = (),
 ) -> list[tuple[str, str]]:
     """
     All headers of an event but those of the transport, of cookies and of tokens.
@@ -133,32 +139,45 @@ def event_headers(
         now: seconds since 1970.
         request_id: the same at each attempt.
         trace: value of `traceparent`.
+        more: that this event has besides, as they are sent.
     """
     hub = source.hub.hub
+    physical_id, session_id = source.physical_id, source.session_id
+    path = f"/hubs/{hub}/client/{source.connection_id}"
     headers = [
         ("WebHook-Request-Origin", source.origin),
         ("Content-Type", content_type),
         ("ce-specversion", "1.0"),
         ("ce-awpsversion", "1.0"),
-        ("ce-type", f"azure.webpubsub.{kind}.{name}"),
-        ("ce-source", _attribute(f"/hubs/{hub}/client/{source.connection_id}")),
+        ("ce-type", attribute(f"azure.webpubsub.{kind}.{name}")),
+        ("ce-source", attribute(path if physical_id is None else f"{path}/{physical_id}")),
         ("ce-id", str(event_id)),
         ("ce-time", _time(int(now))),
         ("ce-signature", signature),
-        ("ce-connectionId", _attribute(source.connection_id)),
-        ("ce-hub", _attribute(hub)),
-        ("ce-eventName", name),
+        ("ce-connectionId", attribute(source.connection_id)),
+        ("ce-hub", attribute(hub)),
+        ("ce-eventName", attribute(name)),
     ]
     if source.user_id:
         # Raw UTF-8, as the service sends it; handlers compare it with what stands in their tokens.
         headers.append(("ce-userId", source.user_id))
     if source.subprotocol:
-        headers.append(("ce-subprotocol", _attribute(source.subprotocol)))
+        headers.append(("ce-subprotocol", attribute(source.subprotocol)))
+    if physical_id is not None:
+        headers.append(("ce-physicalConnectionId", attribute(physical_id)))
+        if session_id is not None and (kind, name) != ("sys", "connect"):
+            headers.append(("ce-sessionId", attribute(session_id)))
     if source.state is not None:
         headers.append(("ce-connectionState", source.state))
     headers += [(f"X-WebPubSub-Metadata-{key.lower()}", value) for key, value in metadata.items()]
+    headers += more
     headers += [("x-ms-client-request-id", request_id), ("traceparent", trace)]
     return headers
+
+
+def attribute(value: str) -> str:
+    """As CloudEvents writes an attribute into a header."""
+    return value if _PLAIN.fullmatch(value) else quote(value, safe=_PRINTABLE)
 
 
 def breaks_header(value: str) -> bool:
@@ -172,6 +191,7 @@ def connect_body(
     headers: Sequence[tuple[str, str]],
     subprotocols: Sequence[str],
     certificates: Sequence[ClientCertificate] | None,
+    more: Mapping[str, Any] | None = None,
 ) -> bytes:
     """
     Body of a `connect` event.
@@ -179,9 +199,11 @@ def connect_body(
     Args:
         headers: of the upgrade request, in their spelling, without those that are nobody's business.
         certificates: None where one was asked for and none was shown.
+        more: what it says of a client of this kind besides.
     """
     return msgspec.json.encode(
         {
+            **(more or {}),
             "claims": {name: _texts(value) for name, value in claims.items()},
             "query": _grouped(query),
             "headers": _grouped(headers, fold=True),
@@ -211,7 +233,20 @@ def read_verdict(body: bytes, offered: Sequence[str]) -> ConnectVerdict:
     Raises:
         BadResponse: it cannot mean anything.
     """
-    fields = _object(body)
+    return verdict_of(json_object(body), offered)
+
+
+def verdict_of(fields: Mapping[str, Any], offered: Sequence[str]) -> ConnectVerdict:
+    """
+    The same of an answer that is read already.
+
+    Args:
+        fields: see `json_object`.
+        offered: subprotocols of the client.
+
+    Raises:
+        BadResponse: it cannot mean anything.
+    """
     user_id = _text(fields, "userId")
     if user_id and not is_user_id(user_id):
         raise BadResponse("userId in the answer to connect has a control character")
@@ -282,11 +317,6 @@ def _time(now_s: int) -> str:
     return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _attribute(value: str) -> str:
-    """As CloudEvents writes an attribute into a header."""
-    return value if _PLAIN.fullmatch(value) else quote(value, safe=_PRINTABLE)
-
-
 def _texts(value: object) -> list[str]:
     return [_plain(item) for item in value] if isinstance(value, list) else [_plain(value)]
 
@@ -308,8 +338,14 @@ def _grouped(pairs: Sequence[tuple[str, str]], *, fold: bool = False) -> dict[st
     return found
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    """By the names of the properties in lower case: .NET and JavaScript spell them differently."""
+def json_object(body: bytes) -> dict[str, Any]:
+    """
+    An answer to `connect`, by the names of its properties in lower case: .NET and JavaScript spell them differently.
+    Empty where the body is.
+
+    Raises:
+        BadResponse: it is no object.
+    """
     text = body.removeprefix(_BYTE_ORDER_MARK).strip()
     if not text:
         return {}

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
@@ -25,12 +25,14 @@ from hubwire.model.ports import Cookies, HubDirectory, Journal, KeyDirectory
 from hubwire.model.telemetry import HandlerCounters, Telemetry
 from hubwire.model.webhooks import IncomingResponse
 from hubwire.time_limit import TimeLimit
-from hubwire.upstream import cloudevents, records
-from hubwire.upstream.calls import Caller, EventFailed, Limits
-from hubwire.upstream.cloudevents import JSON, BadResponse, ClientCertificate, ConnectVerdict, EventKind
+from hubwire.upstream import cloudevents, mqtt_events, records
+from hubwire.upstream.backlog import Backlog
+from hubwire.upstream.calls import Caller, Decided, EventFailed, Limits, Wanted, never
+from hubwire.upstream.cloudevents import JSON, BadResponse, ConnectVerdict, EventKind
+from hubwire.upstream.connecting import ConnectRefused, ConnectRequest
 from hubwire.upstream.handlers import Handler, HandlersOf, Presence, SystemEvent
 from hubwire.upstream.lanes import Lane
-from hubwire.upstream.sources import EventSource, JournalledSource
+from hubwire.upstream.sources import Ended, EventSource, JournalledSource, MqttEnding
 from hubwire.upstream.validation import NotValidated
 
 __all__ = ["ConnectRefused", "ConnectRequest", "Dispatcher", "NoHandler"]
@@ -40,8 +42,8 @@ _log: Final = logging.getLogger("hubwire.upstream")
 _T = TypeVar("_T")
 
 _JOURNAL: Final = "connection"
-_MOST_NOTIFICATIONS: Final = 100_000
-"""That wait for all handlers together."""
+_MOST_POSTPONED: Final = 100_000
+"""Ends that are told later; what is more waits for the next start."""
 _AFTER_A_CRASH: Final = 2147483647
 """Number of an event that is told after a crash: higher than any that the connection had, and the same each time."""
 _RETELL_S: Final = (10.0, 30.0, *(60.0,) * 60)
@@ -53,43 +55,22 @@ class NoHandler(EventUndelivered):
     """No event handler takes events of this name."""
 
 
-class ConnectRefused(Exception):  # noqa: N818
+class _Event(Struct, frozen=True):
     """
-    A handler does not want a client.
+    One event, as it is sent at each attempt.
 
     Attributes:
-        status: 400 to 499.
-        body: of its answer; may hold what is not for clients.
-        content_type: of the body.
+        number: of its connection's events.
+        more: headers that it has besides.
     """
 
-    def __init__(self, status: int, body: bytes, content_type: str) -> None:
-        super().__init__(str(status))
-        self.status = status
-        self.body = body
-        self.content_type = content_type
-
-
-class ConnectRequest(Struct, frozen=True):
-    """
-    What a `connect` event says of a client.
-
-    Attributes:
-        query: without the token.
-        headers: in their spelling, without credentials.
-        subprotocols: that it offers.
-        subprotocol: that it gets unless the handler names another one.
-        certificates: None where one was asked for and none was shown.
-        wanted: is the client still there.
-    """
-
-    claims: Mapping[str, Any]
-    query: Sequence[tuple[str, str]]
-    headers: Sequence[tuple[str, str]]
-    subprotocols: Sequence[str]
-    subprotocol: str | None
-    certificates: Sequence[ClientCertificate] | None
-    wanted: Callable[[], bool]
+    kind: EventKind
+    name: str
+    number: int
+    content_type: str
+    body: bytes
+    metadata: Mapping[str, str] = NO_METADATA
+    more: Sequence[tuple[str, str]] = ()
 
 
 class Dispatcher:
@@ -122,9 +103,7 @@ class Dispatcher:
         self._new_cookies = new_cookies
         self._clock = clock
         self._lanes: dict[tuple[HubKey, str], Lane] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._notifications = 0
-        self._working: dict[asyncio.Task[None], str] = {}
+        self._backlog = Backlog()
         self._postponed: dict[EventSource, asyncio.TimerHandle] = {}
         self._draining = False
         self.handlers_of = HandlersOf(directory)
@@ -137,51 +116,58 @@ class Dispatcher:
 
     async def connect(self, source: EventSource, request: ConnectRequest) -> ConnectVerdict:
         """
-        Ask whether a client may connect. If it may, the handler will be told of its end, whatever happens.
+        Ask whether a client may connect. If it may, the handler will be told of its end, whatever happens; but that of
+        an MQTT client only once it is in, see `connected`.
 
         Raises:
             ConnectRefused: it may not.
-            EventUndelivered: the handler did not answer as it should.
+            EventUndelivered: the handler did not answer, or not as it should.
         """
         handler = self.handlers_of(source.hub).system("connect")
         if handler is None:
             raise NoHandler("No event handler is told of connect.")
-        body = cloudevents.connect_body(
-            request.claims, request.query, request.headers, request.subprotocols, request.certificates
-        )
-        working = self._settled(self._connect(handler, source, body, request))
+        working = self._backlog.start(self._connect(handler, source, request))
         # Whoever asked may be gone by the time there is an answer; the answer is heard all the same.
         return await asyncio.shield(working)
 
-    async def _connect(
-        self, handler: Handler, source: EventSource, body: bytes, request: ConnectRequest
-    ) -> ConnectVerdict:
-        response = await self._blocking(handler, source, "sys", "connect", 0, JSON, body, request.wanted)
-        lane = self.lane(source.hub, handler)
+    async def _connect(self, handler: Handler, source: EventSource, request: ConnectRequest) -> ConnectVerdict:
+        event = _Event("sys", "connect", 0, JSON, request.body())
+        response = await self._blocking(handler, source, event, request.wanted, request.is_refused_by_code)
         if not response.succeeded:
-            outcome = "refused" if 400 <= response.status <= 499 else "failed"
-            lane.counters.count("connect", outcome)
-            if outcome == "failed":
-                raise self._failed(handler, source, "connect", _unexpected(response))
-            records.refused(source, handler, response.status)
-            raise ConnectRefused(
-                response.status, response.body, response.last("content-type") or "application/octet-stream"
-            )
-        # From here on the handler takes the client for connected, so it hears of its end.
+            raise self._not_accepted(handler, source, request, response)
+        # From here on the handler takes the client for connected, so it hears of its end; of an MQTT client once its
+        # session has begun.
+        source.only_asked = request.mqtt is not None
+        counters = self.lane(source.hub, handler).counters
         try:
             state = cloudevents.read_state(response, self._limits.state_bytes)
-            verdict = cloudevents.read_verdict(response.body, request.subprotocols)
+            verdict = request.verdict(response)
         except BadResponse as error:
-            lane.counters.count("connect", "failed")
+            counters.count("connect", "failed")
             self.disconnected(source, "The answer to connect cannot be used.")
             raise self._failed(handler, source, "connect", str(error)) from error
-        source.state = state
+        if state is not None:  # an MQTT client that comes back has one already
+            source.state = state
         if verdict.user_id is not None:
             source.user_id = verdict.user_id or None
         source.subprotocol = verdict.subprotocol or request.subprotocol
-        lane.counters.count("connect", "succeeded")
-        await self._journalled(source)
+        counters.count("connect", "succeeded")
+        if not source.only_asked:
+            await self._journalled(source)
         return verdict
+
+    def _not_accepted(
+        self, handler: Handler, source: EventSource, request: ConnectRequest, response: IncomingResponse
+    ) -> ConnectRefused | EventFailed:
+        """What is to be raised after an answer that is no success."""
+        counters = self.lane(source.hub, handler).counters
+        if request.is_refused(response):
+            counters.count("connect", "refused")
+            records.refused(source, handler, response.status)
+            return request.refusal(response)
+        counters.count("connect", "failed")
+        failure = self._failed(handler, source, "connect", _unexpected(response))
+        return failure if request.mqtt is None else request.refusal(response)
 
     def handles_user_event(self, hub: HubKey, event: str) -> bool:
         """Is anybody told of user events of this name."""
@@ -212,40 +198,82 @@ class Dispatcher:
         if handler is None:
             raise NoHandler("No event handler is configured for this event.")
         if any(map(cloudevents.breaks_header, metadata.values())):
-            self.lane(source.hub, handler).counters.count("user", "failed")
-            raise self._failed(handler, source, event, "the event's metadata has a line break")
+            raise self._user_failed(handler, source, event, "the event's metadata has a line break")
         content_type = cloudevents.CONTENT_TYPES[data.kind]
-        response = await self._blocking(
-            handler, source, "user", event, source.next_id(), content_type, data.body, wanted, metadata
-        )
-        counters = self.lane(source.hub, handler).counters
+        sent = _Event("user", event, source.next_id(), content_type, data.body, metadata)
+        response = await self._blocking(handler, source, sent, wanted)
         if not response.succeeded:
-            counters.count("user", "failed")
-            raise self._failed(handler, source, event, _unexpected(response))
+            raise self._user_failed(handler, source, event, _unexpected(response))
+        return self._taken(handler, source, event, response, cloudevents.read_answer)
+
+    async def mqtt_event(
+        self,
+        source: EventSource,
+        event: str,
+        content_type: str,
+        body: bytes,
+        user_properties: Sequence[tuple[str, str]] = (),
+        wanted: Wanted = lambda: True,
+    ) -> IncomingResponse:
+        """
+        An MQTT client's event.
+
+        Args:
+            event: any text but an empty one.
+
+        Returns:
+            the handler's answer, whatever its status.
+
+        Raises:
+            NoHandler: nobody is told of it.
+            EventUndelivered: there was no answer, or one that cannot be used.
+        """
+        # As the last part of a URL these two would lead elsewhere.
+        handler = None if event in (".", "..") else self.handlers_of(source.hub).user(event)
+        if handler is None:
+            raise NoHandler("No event handler is configured for this event.")
+        if not mqtt_events.is_sendable_type(content_type):
+            raise self._user_failed(handler, source, event, "the event's content type cannot be sent")
+        more = mqtt_events.property_headers(user_properties)
+        sent = _Event("user", event, source.next_id(), content_type, body, more=more)
+        response = await self._blocking(handler, source, sent, wanted)
+        if not response.succeeded:
+            self._user_failed(handler, source, event, _unexpected(response))
+            return response
+        return self._taken(handler, source, event, response, lambda answer: answer)
+
+    def _taken(
+        self,
+        handler: Handler,
+        source: EventSource,
+        event: str,
+        response: IncomingResponse,
+        read: Callable[[IncomingResponse], _T],
+    ) -> _T:
+        """
+        What a success of a user event means; the state of its connection becomes what it says.
+
+        Raises:
+            EventUndelivered: it cannot mean anything.
+        """
         try:
             state = cloudevents.read_state(response, self._limits.state_bytes)
-            answer = cloudevents.read_answer(response)
+            answer = read(response)
         except BadResponse as error:
-            counters.count("user", "failed")
-            raise self._failed(handler, source, event, str(error)) from error
+            raise self._user_failed(handler, source, event, str(error)) from error
         if state is not None and state != source.state:
             source.state = state
             if source.journalled:
                 self._note(source)
-        counters.count("user", "succeeded")
+        self.lane(source.hub, handler).counters.count("user", "succeeded")
         return answer
 
+    def _user_failed(self, handler: Handler, source: EventSource, event: str, reason: str) -> EventFailed:
+        self.lane(source.hub, handler).counters.count("user", "failed")
+        return self._failed(handler, source, event, reason)
+
     async def _blocking(
-        self,
-        handler: Handler,
-        source: EventSource,
-        kind: EventKind,
-        event: str,
-        event_id: int,
-        content_type: str,
-        body: bytes,
-        wanted: Callable[[], bool],
-        metadata: Mapping[str, str] = NO_METADATA,
+        self, handler: Handler, source: EventSource, event: _Event, wanted: Wanted, decided: Decided = never
     ) -> IncomingResponse:
         """
         An event that a client waits for.
@@ -255,40 +283,51 @@ class Dispatcher:
         """
         try:
             with TimeLimit(self._limits.blocking_s):
-                return await self._send(
-                    handler,
-                    source,
-                    kind,
-                    event,
-                    event_id,
-                    content_type,
-                    body,
-                    metadata,
-                    urgent=True,
-                    wanted=wanted,
-                )
+                return await self._send(handler, source, event, urgent=True, wanted=wanted, decided=decided)
         except TimeoutError:
             reason = f"no answer within {self._limits.blocking_s:g} s, all attempts together (blocking_event_s)"
             failure: EventUndelivered = EventFailed(reason)
         except EventUndelivered as error:
             failure = error
-        self.lane(source.hub, handler).counters.count("connect" if kind == "sys" else "user", "failed")
-        raise self._failed(handler, source, event, failure.message) from failure
+        self.lane(source.hub, handler).counters.count("connect" if event.kind == "sys" else "user", "failed")
+        raise self._failed(handler, source, event.name, failure.message) from failure
 
     # What nobody waits for.
 
     def connected(self, source: EventSource) -> None:
-        """A client is in."""
+        """A client is in. An MQTT client: a session of it has begun."""
+        source.only_asked = False
         if self.handles(source.hub, "connected"):
             self._notify(source, "sys", "connected", lambda: b"{}")
         if not source.journalled and self.handles(source.hub, "disconnected"):
             source.journalled = True
             self._note(source)
 
-    def disconnected(self, source: EventSource, reason: str | None) -> None:
-        """A connection has ended for good, or never came to be although a handler had accepted it."""
-        event_id = source.next_id()
-        self._told_end(source, reason, event_id)
+    def resumed(self, source: EventSource, arrival: EventSource) -> None:
+        """
+        An MQTT client has come back to its session; nobody is told so besides by `connect`.
+
+        Args:
+            source: of the session.
+            arrival: of its new socket.
+        """
+        source.only_asked = False
+        source.physical_id = arrival.physical_id
+        source.cookies = arrival.cookies or source.cookies
+        source.state = source.state if arrival.state is None else arrival.state
+        if source.journalled:
+            self._note(source)
+
+    def disconnected(self, source: EventSource, reason: str | None, mqtt: MqttEnding | None = None) -> None:
+        """
+        A connection has ended for good, or never came to be although a handler had accepted it.
+
+        Args:
+            mqtt: how an MQTT session ended; handlers are not told of one that never came to be.
+        """
+        if not source.only_asked:
+            source.ended = Ended(source.next_id(), reason, mqtt)
+            self._told_end(source)
 
     def presence(self, source: EventSource, event: Presence, group: str, *, bounded: bool = True) -> None:
         """
@@ -311,23 +350,22 @@ class Dispatcher:
         """Is anybody told who enters and leaves groups of a hub."""
         return self.handlers_of(hub).has_presence
 
-    def _told_end(self, source: EventSource, reason: str | None, event_id: int) -> None:
-        if not self.handles(source.hub, "disconnected"):
+    def _told_end(self, source: EventSource) -> None:
+        if self.handles(source.hub, "disconnected"):
+            self._tell_end(source)
+        else:
             self._forget(source)
-            return
-        source.ended = (event_id, reason)
-        self._tell_end(source)
 
     def _tell_end(self, source: EventSource) -> None:
-        assert source.ended is not None, "there is an end to tell"
-        event_id, reason = source.ended
+        ended = source.ended
+        assert ended is not None, "there is an end to tell"
         self._postponed.pop(source, None)
         if source.journalled:
             self._note(source)
-        self._enqueue(
+        self._backlog.add(
             source,
             lambda: self._tell(
-                source, "sys", "disconnected", event_id, lambda: cloudevents.disconnected_body(reason), None
+                source, "sys", "disconnected", ended.event_id, lambda: _disconnected_body(source, ended), None
             ),
         )
 
@@ -335,28 +373,7 @@ class Dispatcher:
         self, source: EventSource, kind: EventKind, event: str, body: Callable[[], bytes], group: str | None = None
     ) -> None:
         event_id = source.next_id()
-        self._enqueue(source, lambda: self._tell(source, kind, event, event_id, body, group))
-
-    def _enqueue(self, source: EventSource, tell: Callable[[], Awaitable[None]]) -> None:
-        if self._notifications >= _MOST_NOTIFICATIONS:
-            _log.error("a notification of connection %s is dropped: too many wait", source.connection_id)
-            return
-        self._notifications += 1
-        source.waiting.append(tell)
-        if len(source.waiting) == 1:
-            task = self._settled(self._work(source))
-            self._working[task] = source.hub.resource
-            task.add_done_callback(self._working.pop)
-
-    async def _work(self, source: EventSource) -> None:
-        """All notifications of one connection, in order."""
-        waiting = source.waiting
-        while waiting:
-            try:
-                await waiting[0]()
-            finally:
-                del waiting[0]
-                self._notifications -= 1
+        self._backlog.add(source, lambda: self._tell(source, kind, event, event_id, body, group))
 
     async def _tell(
         self,
@@ -377,18 +394,8 @@ class Dispatcher:
         if handler is not None:
             counters = self.lane(source.hub, handler).counters
             try:
-                response = await self._send(
-                    handler,
-                    source,
-                    kind,
-                    event,
-                    event_id,
-                    JSON,
-                    body(),
-                    NO_METADATA,
-                    urgent=False,
-                    wanted=lambda: True,
-                )
+                sent = _Event(kind, event, event_id, JSON, body())
+                response = await self._send(handler, source, sent, urgent=False, wanted=lambda: True)
             except EventUndelivered as error:
                 counters.count(event, "failed")
                 self._failed(handler, source, event, error.message)
@@ -410,15 +417,11 @@ class Dispatcher:
         self,
         handler: Handler,
         source: EventSource,
-        kind: EventKind,
-        event: str,
-        event_id: int,
-        content_type: str,
-        body: bytes,
-        metadata: Mapping[str, str],
+        event: _Event,
         *,
         urgent: bool,
-        wanted: Callable[[], bool],
+        wanted: Wanted,
+        decided: Decided = never,
     ) -> IncomingResponse:
         lane = self.lane(source.hub, handler)
         try:
@@ -429,29 +432,31 @@ class Dispatcher:
         random = secrets.token_hex(39)
         headers = cloudevents.event_headers(
             source,
-            kind,
-            event,
-            event_id,
-            content_type,
+            event.kind,
+            event.name,
+            event.number,
+            event.content_type,
             now=self._clock(),
             signature=signature,
             request_id=f"{random[:8]}-{random[8:12]}-4{random[12:15]}-a{random[15:18]}-{random[18:30]}",
             trace=f"00-{random[30:62]}-{random[62:78]}-01",
-            metadata=metadata,
+            metadata=event.metadata,
+            more=event.more,
         )
         with lane.admitted() if urgent else nullcontext():
             url, response = await self._caller.call(
                 source.hub,
-                event,
+                event.name,
                 handler,
                 lane,
                 identity,
                 source.origin,
                 headers,
-                body,
+                event.body,
                 source.cookies,
                 urgent=urgent,
                 wanted=wanted,
+                decided=decided,
             )
         if response.succeeded and (lines := response.all("set-cookie")):
             if source.cookies is None:
@@ -487,12 +492,12 @@ class Dispatcher:
             _log.error("an accepted connection is not in the journal: %s", error.message)
 
     def _note(self, source: EventSource) -> Awaitable[None]:
-        return self._journal.put(_JOURNAL, _key(source), msgspec.json.encode(source.journal_entry()))
+        return self._journal.put(_JOURNAL, source.journal_key(), msgspec.json.encode(source.journal_entry()))
 
     def _forget(self, source: EventSource) -> None:
         if source.journalled:
             source.journalled = False
-            self._journal.remove(_JOURNAL, _key(source))
+            self._journal.remove(_JOURNAL, source.journal_key())
 
     async def recover(self) -> int:
         """
@@ -509,13 +514,9 @@ class Dispatcher:
                 _log.error("an entry of the journal is damaged and left out")
                 self._journal.remove(_JOURNAL, key)
                 continue
-            hub = HubKey(entry.resource, entry.hub)
-            source = EventSource(hub, entry.connection_id, entry.origin, entry.user_id, entry.subprotocol)
-            source.state = entry.state
-            source.journalled = True
-            event_id = _AFTER_A_CRASH if entry.event_id is None else entry.event_id
-            reason = _CRASHED if entry.event_id is None else entry.reason
-            self._told_end(source, reason, event_id)
+            source = EventSource.of(entry)
+            source.ended = source.ended or Ended(_AFTER_A_CRASH, _CRASHED)
+            self._told_end(source)
         return len(entries)
 
     def _postpone(self, source: EventSource) -> bool:
@@ -525,7 +526,7 @@ class Dispatcher:
         """
         if not source.journalled or source.postponed >= len(_RETELL_S):
             return False
-        if not self._draining and len(self._postponed) < _MOST_NOTIFICATIONS:  # else it is told at the next start
+        if not self._draining and len(self._postponed) < _MOST_POSTPONED:  # else it is told at the next start
             pause_s = _RETELL_S[source.postponed]
             source.postponed += 1
             self._postponed[source] = asyncio.get_running_loop().call_later(pause_s, self._tell_end, source)
@@ -535,19 +536,11 @@ class Dispatcher:
 
     def watch(self, task: "asyncio.Task[Any]") -> None:
         """Wait for this, too, before all is told."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _settled(self, work: Coroutine[Any, Any, _T]) -> "asyncio.Task[_T]":
-        task = asyncio.get_running_loop().create_task(work)
-        self.watch(task)
-        return task
+        self._backlog.watch(task)
 
     async def settle(self, resource: str, seconds: float) -> None:
         """Wait for what is still to be told of connections of a resource, which is about to be deleted."""
-        working = [task for task, whose in self._working.items() if whose == resource]
-        if working:
-            await asyncio.wait(working, timeout=seconds)
+        await self._backlog.settle(resource, seconds)
 
     async def drain(self, seconds: float) -> int:
         """
@@ -559,21 +552,13 @@ class Dispatcher:
         self._draining = True
         for timer in self._postponed.values():
             timer.cancel()
-        end = asyncio.get_running_loop().time() + seconds
-        while self._tasks:
-            left = end - asyncio.get_running_loop().time()
-            if left <= 0:
-                break
-            await asyncio.wait(set(self._tasks), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        late = set(self._tasks)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        return len(late) + len(self._postponed)
+        return await self._backlog.drain(seconds) + len(self._postponed)
 
 
-def _key(source: EventSource) -> str:
-    return f"{source.hub.resource}/{source.hub.hub}/{source.connection_id}"
+def _disconnected_body(source: EventSource, ended: Ended) -> bytes:
+    if source.physical_id is None:
+        return cloudevents.disconnected_body(ended.reason)
+    return mqtt_events.disconnected_body(ended.reason, ended.mqtt)
 
 
 def _is_unreached(error: EventUndelivered) -> bool:
