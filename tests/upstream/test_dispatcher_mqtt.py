@@ -114,15 +114,29 @@ async def test_what_the_answer_says_holds_for_all_later_events_of_a_session() ->
     assert event.headers["cookie"] == "k=1"
 
 
-async def test_client_that_comes_back_is_asked_about_with_its_state_which_stays_if_nothing_is_said_of_it() -> None:
+async def test_client_that_comes_back_is_asked_about_with_the_state_of_its_session() -> None:
+    house = House()
+    session = await house.begun()
+    session.state = "before"
+    arrival = house.arriving(physical_id="p2")
+    arrival.state = session.state
+
+    await house.ask(arrival)
+    session.state = "changed by an event meanwhile"
+    house.dispatcher.resumed(session, arrival)
+
+    assert house.last.attributes["connectionstate"] == "before"
+    assert session.state == "changed by an event meanwhile"
+
+
+async def test_session_that_begins_instead_of_the_one_asked_about_has_no_state_of_that() -> None:
     house = House()
     arrival = house.arriving()
-    arrival.state = "before"
+    arrival.state = "of a session that has ended since"
 
     await house.ask(arrival)
 
-    assert house.last.attributes["connectionstate"] == "before"
-    assert arrival.state == "before"
+    assert arrival.state is None
 
 
 # Refusals

@@ -146,8 +146,9 @@ class Dispatcher:
             counters.count("connect", "failed")
             self.disconnected(source, "The answer to connect cannot be used.")
             raise self._failed(handler, source, "connect", str(error)) from error
-        if state is not None:  # an MQTT client that comes back has one already
-            source.state = state
+        # Also where an MQTT client was asked about with the state of a session: that has its own by now, see `resumed`,
+        # and one that begins instead has none.
+        source.state = state
         if verdict.user_id is not None:
             source.user_id = verdict.user_id or None
         source.subprotocol = verdict.subprotocol or request.subprotocol
@@ -308,8 +309,8 @@ class Dispatcher:
         An MQTT client has come back to its session; nobody is told so besides by `connect`.
 
         Args:
-            source: of the session.
-            arrival: of its new socket.
+            source: of the session; keeps what is not said anew.
+            arrival: of its new socket, under which a handler was asked, or nobody was.
         """
         source.only_asked = False
         source.physical_id = arrival.physical_id
