@@ -66,9 +66,9 @@ class Liveness:
         """
         client.last_seen = self.now
         self._enter(client, self.now, client.keep_alive_s(), patience)
-        if self._when and self._timer is None:
+        if self._timer is None:
             self._looked = self._loop.time()
-            self._timer = self._loop.call_later(_TICK_S, self._tick)
+            self._wind()
 
     def forget(self, client: Watched) -> None:
         """The client is gone by other means. Harmless if it is not watched."""
@@ -100,7 +100,11 @@ class Liveness:
         self.now = int(self._ran)
         if not stood_still:
             self._look()
-        if self._when and self._timer is None:  # somebody may have begun to be watched
+        self._wind()
+
+    def _wind(self) -> None:
+        """Let the clock go on while there is anybody. It may go already: who is given up may be watched anew."""
+        if self._when and self._timer is None:
             self._timer = self._loop.call_later(_TICK_S, self._tick)
 
     def _look(self) -> None:
