@@ -263,7 +263,7 @@ def remaining_s(expires_at: float, now: float) -> int:
 
     Deadlines are set to the next quarter of a second.
     """
-    return max(math.ceil(expires_at - now - _QUARTER_S), 0)
+    return max(math.ceil(expires_at - now - _QUARTER_S), 1 if expires_at > now else 0)
 
 
 def answer_message(answer: EventAnswer) -> GroupMessage:
