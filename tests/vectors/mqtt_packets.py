@@ -582,12 +582,12 @@ FAULTS: Final = (
     Fault("connect with a half request for responses", 5, _connect(b"\x19\xff"), PROTOCOL_ERROR),
     Fault("connect with data and no method", 5, _connect(b"\x16" + binary(b"d")), PROTOCOL_ERROR),
     Fault("connect with two expiries", 5, _connect(b"\x11\x00\x00\x00\x01" * 2), PROTOCOL_ERROR),
-    Fault("connect with a property of its will", 5, _connect(b"\x18\x00\x00\x00\x01"), MALFORMED),
+    Fault("connect with a property of its will", 5, _connect(b"\x18\x00\x00\x00\x01"), PROTOCOL_ERROR),
     Fault(
         "connect with a property in its will",
         5,
         _connect(flags=6, after=b"\x05\x11\0\0\0\1" + text("t") * 2),
-        MALFORMED,
+        PROTOCOL_ERROR,
     ),
     # CONNACK
     Fault("connack of reserved flags", 4, b"\x20\x02\x02\x00", MALFORMED),
@@ -600,7 +600,7 @@ FAULTS: Final = (
     Fault("connack without properties", 5, b"\x20\x02\x00\x00", MALFORMED),
     Fault("connack of qos 2 at most", 5, _connack(b"\x24\x02"), PROTOCOL_ERROR),
     Fault("connack with half a flag", 5, _connack(b"\x25\x02"), PROTOCOL_ERROR),
-    Fault("connack with a property of a connect", 5, _connack(b"\x17\x01"), MALFORMED),
+    Fault("connack with a property of a connect", 5, _connack(b"\x17\x01"), PROTOCOL_ERROR),
     # PUBLISH
     Fault("publish of qos 3", 4, b"\x36\x07\x00\x03a/b\x00\x0a", MALFORMED),
     Fault("publish of qos 3", 5, b"\x36\x08\x00\x03a/b\x00\x0a\x00", MALFORMED),
@@ -636,7 +636,7 @@ FAULTS: Final = (
     Fault("publish with property 4", 5, _publish(b"\x04\x00"), MALFORMED),
     Fault("publish with property 127", 5, _publish(b"\x7f"), MALFORMED),
     Fault("publish with a property id of two bytes", 5, _publish(b"\x81\x00\x01"), MALFORMED),
-    Fault("publish with a property of another", 5, _publish(b"\x11\x00\x00\x00\x01"), MALFORMED),
+    Fault("publish with a property of another", 5, _publish(b"\x11\x00\x00\x00\x01"), PROTOCOL_ERROR),
     Fault("publish with two formats", 5, _publish(b"\x01\x01\x01\x01"), PROTOCOL_ERROR),
     Fault("publish with two content types", 5, _publish((b"\x03" + text("a")) * 2), PROTOCOL_ERROR),
     Fault("publish with two aliases", 5, _publish(b"\x23\x00\x01" * 2), PROTOCOL_ERROR),
@@ -668,7 +668,10 @@ FAULTS: Final = (
                 f"{name} with two reasons", 5, whole(first, _ID, b"\x00", properties(_REASON, _REASON)), PROTOCOL_ERROR
             ),
             Fault(
-                f"{name} with a property of another", 5, whole(first, _ID, b"\x00", properties(b"\x01\x01")), MALFORMED
+                f"{name} with a property of another",
+                5,
+                whole(first, _ID, b"\x00", properties(b"\x01\x01")),
+                PROTOCOL_ERROR,
             ),
         )
     ),
@@ -690,7 +693,7 @@ FAULTS: Final = (
     Fault("subscribe with a null character", 4, b"\x82\x06\x00\x0a\x00\x01\x00\x00", MALFORMED),
     Fault("subscribe of subscription id 0", 5, _subscribe(b"\x0b\x00"), PROTOCOL_ERROR),
     Fault("subscribe of two subscription ids", 5, _subscribe(b"\x0b\x01\x0b\x02"), PROTOCOL_ERROR),
-    Fault("subscribe with a reason", 5, _subscribe(_REASON), MALFORMED),
+    Fault("subscribe with a reason", 5, _subscribe(_REASON), PROTOCOL_ERROR),
     Fault("suback of nothing", 4, b"\x90\x02\x00\x0a", PROTOCOL_ERROR),
     Fault("suback of nothing", 5, b"\x90\x03\x00\x0a\x00", PROTOCOL_ERROR),
     Fault("suback of a strange code", 4, b"\x90\x03\x00\x0a\x87", PROTOCOL_ERROR),
@@ -710,7 +713,7 @@ FAULTS: Final = (
     Fault("disconnect of a strange code", 5, b"\xe0\x01\x01", PROTOCOL_ERROR),
     Fault("disconnect with half its properties", 5, b"\xe0\x02\x00\x05", MALFORMED),
     Fault("disconnect with too much", 5, b"\xe0\x03\x00\x00\x00", MALFORMED),
-    Fault("disconnect with a property of another", 5, b"\xe0\x04\x00\x02\x01\x01", MALFORMED),
+    Fault("disconnect with a property of another", 5, b"\xe0\x04\x00\x02\x01\x01", PROTOCOL_ERROR),
     Fault("auth", 4, b"\xf0\x00", PROTOCOL_ERROR),
     Fault("auth of a strange code", 5, b"\xf0\x02\x01\x00", PROTOCOL_ERROR),
     Fault("auth without a method", 5, b"\xf0\x02\x18\x00", PROTOCOL_ERROR),

@@ -148,8 +148,8 @@ def read_properties(reader: FieldReader, packet: int) -> Properties:
         packet: type of the packet; 0 for a will.
 
     Raises:
-        MqttViolation: 0x81 what is no property, or none for this packet [2.2.2.2]; 0x82 one too many or a value that
-            is not allowed; 0x90 for a response topic with wildcards, and 0x94 for the topic alias 0.
+        MqttViolation: 0x81 what is no property; 0x82 none for this packet, one too many or a value that is not allowed;
+            0x90 for a response topic with wildcards, and 0x94 for the topic alias 0.
     """
     length = reader.variable_integer()
     if not length:
@@ -165,7 +165,7 @@ def read_properties(reader: FieldReader, packet: int) -> Properties:
         if row is None:
             raise malformed("no such property")
         if packet not in row.packets:
-            raise malformed("property that this packet may not have")
+            raise MqttViolation(Reason.PROTOCOL_ERROR, "property that this packet may not have")
         value = row.read(reader)
         if type(value) is int and not row.least <= value <= row.most:
             raise MqttViolation(row.code, "property with a value that is not allowed")
