@@ -1,0 +1,349 @@
+"""SUBSCRIBE and UNSUBSCRIBE: what is asked for, what is answered, and what it changes."""
+
+import pytest
+
+from hubwire.model.messages import AckError, ClientRequest, JoinGroup, LeaveGroup
+from hubwire.protocols.mqtt.arrival import Refusal
+from hubwire.protocols.mqtt.packets import (
+    NO_PROPERTIES,
+    Filter,
+    Packet,
+    Properties,
+    Publish,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+)
+from hubwire.protocols.mqtt.reasons import ADVICE, Reason
+from protocols.mqtt.pretend import FORBIDDEN, Client, from_mqtt
+
+MESSAGES = "$webpubsub/server/messages"
+FAILED = "$webpubsub/server/events/a/failed"
+LIMIT = AckError("InternalServerError", "too many", limit=True)
+INTERNAL = AckError("InternalServerError", "Internal server error")
+
+
+def subscribe(*filters: str | Filter, packet_id: int = 3, identifier: int | None = None) -> Subscribe:
+    properties = NO_PROPERTIES if identifier is None else Properties(subscription_ids=(identifier,))
+    wanted = tuple([Filter(one, 1) if isinstance(one, str) else one for one in filters])
+    return Subscribe(packet_id, wanted, properties)
+
+
+def qos_of(client: Client, group: str = "news") -> int | None:
+    """With which the client gets a message of QoS 2; None if it gets none."""
+    packets = client.deliver(from_mqtt("x", 2, group))
+    assert all(isinstance(packet, Publish) for packet in packets)
+    return packets[0].qos if packets else None  # type: ignore[union-attr]
+
+
+def codes_of(answers: list[Packet]) -> tuple[int, ...]:
+    [packet] = answers
+    assert isinstance(packet, Suback | Unsuback)
+    assert packet.packet_id == 3
+    return packet.codes
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_subscription_is_a_membership_with_a_qos(version: int, qos: int) -> None:
+    client = Client(version)
+
+    [request] = client.say(subscribe(Filter("news", qos)))
+
+    assert request == JoinGroup("news", 1)
+    assert client.answers == []
+    assert client.ack(request) == [Suback(3, (qos,))]
+    assert qos_of(client) == qos
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_answer_has_the_codes_of_all_filters_in_order(version: int) -> None:
+    """Whatever was asked for, and in whatever order the outcomes come."""
+    client = Client(version)
+    filters = [Filter("a", 0), "a/+", Filter("b", 2), "$share/g/a", "x" * 1025, MESSAGES, FAILED, "$SYS/x", "c", "d#"]
+
+    a, b, c = client.say(subscribe(*filters))
+    assert client.answers == []
+    assert client.ack(c, FORBIDDEN) == []
+    assert client.ack(a) == []
+    answers = client.ack(b)
+
+    if version == 5:
+        assert codes_of(answers) == (0, 0xA2, 2, 0x9E, 0x8F, 1, 1, 0x8F, 0x87, 0x8F)
+    else:
+        assert codes_of(answers) == (0, 0x80, 2, 0x80, 0x80, 1, 1, 0x80, 0x80, 0x80)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_needs_no_asking_is_answered_at_once(version: int) -> None:
+    client = Client(version)
+
+    assert client.say(subscribe("#", Filter(MESSAGES, 2))) == []
+    assert codes_of(client.answers) == ((0xA2, 2) if version == 5 else (0x80, 2))
+    assert client.noted == [Refusal(Reason.WILDCARDS_UNSUPPORTED, version, "#")]
+    if version == 5:
+        assert client.answers[0].properties.reason_string == ADVICE[Reason.WILDCARDS_UNSUPPORTED]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("error", "v5", "v4"),
+    [(FORBIDDEN, 0x87, 0x80), (LIMIT, 0x97, 0x80), (INTERNAL, 0x80, 0x80)],
+)
+def test_refusal_is_a_code(error: AckError, v5: int, v4: int) -> None:
+    for version, code in ((5, v5), (4, v4)):
+        client = Client(version)
+        [request] = client.say(subscribe("news"))
+
+        assert codes_of(client.ack(request, error)) == (code,)
+        assert client.noted == [Refusal(v5, version, "news")]
+
+
+def test_refusal_is_explained_to_who_wants_it() -> None:
+    for wants in (0, 1):
+        client = Client(5, properties=Properties(request_problem_information=wants))
+        [request] = client.say(subscribe("news"))
+
+        text = FORBIDDEN.message if wants else None
+        properties = Properties(reason_string=text) if wants else NO_PROPERTIES
+        assert client.ack(request, FORBIDDEN) == [Suback(3, (0x87,), properties)]
+
+
+def test_equal_filters_have_a_code_each() -> None:
+    client = Client(5)
+
+    first, second = client.say(subscribe(Filter("news", 0), Filter("news", 2)))
+
+    client.ack(first)
+    assert codes_of(client.ack(second)) == (0, 2)
+    assert qos_of(client) == 2
+
+
+# Options
+
+
+def test_options_hold_before_the_answer() -> None:
+    """A message may come between the membership and its acknowledgement."""
+    client = Client(5)
+    client.say(subscribe(Filter("news", 0)))
+
+    assert qos_of(client) == 0
+
+
+def test_options_of_a_refused_subscription_are_taken_back() -> None:
+    client = Client(5)
+    [request] = client.say(subscribe(Filter("news", 0)))
+
+    client.ack(request, FORBIDDEN)
+
+    assert qos_of(client) == 1
+
+
+def test_refused_repetition_leaves_the_options_as_they_are() -> None:
+    client = Client(5)
+    client.ask(subscribe(Filter("news", 2)))
+    [request] = client.say(subscribe(Filter("news", 0), packet_id=4))
+
+    assert qos_of(client) == 2
+    client.ack(request, FORBIDDEN)
+    assert qos_of(client) == 2
+
+
+def test_repetition_replaces_the_options() -> None:
+    client = Client(5)
+    client.ask(subscribe(Filter("news", 0), identifier=9))
+    client.ask(subscribe(Filter("news", 1)))
+
+    [packet] = client.deliver(from_mqtt())
+    assert isinstance(packet, Publish)
+    assert packet.qos == 1
+    assert packet.properties.subscription_ids == ()
+
+
+def test_end_of_a_membership_is_the_end_of_the_options() -> None:
+    """Whoever has ended it, and though others may put the client into the group again."""
+    client = Client(5)
+    client.ask(subscribe(Filter("news", 0)))
+
+    client.session.left("news")
+    client.session.left("never")
+
+    assert qos_of(client) == 1
+
+
+def test_group_that_others_put_a_client_into_has_qos_1() -> None:
+    assert qos_of(Client(5)) == 1
+    assert qos_of(Client(4)) == 1
+
+
+def test_client_may_not_want_to_hear_itself() -> None:
+    client = Client(5)
+    client.ask(subscribe(Filter("news", 1, no_local=True)))
+
+    assert client.deliver(from_mqtt(publisher="me")) == []
+    assert len(client.deliver(from_mqtt(publisher="other"))) == 1
+    assert len(client.deliver(from_mqtt("a", publisher="me"), from_mqtt("b", publisher="other"))) == 1
+    assert client.deliver(from_mqtt("a", 0, publisher="me")) == []
+
+
+def test_client_hears_itself_otherwise() -> None:
+    assert len(Client(5).deliver(from_mqtt(publisher="me"))) == 1
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_identifier_is_told_with_each_message(qos: int) -> None:
+    client = Client(5)
+    client.ask(subscribe(Filter("news", qos), identifier=300))
+
+    [packet] = client.deliver(from_mqtt("x", 2))
+
+    assert isinstance(packet, Publish)
+    assert packet.properties.subscription_ids == (300,)
+    assert packet.qos == qos
+
+
+def test_options_outlive_the_socket() -> None:
+    client = Client(5, properties=Properties(session_expiry_s=30))
+    client.ask(subscribe(Filter("news", 0), identifier=1))
+    client.session.lost()
+    client.back()
+
+    assert qos_of(client) == 0
+
+
+# Topics that are served to everybody
+
+
+def test_served_topic_may_have_another_qos_for_a_while() -> None:
+    client = Client(5)
+
+    for qos in (0, 2, 1, 0):
+        client.say(subscribe(Filter(MESSAGES, qos)))
+        assert codes_of(client.answers) == (qos,)
+        [packet] = client.deliver("hi")
+        assert isinstance(packet, Publish)
+        assert packet.qos == min(qos, 1)
+    client.say(Unsubscribe(3, (MESSAGES,)))
+    assert codes_of(client.answers) == (0,)
+    [packet] = client.deliver("hi")
+    assert isinstance(packet, Publish)
+    assert packet.qos == 1
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_client_may_not_want_too_much_of_served_topics(version: int) -> None:
+    client = Client(version)
+    filters = [Filter(f"$webpubsub/server/events/e{number}/failed", 0) for number in range(1001)]
+
+    client.say(subscribe(*filters))
+
+    assert codes_of(client.answers) == (*(0 for _ in range(1000)), 0x97 if version == 5 else 0x80)
+    client.say(Unsubscribe(3, (filters[0].topic_filter, filters[0].topic_filter)))
+    client.say(subscribe(filters[-1]))
+    assert codes_of(client.answers) == (0,)
+
+
+# UNSUBSCRIBE
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_unsubscribing_ends_memberships(version: int) -> None:
+    client = Client(version)
+
+    requests = client.say(Unsubscribe(3, ("a", MESSAGES, "b", "x/#", "$share/g/a", "", "c")))
+
+    assert requests == [LeaveGroup("a", 1), LeaveGroup("b", 2), LeaveGroup("c", 3)]
+    a, b, c = requests
+    assert client.ack(b, changed=False) == []
+    assert client.ack(c, FORBIDDEN) == []
+    answers = client.ack(a)
+    if version == 5:
+        assert codes_of(answers) == (0, 0, 0x11, 0x11, 0x11, 0x8F, 0x87)
+    else:
+        assert answers == [Unsuback(3)]
+
+
+@pytest.mark.parametrize("error", [LIMIT, INTERNAL])
+def test_failure_to_leave_has_a_code_that_the_packet_may_have(error: AckError) -> None:
+    client = Client(5)
+    [request] = client.say(Unsubscribe(3, ("a",)))
+
+    assert codes_of(client.ack(request, error)) == (0x80,)
+
+
+def test_refused_unsubscribe_leaves_the_options() -> None:
+    client = Client(5)
+    client.ask(subscribe(Filter("news", 0)))
+    [request] = client.say(Unsubscribe(3, ("news",)))
+    client.ack(request, FORBIDDEN)
+
+    assert qos_of(client) == 0
+
+
+# Identifiers that are in use
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize(
+    "before",
+    [subscribe("x"), Unsubscribe(3, ("x",)), Publish("x", b"", 1, packet_id=3), Publish("x", b"", 2, packet_id=3)],
+    ids=lambda packet: type(packet).__name__,
+)
+def test_identifier_of_a_packet_that_is_open_is_in_use(version: int, before: Packet) -> None:
+    client = Client(version)
+    client.say(before)
+
+    assert client.say(subscribe("a", MESSAGES)) == []
+    assert codes_of(client.answers) == ((0x91, 0x91) if version == 5 else (0x80, 0x80))
+    assert qos_of(client, "a") == 1
+
+
+def test_identifier_of_an_answered_flow_is_in_use() -> None:
+    client = Client(5)
+    client.ask(Publish("x", b"", 2, packet_id=3))
+
+    client.say(subscribe("a"))
+
+    assert codes_of(client.answers) == (0x91,)
+
+
+def test_unsubscribe_with_an_identifier_in_use_is_refused() -> None:
+    client = Client(5)
+    client.say(subscribe("x"))
+
+    assert client.say(Unsubscribe(3, ("a", MESSAGES))) == []
+    assert codes_of(client.answers) == (0x91, 0x91)
+
+
+def test_unsubscribe_of_the_older_version_cannot_be_refused() -> None:
+    client = Client(4)
+    client.say(subscribe("x"))
+
+    assert client.say(Unsubscribe(3, ("a",))) == []
+    fault = client.session.fault
+    assert fault is not None
+    assert fault.code == Reason.PACKET_ID_IN_USE
+
+
+def test_answered_packets_leave_their_identifier_free() -> None:
+    client = Client(4)
+
+    for _ in range(3):
+        assert codes_of(client.ask(subscribe("a"))) == (1,)
+        assert client.ask(Unsubscribe(3, ("a",))) == [Unsuback(3)]
+
+
+# Other sockets
+
+
+def test_answer_for_an_earlier_socket_is_not_given_to_another() -> None:
+    client = Client(5, properties=Properties(session_expiry_s=30))
+    old: list[ClientRequest] = list(client.say(subscribe(Filter("news", 0)), Unsubscribe(4, ("b",))))
+    client.session.lost()
+    client.back()
+    [new] = client.say(subscribe(Filter("a", 2)))
+
+    assert client.ack(old[0]) == []
+    assert client.ack(old[1]) == []
+    assert client.ack(new) == [Suback(3, (2,))]
+    assert qos_of(client) == 0
