@@ -8,6 +8,7 @@ from hubwire.edge import tunnel_socket
 from hubwire.edge.answers import refusal
 from hubwire.edge.asked import Asked
 from hubwire.edge.clients import Clients
+from hubwire.edge.mqtt_socket import MqttProtocol
 from hubwire.edge.tunnel_socket import TunnelSockets
 from hubwire.edge.websocket import ClientProtocol
 from hubwire.gateway.attempt import HandshakeRefused
@@ -51,7 +52,8 @@ def upgrade_client(
 
 
 def _let_in(clients: Clients, transport: asyncio.Transport, opening: Opening, rest: bytes) -> ClientProtocol:
-    client = ClientProtocol(clients, transport, opening)
+    protocol = ClientProtocol if opening.newcomer is None else MqttProtocol
+    client = protocol(clients, transport, opening)
     transport.set_protocol(cast("asyncio.Protocol", client))
     client.open(opening, rest)
     return client

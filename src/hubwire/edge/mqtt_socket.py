@@ -1,0 +1,173 @@
+"""
+One MQTT client's socket: what differs from those of other clients. Who it is, it says in its first packet, after the
+101; its signs of life are its own affair; and it is told why it is closed by packets, not by close frames.
+
+Sources: OASIS MQTT 5.0, 3.1.2.10 (keep alive) and 6 (WebSocket), OASIS MQTT 3.1.1, the same; paho-mqtt for what a
+common client makes of WebSocket: it answers a ping with a pong without a mask, and a close with such a close.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from websockets.speedups import apply_mask
+
+from hubwire.edge.clients import Clients
+from hubwire.edge.websocket import ClientProtocol
+from hubwire.gateway.newcomer import Newcomer
+from hubwire.gateway.opening import Opening
+from hubwire.model.errors import ProtocolViolation
+from hubwire.protocols.frames import BINARY, FrameReader
+
+__all__ = ["MqttProtocol"]
+
+_NORMAL: Final = 1000
+_GOING_AWAY: Final = 1001
+_POLICY: Final = 1008
+_NOT_BINARY: Final = 1003
+_INTERNAL_ERROR: Final = 1011
+
+
+class MqttProtocol(ClientProtocol):
+    """
+    One MQTT client's socket, and the `Sink` of its connection.
+
+    Until the gateway has let it in, it is a newcomer that has no connection. What it sends behind its CONNECT packet
+    while that is decided on waits as the messages of all clients do.
+    """
+
+    __slots__ = ("_connect_timer", "_newcomer")
+
+    def __init__(self, clients: Clients, transport: asyncio.Transport, opening: Opening) -> None:
+        super().__init__(clients, transport, opening)
+        self._reader = FrameReader(clients.max_message_bytes, apply_mask, allow_unmasked_control=True)
+        self._limit_bytes = clients.reliable_buffer_bytes
+        self._newcomer: Newcomer | None = opening.newcomer
+        self._connect_timer: asyncio.TimerHandle | None = None
+
+    # The opening.
+
+    def open(self, opening: Opening, rest: bytes) -> None:
+        """Answer 101 and wait for the CONNECT packet."""
+        self._connect_timer = self._clients.loop.call_later(self._clients.connect_timeout_s, self._never_arrived)
+        super().open(opening, rest)
+
+    def _never_arrived(self) -> None:
+        self._connect_timer = None
+        assert self._newcomer is not None, "else nobody waits"
+        self._clients.gateway.never_arrived(self._newcomer, self)
+
+    def _stop_waiting(self) -> None:
+        """For the CONNECT packet: it is there, or will not come."""
+        if self._connect_timer is not None:
+            self._connect_timer.cancel()
+            self._connect_timer = None
+
+    def _enter(self) -> None:
+        """Be no newcomer any more, once the gateway has let the client in. Repeating it is harmless."""
+        newcomer = self._newcomer
+        if newcomer is not None and newcomer.connection is not None:
+            self._newcomer = None
+            self._stop_waiting()
+            self._serve(newcomer.connection)
+
+    # In.
+
+    def _receive(self, opcode: int, payload: Any) -> Awaitable[None] | None:
+        if opcode != BINARY:
+            self._violated(ProtocolViolation("MQTT takes binary messages only", _NOT_BINARY))
+            return None
+        newcomer = self._newcomer
+        if newcomer is None:
+            return super()._receive(opcode, payload)
+        if self._closing:
+            return None
+        waiting = self._clients.gateway.arrive(newcomer, payload, self)
+        if waiting is None:
+            self._enter()
+            return None
+        self._stop_waiting()
+        return self._enter_after(waiting)
+
+    async def _enter_after(self, waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+        finally:
+            # The client may be in, although what it has sent behind its CONNECT could not be done.
+            self._enter()
+
+    def _violated(self, violation: ProtocolViolation) -> None:
+        connection = self._connection
+        if self._newcomer is not None:
+            self.close(violation.close_code, "")
+        elif connection is not None and connection.sink is self:
+            self._clients.gateway.violated(connection, violation)
+
+    def _broken(self, fault: ProtocolViolation) -> None:
+        if self._newcomer is None:
+            super()._broken(fault)
+        elif not self._closing:
+            self._violated(fault)
+            self._end_writing()
+
+    def _failed(self) -> None:
+        if self._newcomer is None:
+            super()._failed()
+        else:
+            self.close(_INTERNAL_ERROR, "")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._enter()
+        if self._newcomer is not None:
+            self._newcomer.client_gone = True
+        super().connection_lost(exc)
+
+    def _go_on(self) -> None:
+        # What it has said while nobody listened is not read yet.
+        self.last_seen = self._clients.liveness.now
+        super()._go_on()
+
+    # Out: the sink.
+
+    def close(self, code: int, reason: str) -> None:  # noqa: ARG002  the packet before it has said so
+        super().close(_NORMAL if code in (_GOING_AWAY, _POLICY) else code, "")
+
+    def _begin_to_close(self) -> None:
+        self._stop_waiting()
+        super()._begin_to_close()
+
+    def _too_slow(self) -> None:
+        self._enter()
+        # One more packet, behind the gap: why it is closed.
+        self._overflown = False
+        if self._connection is not None:
+            super()._too_slow()
+        else:
+            self.close(_POLICY, "")
+
+    def say_goodbye(self) -> None:
+        """The server goes away."""
+        self._enter()
+        super().say_goodbye()
+
+    # Signs of life.
+
+    def _watch(self) -> None:
+        self._clients.liveness.watch(self, 1)
+
+    def keep_alive_s(self) -> int:
+        """Whole seconds of silence after which this client is given up; 0 for never."""
+        seconds = super().keep_alive_s()
+        # What the clock takes for n seconds may be little more than n - 1.
+        return seconds + 1 if seconds else 0
+
+    def ping(self) -> None:
+        """Nothing: it is the client that asks."""
+
+    def give_up(self) -> None:
+        """Nothing was heard for too long."""
+        connection = self._connection
+        if self._crowded:
+            self._watch()  # nobody listened
+        elif connection is not None and connection.sink is self:
+            self._clients.gateway.timed_out(connection)
