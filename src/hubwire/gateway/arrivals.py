@@ -40,6 +40,7 @@ __all__ = ["Arrivals", "MqttOptions"]
 _V5: Final = 5
 _NORMAL: Final = 1000
 _PROTOCOL_ERROR: Final = 1002
+_TOO_BIG: Final = 1009
 _REASONS: Final = {
     401: Reason.NOT_AUTHORIZED,
     403: Reason.NOT_AUTHORIZED,
@@ -119,7 +120,7 @@ class Arrivals:
             self._telemetry.closed[CloseCategory.BAD_REQUEST] += 1
             connect = newcomer.arrival.connect
             records.mqtt_refused(newcomer.attempt, "" if connect is None else connect.client_id, refusal.refusal)
-            self._say_no(sink, refusal.answer)
+            self._say_no(sink, refusal.answer, refusal.refusal.code)
             return None
         if connect is None:
             return None
@@ -351,10 +352,13 @@ class Arrivals:
         said = Refusal(refusal.code, asking.connect.version)
         records.mqtt_refused(asking.newcomer.attempt, asking.client_id, said, refusal.cause)
         answer = asking.newcomer.arrival.refuse(refusal.code, refusal.reason, refusal.user_properties)
-        self._say_no(asking.sink, answer)
+        self._say_no(asking.sink, answer, refusal.code)
 
     @staticmethod
-    def _say_no(sink: Sink, answer: bytes) -> None:
+    def _say_no(sink: Sink, answer: bytes, code: int) -> None:
+        """Where no packet can say it, the close frame does as far as it can."""
         if answer:
             sink.write(answer, 1, None)
-        sink.close(_NORMAL if answer else _PROTOCOL_ERROR, "")
+            sink.close(_NORMAL, "")
+        else:
+            sink.close(_TOO_BIG if code == Reason.PACKET_TOO_LARGE else _PROTOCOL_ERROR, "")

@@ -33,6 +33,7 @@ from hubwire.model.resources import ResourcePolicy
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.mqtt.reasons import MqttViolation
 from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.session import Session
 from hubwire.upstream.sources import EventSource
@@ -41,6 +42,9 @@ __all__ = ["Gateway"]
 
 _NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
+_SAID_BY_PACKETS: Final = (1002, 1009)
+"""Close codes for faults in MQTT's packets, where 3.1.1 cannot say what is wrong. A DISCONNECT of 5.0 does."""
+_V5: Final = 5
 _FAREWELL: Final = "The server is shutting down."
 _CATEGORIES: Final = {
     400: CloseCategory.BAD_REQUEST,
@@ -397,8 +401,13 @@ class Gateway:
 
     def violated(self, connection: Connection, violation: ProtocolViolation) -> None:
         """The client broke its protocol: its connection ends, and cannot be recovered. A session of MQTT can."""
-        end = self._node.drop if connection.codec.keeps else self._node.close
-        end(connection, violation.close_code, violation.reason, CloseCategory.BAD_REQUEST)
+        session, code = connection.session, violation.close_code
+        if isinstance(session, MqttSession):
+            if session.version == _V5 and isinstance(violation, MqttViolation) and code in _SAID_BY_PACKETS:
+                code = _NORMAL
+            self._node.drop(connection, code, violation.reason, CloseCategory.BAD_REQUEST)
+        else:
+            self._node.close(connection, code, violation.reason, CloseCategory.BAD_REQUEST)
 
     def timed_out(self, connection: Connection) -> None:
         """Nothing came for longer than the client itself has said."""
