@@ -252,27 +252,24 @@ class Outbound:
         if item is not None and item.qos == 1:
             self._landed(packet_id, item)
 
-    def taken(self, packet_id: int, failed: bool) -> bool | None:
+    def taken(self, packet_id: int, failed: bool) -> bool:
         """
-        PUBREC: the client has taken a message of QoS 2, or will never.
+        PUBREC: the client has taken a message of QoS 2, or will never, which ends its flow.
 
         Returns:
-            whether the identifier is known, for the PUBREL; None if there is to be none, since the flow is over.
+            whether the identifier is known.
         """
         flying = self._flying
         item = flying.get(packet_id)
         if packet_id not in flying or (item is not None and item.qos != 2):
             return False
-        if item is None:
-            if failed:
-                del flying[packet_id]
-                return None
-            return True
-        self._landed(packet_id, item)
-        if failed:
-            return None
-        # At the end: PUBRELs are repeated in the order of the PUBRECs [4.6.0-4].
-        flying[packet_id] = None
+        if item is not None:
+            self._landed(packet_id, item)
+            if not failed:
+                # At the end: PUBRELs are repeated in the order of the PUBRECs [4.6.0-4].
+                flying[packet_id] = None
+        elif failed:
+            del flying[packet_id]
         return True
 
     def completed(self, packet_id: int) -> None:

@@ -365,8 +365,10 @@ class MqttSession:
         return packet_id is not None and self._subscriptions is not None and self._subscriptions.knows(packet_id)
 
     def _pubrec(self, packet_id: int, code: int) -> None:
-        known = False if self._outbound is None else self._outbound.taken(packet_id, code >= FAILED)
-        if known is not None:
+        failed = code >= FAILED
+        known = self._outbound is not None and self._outbound.taken(packet_id, failed)
+        # Who refuses a message has forgotten it, and would not know what a PUBREL is about [4.3.3].
+        if not failed:
             packet = Pubrel(packet_id, Reason.SUCCESS if known else Reason.PACKET_ID_NOT_FOUND)
             self._exchange.say(self._exchange.frame(packet))
 
