@@ -158,6 +158,7 @@ HOUSE = Rule(
         # MQTT opens with its first packet, and a session of it may end by what another client does.
         "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
         "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/sessions.py": ("hub.connection", "protocols.mqtt"),
         "gateway/wills.py": ("hub.connection", "protocols.mqtt"),
         "edge/websocket.py": ("hub.connection",),
         # So it is with a tunnel and the way out that it is given.

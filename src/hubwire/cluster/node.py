@@ -99,6 +99,16 @@ class Node:
         self.on_membership: Membership = lambda _connection, _group, _is_member: None
         bus.attach(self)
 
+    # The clock.
+
+    def now(self) -> float:
+        """Monotonic seconds, on the clock that all deadlines are on."""
+        return self._loop.time()
+
+    def later(self, seconds: float, act: Callable[[Connection], None], connection: Connection) -> asyncio.TimerHandle:
+        """Do something with a connection once time has passed on that clock."""
+        return self._loop.call_later(seconds, act, connection)
+
     # What is sent.
 
     def execute(self, command: Command) -> None:
@@ -377,7 +387,10 @@ class Node:
 
     def end_overdue(self, connection: Connection) -> None:
         """End a connection now if it waits for longer than it may, and was not ended for that yet."""
-        if self._waiting.is_over(connection, self._loop.time()):
+        now = self._loop.time()
+        if self._sweep is not None and now - self._sweep.when() > STOOD_STILL_S:
+            return  # this process stood still, and that time counts against nobody
+        if self._waiting.is_over(connection, now):
             self._waiting.release(connection)
             self._telemetry.retained -= 1
             self._end(connection, connection.why, 1006, "")

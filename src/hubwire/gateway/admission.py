@@ -52,9 +52,9 @@ class Admission:
             raise HandshakeRefused(503, "The resource is stopped.", {"Retry-After": "1"})
         return policy
 
-    def take(self, resource: str, policy: ResourcePolicy) -> None:
+    def check_place(self, resource: str, policy: ResourcePolicy) -> None:
         """
-        Take a place for a connection that is about to begin; `settle` it, once.
+        Is there a place for one more connection now.
 
         Raises:
             HandshakeRefused: 429, there is none.
@@ -66,6 +66,15 @@ class Admission:
         if self._telemetry.connections + self._opening >= self._telemetry.connection_quota:
             text = "The connection quota of this server is used up."
             raise HandshakeRefused(429, text, {"Retry-After": "1"}, _FULL)
+
+    def take(self, resource: str, policy: ResourcePolicy) -> None:
+        """
+        Take a place for a connection that is about to begin; `settle` it, once.
+
+        Raises:
+            HandshakeRefused: 429, there is none.
+        """
+        self.check_place(resource, policy)
         self._opening += 1
         self._counts[resource] = self._counts.get(resource, 0) + 1
 

@@ -5,15 +5,33 @@ Source: as `handshake`.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from hubwire.model.errors import HubwireError
 from hubwire.model.http import RequestHead
 from hubwire.model.names import HubKey, is_group_name
+from hubwire.model.telemetry import CloseCategory
 
-__all__ = ["Attempt", "HandshakeRefused", "PublishMode", "Recovery"]
+__all__ = ["Attempt", "HandshakeRefused", "PublishMode", "Recovery", "category_of"]
+
+_CATEGORIES: Final = {
+    401: CloseCategory.UNAUTHORIZED,
+    403: CloseCategory.UNAUTHORIZED,
+    500: CloseCategory.SERVICE_TRANSIENT_ERROR,
+    429: CloseCategory.THROTTLED,
+    503: CloseCategory.SERVICE_RELOAD,
+}
+
+
+def category_of(status: int) -> CloseCategory:
+    """
+    Under what a client is counted that was refused with an HTTP status.
+
+    Refused connections are counted as closed ones, too: some of the service's categories have no other meaning.
+    """
+    return _CATEGORIES.get(status, CloseCategory.BAD_REQUEST)
 
 
 class HandshakeRefused(HubwireError):  # noqa: N818

@@ -8,13 +8,14 @@ from typing import Final
 from msgspec import Struct
 
 from hubwire.auth.callers import ClientClaims
-from hubwire.gateway.attempt import Attempt, HandshakeRefused
+from hubwire.gateway.attempt import Attempt, HandshakeRefused, category_of
 from hubwire.gateway.opening import Deciding
 from hubwire.hub.connection import Connection
 from hubwire.model.errors import EventUndelivered, HubwireError
 from hubwire.model.messages import EventAnswer, FromServer, Publication, SendEvent
 from hubwire.model.names import HubKey
 from hubwire.model.resources import ResourcePolicy
+from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.mqtt.packets import Connect
 from hubwire.protocols.mqtt.reasons import Reason, return_code
 from hubwire.protocols.mqtt.session import MqttSession
@@ -28,7 +29,7 @@ from hubwire.upstream.sources import EventSource, MqttEnding
 __all__ = ["ConnectionEvents", "MqttRefused", "Shown"]
 
 _V5: Final = 5
-
+_FAILED: Final = CloseCategory.SERVICE_TRANSIENT_ERROR
 _MOST_NAMES: Final = 64
 """By which clients reach this server, where the operator has given it no name."""
 
@@ -60,22 +61,47 @@ class MqttRefused(HubwireError):  # noqa: N818
 
     Attributes:
         code: return code of 3.1.1 or reason code of 5.0, as the client speaks it.
+        category: under which it is counted.
         cause: for the records.
-        reason, user_properties: for clients of 5.0.
+        text, user_properties: for clients of 5.0.
+        reason: see `Refusal`.
+        advise: the cause alone does not tell what to mend.
     """
 
     def __init__(
         self,
         code: int,
+        category: CloseCategory,
         cause: str,
-        reason: str | None = None,
+        text: str | None = None,
         user_properties: tuple[tuple[str, str], ...] = (),
+        *,
+        reason: Reason | None = None,
+        advise: bool = True,
     ) -> None:
         super().__init__(cause)
         self.code = code
+        self.category = category
         self.cause = cause
-        self.reason = reason
+        self.text = text
         self.user_properties = user_properties
+        self.reason = reason
+        self.advise = advise
+
+    @classmethod
+    def of(
+        cls,
+        reason: Reason,
+        version: int,
+        category: CloseCategory,
+        cause: str,
+        text: str | None = None,
+        *,
+        advise: bool = True,
+    ) -> "MqttRefused":
+        """For a reason of our own, whichever version the client speaks."""
+        code = reason if version == _V5 else return_code(reason)
+        return cls(code, category, cause, text, reason=reason, advise=advise)
 
 
 class ConnectionEvents:
@@ -191,10 +217,12 @@ class ConnectionEvents:
             said = refusal.mqtt
             assert said is not None, "an MQTT client was asked about"
             cause = f"the event handler answered {refusal.status}"
-            raise MqttRefused(said.code, cause, said.reason, said.user_properties) from refusal
+            category = _FAILED if refusal.status >= 500 else category_of(refusal.status)
+            raise MqttRefused(said.code, category, cause, said.reason, said.user_properties) from refusal
         except EventUndelivered as failure:
-            code = Reason.SERVER_UNAVAILABLE
-            raise MqttRefused(code if connect.version == _V5 else return_code(code), failure.message) from failure
+            reason = Reason.SERVER_UNAVAILABLE
+            text = "The event handler failed."
+            raise MqttRefused.of(reason, connect.version, _FAILED, failure.message, text) from failure
 
     def _headers(self, attempt: Attempt) -> list[tuple[str, str]]:
         return [pair for pair in attempt.head.headers if pair[0].lower() not in self._shown.hidden_headers]
@@ -286,6 +314,8 @@ class ConnectionEvents:
         publication = event.publication
         assert publication is not None, "it came by MQTT"
         source = self._source(connection)
+        if source.given_up:
+            return EventAnswer(event, 500)
         try:
             response = await self._dispatcher.mqtt_event(
                 source,
@@ -293,11 +323,12 @@ class ConnectionEvents:
                 _content_type(publication),
                 event.data.body,
                 publication.user_properties,
-                lambda: connection.alive,
+                lambda: connection.alive and not source.client_gone,
             )
         except NoHandler:
             return EventAnswer(event, 404)
         except EventUndelivered:
+            source.given_up = source.client_gone  # as above
             return EventAnswer(event, 500)
         return EventAnswer(
             event, response.status, response.last("content-type"), response.body, answer_properties(response)

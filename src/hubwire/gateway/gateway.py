@@ -16,7 +16,7 @@ from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.admission import Admission
 from hubwire.gateway.arrivals import Arrivals, MqttOptions
-from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery
+from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery, category_of
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.handshake import read
 from hubwire.gateway.newcomer import Newcomer
@@ -26,14 +26,14 @@ from hubwire.gateway.wills import Wills
 from hubwire.hub.connection import Connection
 from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized
 from hubwire.model.http import RequestHead
-from hubwire.model.messages import ClientRequest, Connected
+from hubwire.model.messages import ClientRequest, Connected, Goodbye
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import HubDirectory, Sink
 from hubwire.model.resources import ResourcePolicy
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
-from hubwire.protocols.mqtt.reasons import MqttViolation
+from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
 from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.session import Session
 from hubwire.upstream.sources import EventSource
@@ -42,19 +42,11 @@ __all__ = ["Gateway"]
 
 _NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
+_POLICY: Final = 1008
 _SAID_BY_PACKETS: Final = (1002, 1009)
 """Close codes for faults in MQTT's packets, where 3.1.1 cannot say what is wrong. A DISCONNECT of 5.0 does."""
 _V5: Final = 5
 _FAREWELL: Final = "The server is shutting down."
-_CATEGORIES: Final = {
-    400: CloseCategory.BAD_REQUEST,
-    401: CloseCategory.UNAUTHORIZED,
-    403: CloseCategory.UNAUTHORIZED,
-    500: CloseCategory.SERVICE_TRANSIENT_ERROR,
-    429: CloseCategory.THROTTLED,
-    503: CloseCategory.SERVICE_RELOAD,
-}
-"""Refused connections are counted as closed ones, too: some of the service's categories have no other meaning."""
 _MQTT: Final = MqttOptions()
 _ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
 
@@ -130,7 +122,7 @@ class Gateway:
 
     def _refused(self, head: RequestHead, refusal: HandshakeRefused) -> None:
         self._telemetry.count_refused(refusal.status)
-        self._telemetry.closed[_CATEGORIES.get(refusal.status, CloseCategory.BAD_REQUEST)] += 1
+        self._telemetry.closed[category_of(refusal.status)] += 1
         records.refused(head, refusal.status, refusal.cause)
 
     def _open(self, attempt: Attempt, policy: ResourcePolicy) -> Opening | Deciding:
@@ -347,6 +339,8 @@ class Gateway:
         if not connection.alive:
             return None
         session = connection.session
+        if isinstance(session, MqttSession):
+            return self._receive_packets(connection, session, payload)
         try:
             requests = session.receive(payload)
         except ProtocolViolation as violation:
@@ -354,42 +348,65 @@ class Gateway:
             return None
         for frame in session.outgoing():
             self._node.reply(connection, frame)
-        if connection.codec.keeps:
-            return self._with_fault(connection, self._in_order(connection, requests))
         if len(requests) == 1:
             return self._requests.handle(connection, requests[0])
-        return self._in_order(connection, requests) if requests else None
+        return self._in_order(connection, connection.sink, requests) if requests else None
 
-    def _with_fault(self, connection: Connection, waiting: Awaitable[None] | None) -> Awaitable[None] | None:
+    def _receive_packets(
+        self, connection: Connection, session: MqttSession, payload: str | bytes
+    ) -> Awaitable[None] | None:
         """Several packets come in one message, and those before one that breaks the protocol still count."""
-        session = connection.session
-        assert isinstance(session, MqttSession)
-        if session.fault is None:
-            return waiting
+        sink = connection.sink
+        requests = session.receive(payload)
+        for frame in session.outgoing(self._node.now()):
+            self._node.reply(connection, frame)
+        waiting = self._in_order(connection, sink, requests)
         if waiting is not None:
-            return self._violated_after(waiting, connection, session.fault)
-        self.violated(connection, session.fault)
+            return self._end_faulty_after(waiting, connection, session, sink)
+        if session.fault is not None:
+            self._end_faulty(connection, session, sink)
         return None
 
-    async def _violated_after(
-        self, waiting: Awaitable[None], connection: Connection, violation: ProtocolViolation
+    async def _end_faulty_after(
+        self, waiting: Awaitable[None], connection: Connection, session: MqttSession, sink: Sink | None
     ) -> None:
         await waiting
-        self.violated(connection, violation)
+        self._end_faulty(connection, session, sink)
 
-    def _in_order(self, connection: Connection, requests: Sequence[ClientRequest]) -> Awaitable[None] | None:
+    def _end_faulty(self, connection: Connection, session: MqttSession, sink: Sink | None) -> None:
+        """End the socket by which an MQTT client has broken MQTT, unless it came back by another one meanwhile."""
+        fault = session.fault
+        if fault is None or connection.sink is not sink:
+            return
+        if fault.code == Reason.QUOTA_EXCEEDED:
+            # It does not acknowledge what it is answered: nothing of such a session is worth keeping.
+            self._node.close(connection, _POLICY, fault.reason, CloseCategory.SLOW_CLIENT)
+        else:
+            self.violated(connection, fault)
+
+    def _in_order(
+        self, connection: Connection, sink: Sink | None, requests: Sequence[ClientRequest]
+    ) -> Awaitable[None] | None:
+        """
+        Args:
+            sink: of the socket that they came by.
+        """
         for position, request in enumerate(requests, start=1):
             if not connection.alive:
                 break  # the one before ended it
+            if connection.sink is not sink and isinstance(request, Goodbye):
+                continue  # to a socket that is no more; by another one the client has come back
             waiting = self._requests.handle(connection, request)
             if waiting is not None:
                 rest = requests[position:]
-                return self._then(connection, waiting, rest) if rest else waiting
+                return self._then(connection, sink, waiting, rest) if rest else waiting
         return None
 
-    async def _then(self, connection: Connection, waiting: Awaitable[None], rest: Sequence[ClientRequest]) -> None:
+    async def _then(
+        self, connection: Connection, sink: Sink | None, waiting: Awaitable[None], rest: Sequence[ClientRequest]
+    ) -> None:
         await waiting
-        more = self._in_order(connection, rest)
+        more = self._in_order(connection, sink, rest)
         if more is not None:
             await more
 
@@ -428,9 +445,11 @@ class Gateway:
 
         Args:
             code: of the client's close frame; 1005 for one without a code, 1006 for none at all. Only 1000 is final:
-                official clients close with 1001 or without a code and then recover.
+                official clients close with 1001 or without a code and then recover. An MQTT client says goodbye in a
+                packet, and without that has lost its socket, however that was closed.
         """
-        self._node.lost(connection, sink, code == _NORMAL, category, code)
+        final = code == _NORMAL and not connection.codec.keeps
+        self._node.lost(connection, sink, final, category, code)
 
     def hung_up(self, connection: Connection, sink: Sink) -> None:
         """The socket is gone, and what came from it before is still being handled; `lost` comes behind that."""

@@ -45,6 +45,13 @@ _RETURNED: Final[dict[int, Reason]] = {
     ReturnCode.NOT_AUTHORIZED: Reason.NOT_AUTHORIZED,
 }
 """What the return codes of MQTT 3.1.1 mean in words of 5.0."""
+_ADVICE: Final = {
+    (Reason.UNSPECIFIED_ERROR, "keep alive"): (
+        "Set the device's keep alive interval to 1 to 180 seconds, or mqtt_keep_alive to any."
+    ),
+}
+"""What to mend where the reason alone does not tell, by what the refusal is about."""
+_TOLD_BY_THE_END: Final = frozenset({Reason.ADMINISTRATIVE_ACTION, Reason.SERVER_SHUTTING_DOWN})
 _SHOWN: Final = 256
 """Characters of a name that a stranger chose."""
 
@@ -90,15 +97,26 @@ def recovery_refused(head: RequestHead, hub: HubKey, connection_id: str) -> None
     _emit(_connectivity, logging.INFO, "ConnectionRecoveryRefused", text, head.client_ip, properties)
 
 
-def mqtt_refused(attempt: Attempt, client_id: str, refusal: Refusal, cause: str | None = None) -> None:
-    """An MQTT client is not let in: its CONNECT was answered with a code, or not at all."""
+def mqtt_refused(
+    attempt: Attempt, client_id: str, refusal: Refusal, cause: str | None = None, *, advise: bool = True
+) -> None:
+    """
+    An MQTT client is not let in: its CONNECT was answered with a code, or not at all.
+
+    Args:
+        advise: say what is to be mended after such a refusal in general; else the cause tells.
+    """
     properties: dict[str, object] = {
         "collection": "Connection",
         "hub": attempt.hub.hub,
         "connectionId": client_id[:_SHOWN],
         **_code(refusal),
     }
-    text = _said(refusal) if cause is None else f"{_said(refusal)} ({cause})"
+    reason = _reason(refusal)
+    if cause is None:
+        text = _said(reason, refusal.about)
+    else:
+        text = f"{_said(reason, refusal.about)} ({cause})" if advise else f"{_named(reason)}: {cause}"
     _emit(_connectivity, logging.WARNING, "ConnectionRefused", text, attempt.head.client_ip, properties)
 
 
@@ -110,8 +128,14 @@ def mqtt_never_arrived(attempt: Attempt) -> None:
 
 
 def mqtt_refusal(connection: Connection, refusal: Refusal) -> None:
-    """Something that an MQTT client wanted is refused, or its connection closed for it."""
-    _connection(logging.WARNING, "RequestRefused", connection, _said(refusal), **_code(refusal))
+    """
+    Something that an MQTT client wanted is refused, or its socket closed for it. Not where somebody here wanted that:
+    what its end says is enough then.
+    """
+    reason = _reason(refusal)
+    if reason not in _TOLD_BY_THE_END:
+        text = _said(reason, refusal.about)
+        _connection(logging.WARNING, "RequestRefused", connection, text, **_code(refusal))
 
 
 def groups_left_out(connection: Connection, count: int) -> None:
@@ -126,10 +150,17 @@ def will_dropped(connection: Connection, topic: str) -> None:
     _connection(logging.WARNING, "WillDropped", connection, text, topic=topic[:_SHOWN])
 
 
-def _said(refusal: Refusal) -> str:
+def _reason(refusal: Refusal) -> Reason:
+    return refusal.reason or _RETURNED.get(refusal.code) or Reason(refusal.code)
+
+
+def _said(reason: Reason, about: str) -> str:
     """What is refused and why, and what the owner of the device can do about it."""
-    reason = _RETURNED.get(refusal.code) or Reason(refusal.code)
-    return f"{reason.name.replace('_', ' ').capitalize()}: {ADVICE[reason]}"
+    return f"{_named(reason)}: {_ADVICE.get((reason, about)) or ADVICE[reason]}"
+
+
+def _named(reason: Reason) -> str:
+    return reason.name.replace("_", " ").capitalize()
 
 
 def _code(refusal: Refusal) -> dict[str, object]:

@@ -61,7 +61,7 @@ class Requests:
         Returns:
             None when it is done and answered; else to be awaited before this client's next request is handled.
         """
-        if self._asking and connection in self._asking:
+        if self._asking and connection in self._asking and not isinstance(request, Goodbye):
             return self._handle_later(connection, request)
         if isinstance(request, NotOffered):
             self._tell(connection, NotOfferedAnswer(request))

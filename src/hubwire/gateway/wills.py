@@ -34,8 +34,7 @@ class Wills:
             self._publish(connection)
         elif session.will.delay_s < (session.retention_s or 0):
             # Else the end of the session comes first, and publishes it.
-            loop = asyncio.get_running_loop()
-            self._timers[connection] = loop.call_later(session.will.delay_s, self._due, connection)
+            self._timers[connection] = self._node.later(session.will.delay_s, self._due, connection)
 
     def _due(self, connection: Connection) -> None:
         self._timers.pop(connection, None)

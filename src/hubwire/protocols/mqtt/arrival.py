@@ -31,8 +31,9 @@ from hubwire.protocols.reliable import QueueLimits
 __all__ = ["Arrival", "ArrivalRefused", "Policy", "Refusal", "WillMessage"]
 
 _CLIENT_IDS: Final = {
-    # No control characters, and nothing that would end a path's segment or begin an escape in one.
-    "lenient": re.compile(r"[^\x00-\x1f\x7f-\x9f/?#%]{1,128}"),
+    # No control characters, and nothing that would end a path's segment or begin an escape in one. As a whole segment
+    # `.` and `..` would lead elsewhere, and nobody could name such a client in REST.
+    "lenient": re.compile(r"(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/?#%]{1,128}"),
     "azure": re.compile(r"[0-9A-Za-z_]{1,128}"),
 }
 _MAX_WILL_BYTES: Final = 2000
@@ -115,7 +116,7 @@ class Arrival:
         if connect.version >= 5:
             return ArrivalRefused(self.refuse(reason, ADVICE[reason]), Refusal(reason, 5, about))
         code = return_code(reason)
-        return ArrivalRefused(self.refuse(code), Refusal(code, 4, about))
+        return ArrivalRefused(self.refuse(code), Refusal(code, 4, about, reason))
 
     def refuse(self, code: int, reason: str | None = None, user_properties: tuple[tuple[str, str], ...] = ()) -> bytes:
         """

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from hubwire.model.messages import NO_METADATA, Data, Publication
+from hubwire.protocols.mqtt.reasons import Reason
 
 __all__ = ["Ending", "Policy", "Refusal", "WillMessage"]
 
@@ -46,11 +47,13 @@ class Refusal(Struct, frozen=True):
         code: a `ReturnCode` for the CONNACK of a client of 3.1.1. Else a `Reason`, also where 3.1.1 cannot say it.
         version: of the client, 4 or 5; 5 also where it is not known.
         about: a topic, filter or name of a field; it may be a stranger's text.
+        reason: what is meant by a `ReturnCode` that stands for several things; None: what the code says.
     """
 
     code: int
     version: int
     about: str = ""
+    reason: Reason | None = None
 
 
 class WillMessage(Struct, frozen=True):
