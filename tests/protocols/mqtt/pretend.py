@@ -135,15 +135,18 @@ class Client:
     def hear(self, data: bytes) -> list[Packet]:
         return heard(data, self.version)
 
-    def back(self, now: float = NOW, properties: Properties | None = None, version: int | None = None) -> list[Packet]:
-        """
-        Another socket.
-
-        Returns:
-            what the session begins with behind its CONNACK.
-        """
+    def take_over(self, properties: Properties | None = None, version: int | None = None) -> None:
+        """Another socket, whose CONNECT is taken and not answered yet."""
         self.version = version or self.version
         wanted = self.connect.properties if properties is None else properties
         self.connect = replace(self.connect, version=self.version, clean_start=False, properties=wanted)
         self.session.takes_over(self._arrive())
+
+    def resume(self, now: float = NOW) -> list[Packet]:
+        """What the session begins with behind its CONNACK."""
         return [one for data, _, _ in self.session.resume(now) for one in self.hear(data)]
+
+    def back(self, now: float = NOW, properties: Properties | None = None, version: int | None = None) -> list[Packet]:
+        """Both."""
+        self.take_over(properties, version)
+        return self.resume(now)

@@ -61,7 +61,18 @@ def test_subscription_is_a_membership_with_a_qos(version: int, qos: int) -> None
 def test_answer_has_the_codes_of_all_filters_in_order(version: int) -> None:
     """Whatever was asked for, and in whatever order the outcomes come."""
     client = Client(version)
-    filters = [Filter("a", 0), "a/+", Filter("b", 2), "$share/g/a", "x" * 1025, MESSAGES, FAILED, "$SYS/x", "c", "d#"]
+    filters: list[str | Filter] = [
+        Filter("a", 0),
+        "a/+",
+        Filter("b", 2),
+        "$share/g/a",
+        "x" * 1025,
+        MESSAGES,
+        FAILED,
+        "$SYS/x",
+        "c",
+        "d#",
+    ]
 
     a, b, c = client.say(subscribe(*filters))
     assert client.answers == []
