@@ -3,27 +3,37 @@ An MQTT client on a bare WebSocket: it says whatever bytes it is told to and rea
 standards and not with our own code. It answers nothing by itself.
 """
 
+import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from acceptance.wire import JOIN, SEND, Closed, RawClient, Target, signed
+from acceptance.servers import Server, wait_until
+from acceptance.wire import JOIN, SEND, Closed, RawClient, Target, rest, signed
 from vectors.mqtt_wire import PINGREQ, connect
 
 __all__ = [
     "BINARY",
     "CLOSE",
     "CONTINUATION",
+    "MODES",
     "PING",
     "PONG",
     "TEXT",
+    "VERSIONS",
     "Heard",
     "MqttRaw",
+    "Place",
     "in_order",
+    "mqtt_server",
     "mqtt_target",
-    "read_packet",
 ]
+
+MODES: Final = ("lenient", "azure")
+VERSIONS: Final = (4, 5)
 
 CONTINUATION: Final = 0
 TEXT: Final = 1
@@ -319,3 +329,62 @@ class MqttRaw(RawClient):
         """A DISCONNECT of no more than its two bytes; the server closes."""
         self.say(b"\xe0\x00")
         self.ends_with(1000)
+
+
+class Place:
+    """
+    A hub of a server, and the way in for clients.
+
+    Attributes:
+        mode: what is taken of MQTT clients there.
+        allowed, denied: request targets of a client that may do everything, and of one that may do nothing.
+    """
+
+    def __init__(self, server: Server, mode: str, hub: str) -> None:
+        self.server = server
+        self.mode = mode
+        self.hub = hub
+        self.allowed = mqtt_target(server, hub)
+        self.denied = mqtt_target(server, hub, roles=())
+
+    def client(self, version: int, target: str = "") -> MqttRaw:
+        """Through the upgrade; with a CONNECT to come."""
+        client = MqttRaw(self.server, target or self.allowed, version)
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client
+
+    def entered(
+        self, version: int, client_id: str = "", *, session: bool = False, target: str = "", **more: Any
+    ) -> MqttRaw:
+        """
+        Let in.
+
+        Args:
+            session: it is one that was there before.
+            more: of its CONNECT.
+        """
+        client = self.client(version, target)
+        assert str(client.enter(client_id, **more)) == f"CONNACK {session:d} 00"
+        return client
+
+    def knows(self, client_id: str) -> bool:
+        """Is there a session of this client, with a socket or without."""
+        status = rest(self.server, "HEAD", f"{self.hub}/connections/{client_id}").status
+        assert status in (200, 404)
+        return status == 200
+
+    def forgets(self, client_id: str) -> None:
+        """Wait for the end of a session."""
+        wait_until(lambda: not self.knows(client_id), "the end of the session")
+
+
+@contextmanager
+def mqtt_server(folder: Path, mode: str, **settings: object) -> Iterator[Server]:
+    """One that takes of MQTT clients what this mode does; its log is judged at the end."""
+    words = (f"{name}={value}" for name, value in {"mqtt_compatibility": mode, **settings}.items())
+    server = Server(folder, *(word for setting in words for word in ("--set", setting)))
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.end()

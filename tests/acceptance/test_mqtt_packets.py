@@ -3,21 +3,30 @@ The tables of what is answered to each packet of MQTT, played to real servers, o
 in frames of every kind.
 """
 
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from acceptance.mqtt_raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, MqttRaw, in_order, mqtt_target
-from acceptance.servers import Server
+from acceptance.mqtt_raw import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    MODES,
+    PING,
+    PONG,
+    TEXT,
+    VERSIONS,
+    MqttRaw,
+    Place,
+    in_order,
+    mqtt_server,
+)
 from acceptance.wire import RawClient
 from vectors.mqtt_dialogues import DIALOGUES, LIMIT_BYTES, RECEIVE_MAXIMUM, Dialogue, Outcome
 from vectors.mqtt_packets import length
 from vectors.mqtt_wire import PINGREQ, connect, publish, subscribe, unsubscribe
 
-MODES: Final = ("lenient", "azure")
-VERSIONS: Final = (4, 5)
 HUB: Final = "packets"
 NORMAL: Final = 1000
 
@@ -28,44 +37,12 @@ ENOUGH: Final = 20
 """Deviations in one table, after which the rest is not looked at."""
 
 
-class Place:
-    """
-    A server in one mode, and the way in.
-
-    Attributes:
-        allowed, denied: request targets of a client that may do everything, and of one that may do nothing.
-    """
-
-    def __init__(self, server: Server, mode: str) -> None:
-        self.server = server
-        self.mode = mode
-        self.allowed = mqtt_target(server, HUB)
-        self.denied = mqtt_target(server, HUB, roles=())
-
-    def client(self, version: int, target: str = "") -> MqttRaw:
-        """Through the upgrade; with a CONNECT to come."""
-        client = MqttRaw(self.server, target or self.allowed, version)
-        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return client
-
-    def entered(self, version: int, target: str = "", **more: Any) -> MqttRaw:
-        """Let in."""
-        client = self.client(version, target)
-        assert str(client.enter(**more)) == "CONNACK 0 00"
-        return client
-
-
 @pytest.fixture(scope="module", params=MODES)
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """For all tests here, which keep apart by client ids and topics."""
-    settings = (f"mqtt_compatibility={request.param}", f"mqtt_receive_maximum={RECEIVE_MAXIMUM}")
-    options = [word for setting in settings for word in ("--set", setting)]
-    server = Server(tmp_path_factory.mktemp(request.param), *options)
-    try:
-        yield Place(server, request.param)
-        server.stop()
-    finally:
-        server.end()
+    folder = tmp_path_factory.mktemp(request.param)
+    with mqtt_server(folder, request.param, mqtt_receive_maximum=RECEIVE_MAXIMUM) as server:
+        yield Place(server, request.param, HUB)
 
 
 def outcome_of(place: Place, dialogue: Dialogue, expected: Outcome) -> Outcome:
