@@ -209,7 +209,7 @@ def test_text_frame_ends_the_connection(place: Place, version: int, entered: boo
         client.send_frame(TEXT, connect(version))
         heard, closed = client.to_end()
         assert closed.code == 1003
-        assert [packet.kind for packet in heard] == ["DISCONNECT"] * (entered and version == 5)
+        assert list(map(str, heard)) == ["DISCONNECT 82"] * (entered and version == 5)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -236,8 +236,19 @@ def test_frame_that_is_none_ends_the_connection(
             client.enter()
         client.say_raw(frame)
         heard, closed = client.to_end()
-        assert closed.code == code
-        assert [packet.kind for packet in heard] == ["DISCONNECT"] * (entered and version == 5)
+        told = entered and version == 5
+        assert list(map(str, heard)) == [f"DISCONNECT {95 if code == 1009 else 82}"] * told
+        assert closed.code == (NORMAL if told and code == 1009 else code)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("pieces", ["one frame", "frames"])
+def test_packet_that_is_too_large_is_refused_while_it_is_sent(place: Place, version: int, pieces: str) -> None:
+    """By all of its bytes, as libraries send it: the answer arrives although nobody reads them."""
+    packet = publish(version, "large", bytes(3 * LIMIT_BYTES), 1, 1)
+    with place.entered(version) as client:
+        client.say(*([packet] if pieces == "one frame" else _pieces(packet, LIMIT_BYTES // 2)))
+        client.ends_with(*((NORMAL, "DISCONNECT 95") if version == 5 else (1009,)))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -73,14 +73,25 @@ async def test_nothing_is_said_to_a_client_of_no_known_version(first: bytes, cod
     assert await heard(first) == ([], code)
 
 
-@pytest.mark.parametrize("version", [4, 5])
-@pytest.mark.parametrize("code", [1002, 1003, 1009])
-async def test_fault_below_mqtt_keeps_its_code(version: int, code: int) -> None:
-    """That of a frame, or of text where there is to be none."""
+@pytest.mark.parametrize(
+    ("version", "code", "reason", "close_code"),
+    [
+        (4, 1002, None, 1002),
+        (4, 1003, None, 1003),
+        (4, 1009, None, 1009),
+        (5, 1002, 0x82, 1002),
+        (5, 1003, 0x82, 1003),
+        (5, 1009, 0x95, 1000),
+    ],
+)
+async def test_fault_below_mqtt_is_told_by_both(version: int, code: int, reason: int | None, close_code: int) -> None:
+    """That of a frame, or of text where there is to be none; but one that is too large is so for MQTT as well."""
     client = Newcomer(House())
     await client.say(connect(version, "c"))
     assert client.newcomer.connection is not None
 
     client.house.gateway.violated(client.newcomer.connection, ProtocolViolation("broken", code))
 
-    assert client.heard()[1] == code
+    [_, *farewell], closed = client.heard()
+    assert [packet[:2] for packet in farewell] == ([] if reason is None else [bytes((0xE0, reason))])
+    assert closed == close_code

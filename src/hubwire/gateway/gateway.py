@@ -43,8 +43,8 @@ __all__ = ["Gateway"]
 _NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
 _POLICY: Final = 1008
-_SAID_BY_PACKETS: Final = (1002, 1009)
-"""Close codes for faults in MQTT's packets, where 3.1.1 cannot say what is wrong. A DISCONNECT of 5.0 does."""
+_PROTOCOL_ERROR: Final = 1002
+_TOO_BIG: Final = 1009
 _V5: Final = 5
 _FAREWELL: Final = "The server is shutting down."
 _MQTT: Final = MqttOptions()
@@ -420,7 +420,11 @@ class Gateway:
         """The client broke its protocol: its connection ends, and cannot be recovered. A session of MQTT can."""
         session, code = connection.session, violation.close_code
         if isinstance(session, MqttSession):
-            if session.version == _V5 and isinstance(violation, MqttViolation) and code in _SAID_BY_PACKETS:
+            of_packets = isinstance(violation, MqttViolation)
+            if not of_packets:
+                session.unreadable(violation)
+            # Where a DISCONNECT says what was wrong the close frame need not, but for a fault of the WebSocket itself.
+            if session.version == _V5 and (code == _TOO_BIG or (of_packets and code == _PROTOCOL_ERROR)):
                 code = _NORMAL
             self._node.drop(connection, code, violation.reason, CloseCategory.BAD_REQUEST)
         else:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hubwire.model.errors import ProtocolViolation
 from hubwire.model.messages import (
     Connected,
     Data,
@@ -301,6 +302,33 @@ def test_fault_is_what_a_bad_request_is_told() -> None:
 
     assert packets == [Disconnect(Reason.TOPIC_ALIAS_INVALID, Properties(reason_string=fault.reason))]
     assert client.noted == [Refusal(Reason.TOPIC_ALIAS_INVALID, 5, "news")]
+
+
+@pytest.mark.parametrize(
+    ("close_code", "code"),
+    [(1002, Reason.PROTOCOL_ERROR), (1003, Reason.PROTOCOL_ERROR), (1009, Reason.PACKET_TOO_LARGE)],
+)
+def test_broken_frames_are_a_fault(close_code: int, code: Reason) -> None:
+    """Nothing is heard of this socket any more, and the last packet says why."""
+    client = Client(5)
+
+    client.session.unreadable(ProtocolViolation("broken", close_code))
+
+    assert fault_of(client) == code
+    assert client.say(Pingreq()) == []
+    packets = client.tell(Disconnected("broken", CloseCategory.BAD_REQUEST))
+    assert packets == [Disconnect(code, Properties(reason_string="broken"))]
+    assert client.noted == [Refusal(code, 5)]
+
+
+def test_broken_frames_of_who_has_left_are_nothing() -> None:
+    client = Client(5)
+    bye(client)
+
+    client.session.unreadable(ProtocolViolation("broken", 1002))
+
+    assert client.session.fault is None
+    assert client.noted == []
 
 
 @pytest.mark.parametrize("category", list(CloseCategory))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from hubwire.model.errors import QueueOverflow
+from hubwire.model.errors import ProtocolViolation, QueueOverflow
 from hubwire.model.messages import Ack, ClientRequest, DirectMessage, Disconnected, EventAnswer, Goodbye
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.frames import BINARY, build_frame
@@ -55,6 +55,7 @@ __all__ = ["NAME", "Ending", "MqttSession", "WillMessage"]
 NAME: Final = "mqtt"
 
 _UNSUPPORTED_DATA: Final = 1003
+_TOO_BIG: Final = 1009
 _PINGRESP: Final = build_frame(BINARY, b"\xd0\0")
 
 _CODES: Final = {
@@ -391,6 +392,13 @@ class MqttSession:
             self.will = replace(self.will, delay_s=min(agreement.will_delay_s, agreement.session_expiry_s))
         self.ending = Ending(True, code, properties.reason_string, properties.user_properties)
         requests.append(Goodbye())
+
+    def unreadable(self, violation: ProtocolViolation) -> None:
+        """Nothing more can be read of this socket, since its frames are broken: the last packet calls it a fault."""
+        if not self._is_deaf():
+            code = Reason.PACKET_TOO_LARGE if violation.close_code == _TOO_BIG else Reason.PROTOCOL_ERROR
+            self._exchange.notice(code, "")
+            self._exchange.fault = MqttViolation(code, violation.reason, violation.close_code)
 
     def _disconnected(self, text: str, category: CloseCategory, reason: str | None) -> bytes:
         code = _CODES.get(category, Reason.UNSPECIFIED_ERROR)
