@@ -6,6 +6,7 @@ documented, what is documented exists, and no link leads nowhere.
 import re
 import tomllib
 from collections.abc import Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
@@ -17,6 +18,7 @@ from hubwire.cli.commands import commands
 from hubwire.model.directory import Tenant
 from hubwire.model.messages import AckError
 from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.mqtt.reasons import ADVICE, Reason, ReturnCode
 from hubwire.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -343,6 +345,54 @@ def test_every_close_code_that_we_send_is_documented() -> None:
 
     assert {"1001", "1007", "1008", "1011"} <= sent
     assert sent <= documented
+
+
+# MQTT.
+
+
+def spoken(code: IntEnum) -> str:
+    """The name of a code as the log and the page have it."""
+    return code.name.replace("_", " ").capitalize()
+
+
+def test_every_reason_code_of_mqtt_is_documented_with_what_the_log_advises() -> None:
+    """Number, name and sentence; and each says when it is used, or that it is not."""
+    table = [row for row in rows(section(page("mqtt.md"), "## Reason codes")) if row[0].startswith("0x")]
+
+    assert [(row[0], row[1], row[2], row[4]) for row in table] == [
+        (f"0x{code:02X}", str(int(code)), spoken(code), ADVICE[code]) for code in Reason
+    ]
+    assert all(row[3] for row in table)
+
+
+def test_every_return_code_of_mqtt_is_documented() -> None:
+    """With when it is used and, unless all is well, what to do."""
+    table = [row for row in rows(section(page("mqtt.md"), "## Return codes")) if row[0].isdigit()]
+
+    assert [(int(row[0]), row[1]) for row in table] == [(int(code), spoken(code)) for code in ReturnCode]
+    assert all(row[2] for row in table)
+    assert all(row[3] for row in table[1:])
+
+
+def test_every_setting_of_mqtt_is_on_its_page() -> None:
+    """Besides in the table of all settings."""
+    settings = {name for name in Settings.__struct_fields__ if name.startswith("mqtt_")}
+
+    assert settings == set(re.findall(r"`(mqtt_[a-z0-9_]+)(?: = [a-z]+)?`", page("mqtt.md")))
+
+
+def test_every_close_code_of_mqtt_sockets_is_documented() -> None:
+    """And none that such a socket is never closed with."""
+    table = section(page("mqtt.md"), "## Close codes")
+    documented = {row[0] for row in rows(table) if row[0].isdigit()}
+    gateway = [path for path in (SOURCE / "gateway").glob("*.py") if "MqttSession" in path.read_text(encoding="utf-8")]
+    sent = texts("protocols/mqtt/reasons.py", r"close_code: int = (10\d\d)\b")
+    for path in (SOURCE / "edge" / "mqtt_socket.py", *(SOURCE / "protocols" / "mqtt").glob("*.py"), *gateway):
+        sent |= set(re.findall(r"_[A-Z_]+: Final = (10\d\d)\n", path.read_text(encoding="utf-8")))
+
+    assert gateway
+    # These two become 1000, behind a packet that says more.
+    assert documented == sent - {"1001", "1008"}
 
 
 # Operating.
