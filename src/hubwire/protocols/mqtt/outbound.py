@@ -107,17 +107,30 @@ class Shared:
         largest_bytes: no packet in it is larger, with QoS 0 and without an identifier.
     """
 
-    __slots__ = ("_batch", "_kinds", "_told", "_version", "largest_bytes", "plain", "qos", "topic")
+    # Not the batch, which holds this: of each message a circle would be left for the collector of garbage.
+    __slots__ = (
+        "_expires_at",
+        "_kinds",
+        "_messages",
+        "_parts",
+        "_told",
+        "_version",
+        "largest_bytes",
+        "plain",
+        "qos",
+        "topic",
+    )
 
     def __init__(self, batch: Batch, version: int, now: float) -> None:
         messages = batch.messages
         assert messages is not None, "the codec keeps them"
-        self._batch = batch
+        self._messages = messages
+        self._parts = batch.parts
         self._version = version
         self._kinds: dict[tuple[int, int | None], list[Outgoing]] = {}
         self.topic = topic_of(messages[0])
         self.qos = max([qos_of(message) for message in messages])
-        expires_at = batch.expires_at
+        expires_at = self._expires_at = batch.expires_at
         # What has a deadline but did not come by MQTT says so in no part of the batch.
         self._told = None if expires_at is None or version < 5 else remaining_s(expires_at, now)
         self.plain = batch.joined
@@ -130,14 +143,11 @@ class Shared:
         key = (qos, identifier)
         made = self._kinds.get(key)
         if made is None:
-            batch = self._batch
-            messages = batch.messages
-            assert messages is not None, "the codec keeps them"
             made = []
-            for message, part in zip(messages, batch.parts, strict=True):
+            for message, part in zip(self._messages, self._parts, strict=True):
                 told = None if _says_expiry(message) else self._told
                 frame = part if identifier is None and told is None else None
-                made.append(Outgoing(message, self._version, qos, identifier, frame, batch.expires_at, told))
+                made.append(Outgoing(message, self._version, qos, identifier, frame, self._expires_at, told))
             self._kinds[key] = made
         return made
 
