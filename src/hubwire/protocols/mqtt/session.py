@@ -254,13 +254,16 @@ class MqttSession:
         return frames + late if frames else late
 
     def direct(self, message: DirectMessage) -> bytes:
-        if self.ending is not None and not self.ending.initiated_by_client:
-            return b""
+        ending = self.ending
+        # After the server's DISCONNECT nothing is said. An outcome that comes only then still matters to the session.
+        is_silent = ending is not None and not ending.initiated_by_client
         match message:
             case Ack():
-                return self._acknowledged(message)
+                frames = self._acknowledged(message)
+                return b"" if is_silent else frames
             case EventAnswer():
-                return self._answered(message)
+                frames = self._answered(message)
+                return b"" if is_silent else frames
             case Disconnected(text, category, reason):
                 return self._disconnected(text, category, reason)
         return b""
