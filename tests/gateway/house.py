@@ -10,6 +10,7 @@ from handlers import Upstream
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
+from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
@@ -36,13 +37,20 @@ class House:
     Args:
         queue_messages: that a reliable client may leave unacknowledged.
         shown: what `connect` events say.
+        mqtt: what MQTT clients are offered.
 
     Attributes:
         clock: seconds since 1970, for tokens.
         upstream: its event handlers, if hubs have any.
     """
 
-    def __init__(self, quota: int = 100, queue_messages: int = 5, shown: Shown | None = None) -> None:
+    def __init__(
+        self,
+        quota: int = 100,
+        queue_messages: int = 5,
+        shown: Shown | None = None,
+        mqtt: MqttOptions | None = None,
+    ) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
         self.telemetry = Telemetry(quota)
@@ -59,6 +67,7 @@ class House:
             ConnectionEvents(self.upstream.dispatcher, shown or Shown()),
             self.telemetry,
             QueueLimits(queue_messages),
+            mqtt or MqttOptions(),
         )
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
         self.node.on_end.append(lambda *what: self.ended.append(what[:4]))
