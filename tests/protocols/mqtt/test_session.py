@@ -340,6 +340,15 @@ def test_older_version_has_no_words_for_an_end(category: CloseCategory) -> None:
     assert client.session.ending is None
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_reason_of_an_end_is_noted_also_where_it_cannot_be_said(version: int) -> None:
+    client = Client(version)
+
+    client.tell(Disconnected("not allowed", CloseCategory.UNAUTHORIZED))
+
+    assert client.noted == [Refusal(Reason.NOT_AUTHORIZED, version)]
+
+
 @pytest.mark.parametrize("reason", [Reason.SESSION_TAKEN_OVER, Reason.KEEP_ALIVE_TIMEOUT])
 def test_farewell_says_what_no_category_does(reason: Reason) -> None:
     client = Client(5)

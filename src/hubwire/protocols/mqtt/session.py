@@ -420,11 +420,13 @@ class MqttSession:
             reason: a code of DISCONNECT.
             text: reason string; None or empty for none.
         """
-        if self.ending is not None or self._agreement.version < 5:
+        if self.ending is not None:
             return b""
         exchange = self._exchange
         if exchange.fault is None:
             exchange.notice(reason, "")  # a fault was noticed together with what it is about
+        if self._agreement.version < 5:
+            return b""
         text = wire_text(text) if text else None
         self.ending = Ending(False, reason, text)
         return exchange.frame(Disconnect(reason, NO_PROPERTIES if text is None else Properties(reason_string=text)))
