@@ -185,6 +185,7 @@ class Delivery:
         codec: Codec | None = None
         mine: bytes | Batch | None = None
         shared: bytes | None = None
+        until = expires_at
         receivers = segment.receivers()
         spread = self._spread if len(receivers) >= _MANY else None
         gathered: dict[Codec, list[Sink]] = {}
@@ -197,6 +198,9 @@ class Delivery:
                 if mine is None:
                     mine = made[codec] = _prepare(codec, messages, expires_at, alike=holes is None)
                 shared = _shared(codec, mine)
+                # What its session has a number for is on its way: it must not be dropped on it, since the session would
+                # wait for its acknowledgement.
+                until = None if codec.keeps else expires_at
             if type(mine) is bytes:
                 data, count = mine, len(messages)
             else:
@@ -212,12 +216,12 @@ class Delivery:
                 count = len(batch.parts)
             delivered += count
             sink = connection.sink
-            if sink is None:
-                continue
+            if sink is None or not data:
+                continue  # it waits in the session, or is not for this client
             if outbox is not None:
-                _put(outbox, connection, (data, count, expires_at))
+                _put(outbox, connection, (data, count, expires_at if data is shared else until))
             elif sink.direct is None:
-                sink.write(data, count, expires_at)
+                sink.write(data, count, expires_at if data is shared else until)
             else:
                 sent_bytes += len(data)
                 if spread is not None and data is shared:

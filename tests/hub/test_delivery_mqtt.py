@@ -1,0 +1,217 @@
+"""The fan-out where MQTT clients are among the receivers: packets are their frames, and some have numbers."""
+
+from typing import Any
+
+import pytest
+
+from doubles import RecordingSink, connection
+from hub.test_delivery import GROUP, NOW, House, Spreading
+from hubwire.hub.connection import Connection
+from hubwire.model.messages import Data, GroupMessage, Publication
+from hubwire.protocols.mqtt.packets import Filter, Properties, Publish, Subscribe
+from hubwire.protocols.reliable import QueueLimits
+from protocols.mqtt import pretend
+
+VERSIONS = pytest.mark.parametrize("version", [4, 5])
+
+
+class Device(pretend.Client):
+    """
+    A member of the group that is no client of a gateway.
+
+    Args:
+        qos: with which it has subscribed; None: it was put into the group.
+    """
+
+    def __init__(self, house: House, version: int = 5, qos: int | None = None, **more: Any) -> None:
+        options = {name: more.pop(name) for name in ("no_local",) if name in more}
+        super().__init__(version, **more)
+        self.house = house
+        if qos is not None:
+            self.ask(Subscribe(1, (Filter("g", qos, **options),)))
+        self.connection: Connection = connection(self.session, id=self.session.client_id)
+        self.sink = self.connection.sink = house.sinks[self.connection] = RecordingSink()
+        house.hub.add(self.connection)
+        house.hub.join(self.connection, "g")
+
+    @property
+    def got(self) -> list[tuple[str, int]]:
+        """Payloads and QoS of what was written."""
+        packets = self.hear(b"".join(write.data for write in self.sink.writes))
+        return [(packet.payload.decode(), packet.qos) for packet in packets if isinstance(packet, Publish)]
+
+
+def send(house: House, *texts: str, qos: int = 1, until: float | None = None, **more: Any) -> None:
+    """As an MQTT client does."""
+    for text in texts:
+        publication = Publication(qos, more.get("publisher"))
+        message = GroupMessage("g", Data("binary", text.encode()), publication=publication)
+        house.delivery.send(house.hub, GROUP, message, more.get("excluded", ()), until)
+
+
+def devices(house: House, count: int, version: int = 5, qos: int | None = None) -> list[Device]:
+    return [Device(house, version, qos, client_id=f"d{version}{qos}{number}") for number in range(count)]
+
+
+@VERSIONS
+def test_all_who_want_qos_0_are_given_the_same_object(version: int) -> None:
+    house = House()
+    members = devices(house, 3, version, 0)
+    send(house, "a", "b")
+    house.flush()
+
+    assert [device.got for device in members] == [[("a", 0), ("b", 0)]] * 3
+    assert len({id(device.sink.writes[0].data) for device in members}) == 1
+    assert [device.sink.writes[0].frames for device in members] == [2] * 3
+
+
+@VERSIONS
+def test_message_of_qos_0_is_the_same_object_whatever_was_subscribed_with(version: int) -> None:
+    house = House()
+    members = [device for qos in (0, 1, 2) for device in devices(house, 2, version, qos)]
+    send(house, "a", qos=0)
+    house.flush()
+
+    assert [device.got for device in members] == [[("a", 0)]] * 6
+    assert len({id(device.sink.writes[0].data) for device in members}) == 1
+
+
+def test_each_receives_with_the_lower_qos_of_message_and_subscription() -> None:
+    house = House()
+    members = [Device(house, 5, qos, client_id=f"d{qos}") for qos in (0, 1, 2)]
+    put_in = Device(house, client_id="d")
+    for qos in (0, 1, 2):
+        send(house, str(qos), qos=qos)
+    house.flush()
+
+    assert [[qos for _, qos in device.got] for device in members] == [[0, 0, 0], [0, 1, 1], [0, 1, 2]]
+    assert [qos for _, qos in put_in.got] == [0, 1, 1]
+
+
+def test_mqtt_and_json_receivers_of_all_kinds_each_get_their_frames() -> None:
+    house = House()
+    json, reliable, simple = (house.client("g", kind=kind) for kind in ("json", "reliable", "simple"))
+    members = [Device(house, version, 0, client_id=f"d{version}") for version in (4, 5)]
+    house.send("a")
+    house.flush()
+
+    assert (house.got(json), house.got(reliable)) == (["a"], ["a"])
+    assert [frame.payload for frame in house.sinks[simple].frames] == [b"a"]
+    assert [device.got for device in members] == [[("a", 1)]] * 2, "a message of the server, which is no subscription's"
+    send(house, "b")
+    house.flush()
+    assert [device.got[-1] for device in members] == [("b", 0), ("b", 0)]
+    assert (len(house.got(json)), house.telemetry.outbound_messages) == (2, 10)
+
+
+@VERSIONS
+def test_many_receivers_of_the_same_packets_are_written_to_at_once(version: int) -> None:
+    house = Spreading()
+    members = devices(house, 9, version, 0)
+    json = house.clients(9)
+    numbered = devices(house, 2, version, 1)
+    for device in (*members, *numbered):
+        device.sink.direct = lambda data, sink=device.sink: sink.write(data, 1, None)
+    send(house, "a")
+    house.flush()
+
+    assert [count for count, _ in house.spreads] == [9, 9]
+    assert [device.got for device in members] == [[("a", 0)]] * 9
+    assert [device.got for device in numbered] == [[("a", 1)]] * 2
+    assert [house.writes(one) for one in json] == [1] * 9
+
+
+def test_receiver_that_is_left_out_of_some_messages_gets_the_others() -> None:
+    house = Spreading()
+    members = devices(house, 9, 5, 0)
+    for device in members:
+        device.sink.direct = lambda data, sink=device.sink: sink.write(data, 1, None)
+    first = members[0]
+    send(house, "a")
+    send(house, "b", excluded=(first.connection.id,))
+    send(house, "c")
+    house.flush()
+
+    assert first.got == [("a", 0), ("c", 0)]
+    assert [device.got for device in members[1:]] == [[("a", 0), ("b", 0), ("c", 0)]] * 8
+    assert [count for count, _ in house.spreads] == [8]
+
+
+def test_newcomer_gets_nothing_of_before() -> None:
+    house = House()
+    early, late = Device(house, 5, 1, client_id="e"), Device(house, 5, 1, client_id="l")
+    house.leave(late.connection)
+    send(house, "a")
+    house.join(late.connection)
+    send(house, "b")
+    house.flush()
+
+    assert (early.got, late.got) == ([("a", 1), ("b", 1)], [("b", 1)])
+
+
+def test_own_message_is_not_written_where_that_is_not_wanted() -> None:
+    """Not even as nothing."""
+    house = House()
+    device = Device(house, 5, 1, client_id="d", no_local=True)
+    send(house, "a", publisher="d")
+    house.flush()
+
+    assert device.sink.writes == []
+    send(house, "b", publisher="other")
+    house.flush()
+    assert device.got == [("b", 1)]
+
+
+def test_message_that_has_to_wait_is_not_written() -> None:
+    house = House()
+    device = Device(house, 5, 1, properties=Properties(receive_maximum=1))
+    send(house, "a", "b")
+    house.flush()
+    assert device.got == [("a", 1)]
+
+    send(house, "c")
+    house.flush()
+    assert len(device.sink.writes) == 1
+
+
+def test_message_with_a_number_is_not_dropped_on_its_way() -> None:
+    """Its session would wait for the acknowledgement of what was never sent."""
+    house = House()
+    plain, numbered = Device(house, 4, 0, client_id="p"), Device(house, 4, 1, client_id="n")
+    json = house.client("g")
+    for more in ((), ("b",)):  # alone in its turn, and with others
+        send(house, "a", until=NOW + 5)
+        for text in more:
+            send(house, text)
+        house.flush()
+
+    assert [write.expires_at for write in house.sinks[json].writes] == [NOW + 5, NOW + 5, None]
+    assert [write.expires_at for write in plain.sink.writes] == [NOW + 5, NOW + 5, None]
+    assert {write.expires_at for write in numbered.sink.writes} == {None}
+
+
+@VERSIONS
+def test_messages_wait_for_a_client_that_is_away_but_not_those_of_qos_0(version: int) -> None:
+    house = House()
+    device = Device(house, version, 2)
+    device.session.lost()
+    device.connection.sink = None
+    for qos in (0, 1, 2):
+        send(house, str(qos), qos=qos)
+    house.flush()
+
+    packets = [packet for packet in device.back() if isinstance(packet, Publish)]
+
+    assert [(packet.payload, packet.qos) for packet in packets] == [(b"1", 1), (b"2", 2)]
+
+
+def test_client_that_holds_too_much_is_reported_and_the_others_get_theirs() -> None:
+    house = House()
+    slow = Device(house, 5, 1, client_id="slow", limits=QueueLimits(2))
+    quick, json = Device(house, 5, 0, client_id="quick"), house.client("g")
+    send(house, "a", "b", "c")
+
+    assert house.flush() == [slow.connection]
+
+    assert [text for text, _ in quick.got] == ["a", "b", "c"]
+    assert len(house.sinks[json].frames) == 3
