@@ -27,7 +27,10 @@ from hubwire.model.messages import Ack, Connected, Data, FromServer
 from hubwire.model.names import HubKey
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.protocols.mqtt.packets import Properties
+from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
+from protocols.mqtt import pretend
 
 GROUP = to_group(HUB, "g")
 RECOVERY_S = 32.0
@@ -86,6 +89,11 @@ class House:
 
     async def count(self, target: Target) -> int:
         return (await self.node.ask(Exists(target))).count
+
+
+def device(client_id: str, expiry_s: int) -> MqttSession:
+    """The session of an MQTT client; without a time it ends with its socket."""
+    return pretend.Client(5, client_id=client_id, properties=Properties(session_expiry_s=expiry_s)).session
 
 
 @pytest.fixture
@@ -760,6 +768,58 @@ async def test_each_connection_waits_for_its_own_time(house: House) -> None:
     assert house.loop.timers == 0
 
 
+async def test_sweep_is_due_for_whoever_may_wait_shortest(house: House) -> None:
+    long, short = await house.client(kind=device("long", 30)), await house.client(kind=device("short", 5))
+    house.drop(long)
+    house.drop(short)
+    assert house.loop.timers == 1, "one timer for all"
+
+    await house.loop.advance(7)
+    assert [row[0] for row in house.ended] == [short]
+    await house.loop.advance(25)
+    assert [row[0] for row in house.ended] == [short, long]
+    assert house.loop.timers == 0
+
+
+async def test_connection_whose_time_is_over_can_be_ended_before_the_sweep(house: House) -> None:
+    one, other = await house.client(kind=device("one", 5)), await house.client(kind=device("other", 5))
+    for each in (one, other):
+        house.drop(each)
+        house.node.end_overdue(each)
+    assert house.ended == []
+    await house.loop.advance(5)
+
+    house.node.end_overdue(one)
+    house.node.end_overdue(one)
+    assert [row[:3] for row in house.ended] == [(one, CloseCategory.NORMAL, 1006)]
+    assert house.telemetry.retained == 1
+
+    await house.loop.advance(60)
+    assert [row[0] for row in house.ended] == [one, other]
+    assert house.telemetry.retained == 0
+
+
+async def test_connection_that_does_not_wait_is_never_overdue(house: House) -> None:
+    one = await house.client(kind="reliable")
+
+    house.node.end_overdue(one)
+
+    assert house.ended == []
+
+
+async def test_connection_is_not_overdue_by_the_time_that_the_process_stood_still(house: House) -> None:
+    """Timers of that time go off behind what came meanwhile, so the connection is asked for first."""
+    one = await house.client(kind="reliable")
+    house.drop(one)
+    house.loop.jump(3600)
+
+    house.node.end_overdue(one)
+    assert house.resume(one)
+
+    await house.loop.advance(3600)
+    assert house.ended == []
+
+
 async def test_thousands_that_do_not_come_back_are_ended_some_at_a_time(house: House) -> None:
     """Each costs some 20 µs, and others want their turn."""
     for _ in range(1000):
@@ -1043,3 +1103,94 @@ async def test_connection_knows_how_long_it_lasted(house: House) -> None:
     house.drop(one)
 
     assert one.ended_at - one.opened_at == 7.5
+
+
+# Ends of sockets that a connection may outlive
+
+
+class Ends(House):
+    """One that writes down who lost a socket and waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[Connection] = []
+        self.node.on_lost = self.lost.append
+
+
+async def test_end_of_a_socket_from_our_side_leaves_what_may_wait() -> None:
+    house = Ends()
+    one = await house.client("g", kind=device("d", 30))
+    house.send("before")
+    house.node.drop(one, 1008, "why", CloseCategory.UNAUTHORIZED)
+    sink = house.sinks[one]
+
+    assert [type(packet).__name__ for packet in pretend.heard(sink.writes[-1].data, 5)] == ["Disconnect"]
+    assert len(sink.writes) == 2, "what was accepted before comes first"
+    assert sink.closed == (1008, "")
+    assert (house.lost, house.ended, one.alive, one.sink) == ([one], [], True, None)
+    assert house.telemetry.retained == 1
+    await house.loop.advance(60)
+    assert house.ended == [(one, CloseCategory.UNAUTHORIZED, 1006, "")]
+
+
+@pytest.mark.parametrize("kind", ["json", "mqtt"])
+async def test_end_of_a_socket_from_our_side_ends_what_may_not_wait(kind: str) -> None:
+    house = Ends()
+    one = await house.client(kind=device("d", 0) if kind == "mqtt" else kind)
+
+    house.node.drop(one, 1008, "why", CloseCategory.UNAUTHORIZED)
+
+    assert house.sinks[one].closed == (1008, "why")
+    assert house.ended == [(one, CloseCategory.UNAUTHORIZED, 1008, "why")]
+    assert house.lost == []
+
+
+async def test_connection_without_a_socket_loses_none(house: House) -> None:
+    one = await house.client(kind=device("d", 30))
+    house.drop(one)
+
+    house.node.drop(one, 1008, "why", CloseCategory.UNAUTHORIZED)
+    house.node.goodbye(one)
+    await house.loop.advance(60)
+
+    assert house.ended == [(one, CloseCategory.NORMAL, 1006, "")]
+
+
+@pytest.mark.parametrize("expiry_s", [0, 30])
+async def test_goodbye_in_the_words_of_a_protocol_closes_the_socket_behind_what_was_accepted(expiry_s: int) -> None:
+    house = Ends()
+    one = await house.client("g", kind=device("d", expiry_s))
+    house.send("before")
+
+    house.node.goodbye(one)
+
+    sink = house.sinks[one]
+    assert (len(sink.writes), sink.closed) == (1, (1000, ""))
+    assert one.alive == bool(expiry_s)
+    assert house.lost == ([one] if expiry_s else [])
+    assert house.ended == ([] if expiry_s else [(one, CloseCategory.NORMAL, 1000, "")])
+
+
+async def test_loss_is_told_of_what_waits_and_of_nothing_else() -> None:
+    house = Ends()
+    waits, ends = await house.client(kind=device("w", 30)), await house.client(kind=device("e", 0))
+    final = await house.client(kind=device("f", 30))
+    for one in (waits, ends):
+        house.drop(one)
+    house.drop(final, final=True)
+    house.drop(waits)
+
+    assert house.lost == [waits]
+    assert [row[0] for row in house.ended] == [ends, final]
+
+
+async def test_something_may_be_done_with_a_connection_later(house: House) -> None:
+    one = await house.client()
+    done_with: list[Connection] = []
+    house.node.later(5, done_with.append, one)
+    house.node.later(6, done_with.append, one).cancel()
+    before = house.node.now()
+
+    await house.loop.advance(10)
+
+    assert (done_with, house.node.now() - before) == ([one], 10)

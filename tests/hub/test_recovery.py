@@ -1,7 +1,10 @@
 """Connections that wait for their client to come back."""
 
 from doubles import connection
+from hubwire.hub.connection import Connection
 from hubwire.hub.recovery import Waiting
+from hubwire.protocols.mqtt.packets import Properties
+from protocols.mqtt import pretend
 
 PERIOD_S = 32.0
 
@@ -82,3 +85,62 @@ def test_those_who_could_not_come_back_get_more_time() -> None:
     assert waiting.expired(181.9, 100) == []
     assert waiting.expired(182.0, 100) == [first]
     assert waiting.next_deadline() == 192.0
+
+
+def device(expiry_s: int) -> Connection:
+    """One whose session says how long it may wait."""
+    return connection(pretend.Client(5, properties=Properties(session_expiry_s=expiry_s)).session)
+
+
+def test_session_that_says_how_long_it_may_wait_waits_for_that_long() -> None:
+    waiting = Waiting(PERIOD_S)
+    short, long, usual = device(5), device(20), connection("reliable")
+    for one in (usual, long, short):
+        waiting.hold(one, 100.0)
+
+    assert (len(waiting), waiting.next_deadline()) == (3, 105.0)
+    assert waiting.expired(105.0, 100) == [short]
+    assert waiting.next_deadline() == 120.0
+    assert waiting.expired(132.0, 100) == [usual, long]
+    assert (len(waiting), waiting.next_deadline()) == (0, None)
+
+
+def test_some_at_a_time_are_some_of_all_periods_together() -> None:
+    waiting = Waiting(PERIOD_S)
+    connections = [device(5), device(5), device(20), connection("reliable")]
+    for one in connections:
+        waiting.hold(one, 100.0)
+
+    assert waiting.expired(200.0, 3) == connections[:3]
+    assert waiting.expired(200.0, 3) == connections[3:]
+
+
+def test_time_is_over_from_the_deadline_on_and_for_nobody_who_does_not_wait() -> None:
+    waiting, one = Waiting(PERIOD_S), device(5)
+    assert not waiting.is_over(one, 1000.0)
+    waiting.hold(one, 100.0)
+
+    assert (waiting.is_over(one, 104.9), waiting.is_over(one, 105.0)) == (False, True)
+    waiting.release(one)
+    assert not waiting.is_over(one, 1000.0)
+
+
+def test_more_time_is_for_all_periods() -> None:
+    waiting, short, usual = Waiting(PERIOD_S), device(5), connection("reliable")
+    waiting.hold(short, 100.0)
+    waiting.hold(usual, 100.0)
+    waiting.extend(50.0)
+
+    assert waiting.expired(154.9, 100) == []
+    assert waiting.expired(155.0, 100) == [short]
+    assert waiting.next_deadline() == 182.0
+
+
+def test_nothing_is_left_of_a_period_that_nobody_waits_for() -> None:
+    waiting = Waiting(PERIOD_S)
+    for period_s in range(1, 50):
+        one = device(period_s)
+        waiting.hold(one, 100.0)
+        assert waiting.release(one)
+
+    assert (waiting._by_period, waiting._periods) == ({}, {})
