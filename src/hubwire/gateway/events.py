@@ -330,6 +330,8 @@ class ConnectionEvents:
         except EventUndelivered:
             source.given_up = source.client_gone  # as above
             return EventAnswer(event, 500)
+        if not response.succeeded:
+            source.given_up = source.client_gone
         return EventAnswer(
             event, response.status, response.last("content-type"), response.body, answer_properties(response)
         )
