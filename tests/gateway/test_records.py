@@ -5,14 +5,17 @@ import logging
 import pytest
 
 from doubles import HUB, RecordingSink, head, settle
+from gateway.devices import Device
 from gateway.house import JSON, RELIABLE, URL, House
 from gateway.written import Written
+from handlers import answer, handler, handling
 from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.logs import JsonLines, TextLines
 from hubwire.model.commands import Close
 from hubwire.model.errors import ProtocolViolation
 from hubwire.model.targets import to_hub
 from hubwire.model.telemetry import CloseCategory
+from vectors import mqtt_wire as wire
 
 
 @pytest.fixture
@@ -192,3 +195,76 @@ async def test_name_that_a_stranger_chose_cannot_forge_a_line(house: House, writ
         for format in (TextLines(), JsonLines("/default")):
             line = format.format(row)
             assert line.isprintable()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_nothing_that_an_mqtt_client_says_is_ever_recorded(house: House, written: Written, version: int) -> None:
+    """But names of topics and its id: whatever becomes of it."""
+    house.directory.hubs[HUB] = handling(handler())
+    said = (wire.user_property("s3cret-name", "s3cret-value"),)
+    secret = {"user": "s3cret-user", "password": b"s3cret-password", "said": said}
+    will = wire.Will("elsewhere", b"s3cret-will")
+    device = Device(house, "d", version, roles=["webpubsub.sendToGroup.g"], custom="s3cret-query")
+    await device.connect(clean=False, will=will, **secret)
+    event = "$webpubsub/server/events/e"
+    for number, topic in enumerate(("g", "other", event, "$nowhere"), start=1):
+        await device.send(wire.publish(version, topic, b"s3cret-payload", 1, number))
+    await device.send(wire.publish(version, "other", b"s3cret-payload"))
+    await device.connect(clean=False, will=will, **secret)
+    await device.send(b"\xc1\x07s3cret-")
+    await device.connect(clean=True, will=will, **secret)
+    device.lose()
+    for client_id, refused in (("no/way", will), ("e", wire.Will("+", b"s3cret-will"))):
+        await Device(house, client_id, version).connect(will=refused, **secret)
+    house.upstream.webhook.answers = lambda _: answer(401, {"mqtt": {"reason": "s3cret-reason"}})
+    await Device(house, "f", version).connect(will=will, **secret)
+    await house.gateway.end()
+    await settle()
+
+    operations = set(written.operations)
+    assert {"ConnectionStarted", "ConnectionRecovered", "ConnectionRefused", "RequestRefused"} <= operations
+    assert {"WillDropped", "SendToGroup", "SendEvent", "RefusedForbidden"} <= operations
+    assert "s3cret" not in written.text
+    assert not any("s3cret" in repr(vars(record)) for record in written.records)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_topic_that_a_stranger_chose_cannot_forge_a_line(house: House, written: Written, version: int) -> None:
+    forged = "x\u0085 2026-01-01T00:00:00.000+00:00 info Connection started\u2028"
+    device = Device(house, "d\u2028", version, roles=[])
+    await device.connect(will=wire.Will(forged + "+"))
+    await device.connect(will=wire.Will(forged))
+    await device.send(wire.publish(version, forged, b"", 1, 1), wire.subscribe(version, 2, (forged, 0)))
+    device.lose()
+    await settle()
+
+    assert len(written.records) >= 3
+    for row in written.records:
+        for format in (TextLines(), JsonLines("/default")):
+            assert format.format(row).isprintable()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_long_name_of_a_stranger_is_recorded_in_part(house: House, written: Written, version: int) -> None:
+    device = Device(house, "x" * 1000, version)
+    await device.connect()
+    device = Device(house, "d", version, roles=[])
+    await device.connect()
+    await device.send(wire.publish(version, "y" * 1000, b"", 1, 1))
+
+    [refused] = written.fields("ConnectionRefused")
+    [request] = written.fields("RequestRefused")
+    assert (refused["connectionId"], refused["about"], request["about"]) == ("x" * 256, "x" * 256, "y" * 256)
+
+
+async def test_end_of_a_session_that_was_kept_says_why_it_lost_its_socket(house: House, written: Written) -> None:
+    device = Device(house, "d", user_id="u")
+    await device.connect(clean=False)
+    house.gateway.timed_out(device.connection)
+    await house.loop.advance(60)
+
+    assert written.operations == ["ConnectionStarted", "RequestRefused", "ConnectionAborted"]
+    [refusal] = written.fields("RequestRefused")
+    assert (refusal["code"], refusal["userId"], refusal["subprotocol"]) == (0x8D, "u", "mqtt")
+    [end] = written.fields("ConnectionAborted")
+    assert end["category"] == "PingTimeout"
