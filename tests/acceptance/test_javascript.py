@@ -1,4 +1,4 @@
-"""The official JavaScript libraries: each file is run by Node's own test runner against the server."""
+"""The official JavaScript libraries, and mqtt.js: each file is run by Node's own test runner against the server."""
 
 import json
 import os
@@ -53,11 +53,11 @@ def run_tests(file: str, server: Server, environment: Mapping[str, str]) -> None
 
 
 def test_there_are_files_to_run() -> None:
-    assert FILES == ["client.test.mjs", "credentials.test.mjs", "service.test.mjs"]
+    assert FILES == ["client.test.mjs", "credentials.test.mjs", "mqtt.test.mjs", "service.test.mjs"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("file", ["client.test.mjs", "service.test.mjs"])
+@pytest.mark.parametrize("file", ["client.test.mjs", "mqtt.test.mjs", "service.test.mjs"])
 def test_official_javascript_library(server: Server, file: str, scheme: str) -> None:
     texts = {"http": server.connection_string, "https": server.https_connection_string}
     run_tests(file, server, {"HUBWIRE_CONNECTION_STRING": texts[scheme]})

@@ -21,7 +21,7 @@ export function service(hub = `js${randomUUID().replaceAll("-", "")}`) {
 }
 
 /** A service client that takes the server to be at another port. Tokens are good for one address only. */
-function at(port, hub, plain) {
+export function at(port, hub, plain) {
   const address = new URL(plain ? endpoint.replace("https", "http") : endpoint);
   address.port = String(port);
   return new WebPubSubServiceClient(address.href, new AzureKeyCredential(accessKey), hub, {
