@@ -9,13 +9,15 @@ import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 from azure.mgmt.webpubsub import WebPubSubManagementClient
 from azure.mgmt.webpubsub import models as m
 
 from acceptance.examples import EXAMPLES, Program, example, trust
+from acceptance.mqtt import VERSIONS as MQTT_VERSIONS
+from acceptance.mqtt import MqttClient
 from acceptance.sdk import Manager, Resource, manager, resource_at
 from acceptance.servers import DEADLINE_S, Server, StartServer
 from acceptance.upstreams import Upstream, await_line, configure
@@ -248,6 +250,26 @@ def test_handler_is_told_the_certificate_as_openssl_has_it(
                 assert given == fingerprint("-in", str(shown.certificate), digest=digest)
         assert status(resource, hub, trusting(server.ca)) == 101
         assert upstream.events("connect")[-1].json()["clientCertificates"] is None
+
+
+@pytest.mark.parametrize("version", MQTT_VERSIONS)
+def test_handler_is_told_the_certificate_of_an_mqtt_client(
+    server: Server, client: Manager, resource: Resource, hub: str, certificates: Mapping[str, Shown], version: int
+) -> None:
+    """Of one that shows none it is told an empty list, whatever other clients' handlers are told."""
+    with Upstream() as upstream:
+        ask(client, hub, upstream.url())
+        options: dict[str, Any] = {"version": version}
+        options["token"] = signed(resource, f"{resource.https_endpoint}/clients/mqtt/hubs/{hub}")
+        for name in ("rsa", "ec"):
+            shown = certificates[name]
+            with MqttClient(resource, hub, secure=shown.context(server), **options) as connected:
+                connected.ping()
+            (told,) = upstream.events("connect")[-1].json()["clientCertificates"]
+            assert told["thumbprint"] == shown.thumbprint
+        with MqttClient(resource, hub, secure=trusting(server.ca), **options) as connected:
+            connected.ping()
+        assert upstream.events("connect")[-1].json()["clientCertificates"] == []
 
 
 def test_nobody_is_asked_where_the_resource_does_not_want_it(

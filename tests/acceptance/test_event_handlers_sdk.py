@@ -1,5 +1,6 @@
 """Event handlers that somebody else wrote: the official package for Express, and plain Express and Starlette."""
 
+import base64
 import hashlib
 import hmac
 import json
@@ -10,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from acceptance.examples import EXAMPLES, JS, Program, example
+from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, refused
 from acceptance.servers import Server, wait_until
 from acceptance.upstreams import configure
 from acceptance.wire import JSON, RELIABLE, JsonClient, RawClient, client_target, client_token, http_request, rest
@@ -17,6 +19,7 @@ from faults.control import control
 
 SDK: Final = "chat-express"
 PLAIN: Final = ("handler-starlette", "handler-express")
+CONTENT_TYPES: Final = {"text": "text/plain", "json": "application/json", "binary": "application/octet-stream"}
 KINDS: Final = [
     ("text", "grüße", "grüße"),
     ("json", {"a": [1, None, "ü"]}, {"a": [1, None, "ü"]}),
@@ -276,3 +279,122 @@ def test_official_package_names_from_whom_it_takes_events(
     )
     with RawClient(server, client_target(hub, client_token(server, hub)), protocols=[JSON]) as client:
         assert client.status == 101
+
+
+# The official package and MQTT
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_official_package_understands_every_event_of_mqtt_clients(
+    server: Server, hub: str, listening: Callable[..., Program], version: int
+) -> None:
+    """What only 5.0 can say is nothing in 3.1.1."""
+    program = listening(server.endpoint)
+    configure(
+        server,
+        hub,
+        {
+            "urlTemplate": program.url,
+            "userEventPattern": "*",
+            "systemEvents": ["connect", "connected", "disconnected"],
+            "groupPresenceEvents": {"eventNames": ["joined", "left"]},
+        },
+    )
+    pairs = (("b", "2"), ("b", "ü"))
+    said = [{"name": name, "value": value} for name, value in pairs] if version == 5 else None
+    with MqttClient(
+        server,
+        hub,
+        version=version,
+        client_id="device",
+        username="n",
+        password=b"p",
+        user="u",
+        properties={"user_properties": pairs},
+        query=[("a", "1"), ("a", "2")],
+    ) as client:
+        if version == 5:
+            assert client.connack.properties.user_properties == (("a", "1"), ("a", "2"))
+        assert client.subscribe("h") == (1,)
+        for kind, payload in (
+            ("text", "grüße".encode()),
+            ("json", b'{"a":[1,null,"\xc3\xbc"]}'),
+            ("binary", b"\0\xff"),
+        ):
+            content_type = CONTENT_TYPES[kind]
+            topic = f"{EVENTS}/say.{kind}"
+            client.publish(
+                topic, payload, content_type=content_type, correlation_data=b"7", user_properties=(("c", "d"),)
+            )
+            answer = client.message()
+            assert (answer.topic, answer.payload) == (f"{topic}/succeeded", payload)
+            if version == 5:
+                assert (answer.properties.content_type or "").startswith(content_type)
+                assert answer.properties.correlation_data == b"7"
+        client.publish(f"{EVENTS}/quiet", b"")
+        assert client.message().topic == f"{EVENTS}/quiet/succeeded"
+        client.publish(f"{EVENTS}/fail", b"", correlation_data=b"8")
+        failed = client.message()
+        assert failed.topic == f"{EVENTS}/fail/failed"
+        if version == 5:
+            assert failed.properties.user_properties[0] == ("azure-status-code", "500")
+            assert failed.properties.correlation_data == b"8"
+        client.goodbye(0, reason_string="tired", user_properties=pairs)
+    # A failure of the handler is tried again three times.
+    found = told(program, 15)
+
+    kinds = [kind for kind, _ in found]
+    assert kinds[:2] == ["connect", "connected"]
+    assert {kind: kinds.count(kind) for kind in ("joined", "userEvent", "left", "disconnected")} == {
+        "joined": 2,
+        "userEvent": 8,
+        "left": 2,
+        "disconnected": 1,
+    }
+    connect = found[0][1]
+    assert connect["mqtt"] == {
+        "protocolVersion": version,
+        "cleanStart": True,
+        "username": "n",
+        "password": base64.b64encode(b"p").decode(),
+        "userProperties": said,
+    }
+    assert (connect["claims"]["sub"], connect["queries"], connect["subprotocols"]) == (
+        ["u"],
+        {"a": ["1", "2"]},
+        ["mqtt"],
+    )
+    assert connect["clientCertificates"] == []
+    for _, content in found:
+        context = content["context"]
+        assert (context["hub"], context["connectionId"], context["clientProtocol"]) == (hub, "device", "mqtt")
+    physical = {content["context"]["mqtt"]["physicalConnectionId"] for _, content in found}
+    sessions = [content["context"]["mqtt"].get("sessionId") for _, content in found]
+    assert len(physical) == 1
+    assert sessions[0] is None
+    assert len(set(sessions[1:])) == 1
+    assert [content["context"].get("userId") for _, content in found] == ["u"] + ["named"] * 14
+    user_events = [content for kind, content in found if kind == "userEvent"]
+    kinds = ["text", "json", "binary"] if version == 5 else ["binary"] * 3
+    assert [event["dataType"] for event in user_events[:3]] == kinds
+    if version == 5:
+        assert [event["data"] for event in user_events[:3]] == ["grüße", {"a": [1, None, "ü"]}, [0, 255]]
+    assert user_events[3]["context"]["states"]["last"] == "say.binary"
+    end = dict(found[-3:])["disconnected"]
+    assert end["reason"] == ("tired" if version == 5 else None)
+    assert end["mqtt"] == {"initiatedByClient": True, "disconnectPacket": {"code": 0, "userProperties": said}}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_official_package_refuses_mqtt_clients(
+    server: Server, hub: str, listening: Callable[..., Program], version: int
+) -> None:
+    """By a code of MQTT with its words, or by a status, which it makes such a code of."""
+    configure(server, hub, {"urlTemplate": listening().url, "systemEvents": ["connect"]})
+    pairs = (("a", "1"), ("a", "2")) if version == 5 else ()
+    for code in (1, 2, 3, 4, 5) if version == 4 else (128, 133, 134, 135, 136, 138, 151, 156, 159):
+        properties = refused(server, hub, code, version=version, query=[("code", str(code))]).properties
+        assert properties.user_properties == pairs
+        assert properties.reason_string == (f"because {code}" if version == 5 else None)
+    for status, newer, older in ((400, 0x86, 4), (401, 0x87, 5), (500, 0x80, 3)):
+        refused(server, hub, newer if version == 5 else older, version=version, query=[("answer", str(status))])

@@ -56,6 +56,38 @@ _SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Bodies of what is no user event, by its type. Source: the service's CloudEvents reference."""
 
+_USER_PROPERTIES: Final = {
+    "type": ["array", "null"],
+    "items": _object(name={"type": "string"}, value={"type": "string"}),
+}
+
+_MQTT_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "azure.webpubsub.sys.connect": _object(
+        mqtt=_object(
+            protocolVersion={"enum": [4, 5]},
+            cleanStart={"type": "boolean"},
+            username={"type": ["string", "null"]},
+            password={"type": ["string", "null"], "contentEncoding": "base64"},
+            userProperties=_USER_PROPERTIES,
+        ),
+        claims=_LISTS,
+        query=_LISTS,
+        headers=_LISTS,
+        subprotocols={"const": ["mqtt"]},
+        clientCertificates={"type": "array", "items": _CERTIFICATE, "maxItems": 1},
+    ),
+    "azure.webpubsub.sys.disconnected": _object(
+        reason={"type": ["string", "null"]},
+        mqtt=_object(
+            initiatedByClient={"type": "boolean"},
+            disconnectPacket={
+                "anyOf": [{"type": "null"}, _object(code={"type": "integer"}, userProperties=_USER_PROPERTIES)]
+            },
+        ),
+    ),
+}
+"""Those that say more of an MQTT client. Source: the service's CloudEvents reference for MQTT."""
+
 _ALWAYS: Final = (
     "WebHook-Request-Origin",
     "Content-Type",
@@ -117,12 +149,18 @@ class Heard(NamedTuple):
         assert not self.all("Transfer-Encoding")
         read = from_binary_event(HTTPMessage(dict(self.headers), self.body))
         assert (read.get_specversion(), read.get_id(), read.get_type()) == ("1.0", self.id, self.type)
-        assert read.get_source() == f"/hubs/{read.get_extension('hub')}/client/{self.connectionId}"
+        physical_id = self.get("ce-physicalConnectionId")
+        of_connection = f"/hubs/{read.get_extension('hub')}/client/{self.connectionId}"
+        assert read.get_source() == (of_connection if physical_id is None else f"{of_connection}/{physical_id}")
         time = read.get_time()
         assert time is not None
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", self.time)
         assert self.type.endswith(f".{self.eventName}")
         schema = _SCHEMAS.get(self.type)
+        if physical_id is not None:
+            assert self.subprotocol == "mqtt"
+            assert (self.get("ce-sessionId") is None) == (self.eventName == "connect")
+            schema = _MQTT_SCHEMAS.get(self.type, schema)
         if schema is None:
             assert self.type.startswith("azure.webpubsub.user.")
             return

@@ -10,14 +10,19 @@ const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const handler = new WebPubSubEventHandler(hub, {
   ...(endpoints.length ? { allowedEndpoints: endpoints } : {}),
   handleConnect(request, response) {
-    const { context, claims, queries, subprotocols, clientCertificates, headers } = request;
-    say({ connect: { context, claims, queries, subprotocols, clientCertificates, host: headers.Host } });
+    const { context, claims, queries, subprotocols, clientCertificates, headers, mqtt } = request;
+    say({ connect: { context, claims, queries, subprotocols, clientCertificates, host: headers.Host, mqtt } });
     const [wanted] = queries.answer ?? [];
+    const [code] = queries.code ?? [];
+    const userProperties = [{ name: "a", value: "1" }, { name: "a", value: "2" }];
+    if (code) return response.failWith({ mqtt: { code: Number(code), reason: `because ${code}`, userProperties } });
     if (wanted === "nothing") return response.success();
     if (wanted) return response.fail(Number(wanted), "not for clients");
     response.setState("opened", { by: context.userId ?? null });
     response.setState("text", "grüße");
-    response.success({ userId: "named", groups: ["g"], roles: ["webpubsub.joinLeaveGroup"], subprotocol: subprotocols[0] });
+    const more = context.clientProtocol === "mqtt" ? { mqtt: { userProperties } } : {};
+    const roles = ["webpubsub.joinLeaveGroup"];
+    response.success({ userId: "named", groups: ["g"], roles, subprotocol: subprotocols[0], ...more });
   },
   handleUserEvent(request, response) {
     const { context, data, dataType } = request;
@@ -29,7 +34,7 @@ const handler = new WebPubSubEventHandler(hub, {
     response.success(dataType === "json" ? JSON.stringify(data) : data, dataType);
   },
   onConnected: ({ context }) => say({ connected: { context } }),
-  onDisconnected: ({ context, reason }) => say({ disconnected: { context, reason } }),
+  onDisconnected: ({ context, reason, mqtt }) => say({ disconnected: { context, reason, mqtt } }),
   onGroupJoined: ({ context, group }) => say({ joined: { context, group } }),
   onGroupLeft: ({ context, group }) => say({ left: { context, group } }),
 });
