@@ -4,7 +4,7 @@ What a client has asked for with its CONNECT and what it was given: the terms of
 Numbers in brackets are sections of OASIS MQTT 5.0.
 """
 
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
@@ -21,15 +21,33 @@ from hubwire.protocols.mqtt.packets import (
     Unsuback,
     encode,
 )
+from hubwire.protocols.mqtt.reader import PacketReader
 from hubwire.protocols.mqtt.terms import Policy
 
-__all__ = ["Agreement", "fitting", "wire_text"]
+__all__ = ["Agreement", "Arrived", "fitting", "wire_text"]
 
 _Answer: TypeAlias = Connack | Puback | Pubrec | Pubrel | Pubcomp | Suback | Unsuback | Disconnect
 
 _MAX_KEEP_ALIVE_S: Final = 180
 _MAX_TEXT_BYTES: Final = 65535
 _NO_LIMIT: Final = 65535
+
+
+class Arrived(Protocol):
+    """
+    A socket whose client has said who it is.
+
+    Attributes:
+        connect: its first packet; None before that.
+        agreement: what was granted of that; None before.
+        reader: of what follows.
+        rest: packets that came right behind it.
+    """
+
+    connect: Connect | None
+    agreement: "Agreement | None"
+    reader: PacketReader
+    rest: list[tuple[int, bytes]]
 
 
 class Agreement:

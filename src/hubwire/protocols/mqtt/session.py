@@ -8,7 +8,7 @@ Numbers in brackets are sections of OASIS MQTT 5.0.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from hubwire.model.errors import ProtocolViolation, QueueOverflow
 from hubwire.model.messages import Ack, ClientRequest, DirectMessage, Disconnected, EventAnswer, Goodbye
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.frames import BINARY, build_frame
-from hubwire.protocols.mqtt.agreement import Agreement, wire_text
+from hubwire.protocols.mqtt.agreement import Agreement, Arrived, wire_text
 from hubwire.protocols.mqtt.codec import CODECS
 from hubwire.protocols.mqtt.contents import answer_message, topic_of, will_of
 from hubwire.protocols.mqtt.exchange import FAILED, Exchange
@@ -46,9 +46,6 @@ from hubwire.protocols.mqtt.topics import is_group_topic
 from hubwire.protocols.mqtt.values import CONNECT, DISCONNECT
 from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Batch, Codec
-
-if TYPE_CHECKING:
-    from hubwire.protocols.mqtt.arrival import Arrival
 
 __all__ = ["NAME", "Ending", "MqttSession", "WillMessage"]
 
@@ -102,7 +99,7 @@ class MqttSession:
 
     def __init__(
         self,
-        arrival: "Arrival",
+        arrival: Arrived,
         limits: QueueLimits,
         note: Callable[[Refusal], None],
         client_id: str,
@@ -122,7 +119,7 @@ class MqttSession:
         self._outbound: Outbound | None = None
         self._begin(arrival, agreement)
 
-    def _begin(self, arrival: "Arrival", agreement: Agreement) -> None:
+    def _begin(self, arrival: Arrived, agreement: Agreement) -> None:
         connect = arrival.connect
         assert connect is not None, "the client has come"
         self._agreement = self._exchange.agreement = agreement
@@ -188,7 +185,7 @@ class MqttSession:
         """
         return build_frame(BINARY, self._agreement.connack(session_present, assigned, user_properties))
 
-    def takes_over(self, arrival: "Arrival") -> None:
+    def takes_over(self, arrival: Arrived) -> None:
         """The client has another socket. `resume` is to follow; what is delivered until then waits."""
         self.lost()
         self.ending = None
@@ -432,7 +429,7 @@ class MqttSession:
         return exchange.frame(Disconnect(reason, NO_PROPERTIES if text is None else Properties(reason_string=text)))
 
 
-def _agreement(arrival: "Arrival") -> Agreement:
+def _agreement(arrival: Arrived) -> Agreement:
     agreement = arrival.agreement
     assert agreement is not None, "the client was taken"
     return agreement
