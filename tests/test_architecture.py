@@ -9,7 +9,8 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -249,7 +250,21 @@ def _modules(package: Path) -> dict[str, Path]:
     return found
 
 
-def _imports(tree: ast.AST, module: str, is_package: bool, known: Mapping[str, Path]) -> Iterator[Import]:
+class Content(NamedTuple):
+    """What the rules look at in one file: what it imports, and the lines where it waits."""
+
+    imports: tuple[Import, ...]
+    waits: tuple[int, ...]
+
+
+@cache
+def _content(text: str, module: str, is_package: bool, known: frozenset[str]) -> Content:
+    """The same files are looked at again for each door; reading them is what takes its time."""
+    tree = ast.parse(text)
+    return Content(tuple(_imports(tree, module, is_package, known)), tuple(_waits(tree)))
+
+
+def _imports(tree: ast.AST, module: str, is_package: bool, known: Collection[str]) -> Iterator[Import]:
     """Every import of a file, those inside functions and for type checkers included."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -326,6 +341,7 @@ def faults(package: Path, rule: Rule) -> list[str]:
     """Every line of a package that breaks the rule, as `file:line what: why`."""
     found: list[str] = []
     known = _modules(package)
+    names = frozenset(known)
     edges: dict[str, frozenset[str]] = {}
     for module, path in known.items():
         file = path.relative_to(package).as_posix()
@@ -333,15 +349,15 @@ def faults(package: Path, rule: Rule) -> list[str]:
         if room not in rule.rooms:
             found.append(f"{file}:1 no such room: {room}")
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-        imports = list(_imports(tree, module, path.name == "__init__.py", known))
+        text = path.read_text(encoding="utf-8")
+        imports, waits = _content(text, module, path.name == "__init__.py", names)
         edges[module] = frozenset(entry.module for entry in imports if entry.module in known and entry.module != module)
         for line, imported in imports:
             why = _fault_of(imported, file, room, package.name, rule)
             if why is not None:
                 found.append(f"{file}:{line} imports {imported}: {why}")
         if _allowed(file, rule.pure):
-            found.extend(f"{file}:{line} waits: a pure file runs no coroutine" for line in _waits(tree))
+            found.extend(f"{file}:{line} waits: a pure file runs no coroutine" for line in waits)
     found.extend(f"circle: {' -> '.join([*circle, circle[0]])}" for circle in _circles(edges))
     return found
 
