@@ -849,9 +849,10 @@ async def test_goodbye_of_a_new_socket_does_not_wait_for_what_the_former_one_ask
     await settle()
     await second.connect(clean=False)
 
-    await second.send(wire.disconnect())
+    goodbye = second.sending(wire.disconnect())
+    await settle()
 
-    assert second.code == 1000
+    assert (goodbye.done(), second.code) == (True, 1000)
     work.cancel()
 
 
@@ -902,6 +903,24 @@ async def test_client_that_does_not_acknowledge_answers_is_ended_and_not_left_de
     assert [one[1] for one in house.ended] == [CloseCategory.SLOW_CLIENT]
     assert device.farewell is not None
     assert device.farewell.code == 0x97
+
+
+async def test_new_socket_is_not_left_deaf_by_an_answer_to_the_former_one_that_was_one_too_many(house: House) -> None:
+    free = held_events(house)
+    first, second = Device(house, "d", groups=["g"]), Device(house, "d")
+    await first.connect(clean=False)
+    work = first.sending(event())
+    await settle()
+    for number in range(5):
+        house.send("g", str(number))
+    await second.connect(clean=False)
+
+    free.set()
+    await work
+    await settle()
+
+    assert second.sink.closed is not None
+    assert [one[1] for one in house.ended] == [CloseCategory.SLOW_CLIENT]
 
 
 # Membership by others

@@ -362,22 +362,19 @@ class Gateway:
             self._node.reply(connection, frame)
         waiting = self._in_order(connection, sink, requests)
         if waiting is not None:
-            return self._end_faulty_after(waiting, connection, session, sink)
+            return self._end_faulty_after(waiting, connection, session)
         if session.fault is not None:
-            self._end_faulty(connection, session, sink)
+            self._end_faulty(connection, session.fault)
         return None
 
-    async def _end_faulty_after(
-        self, waiting: Awaitable[None], connection: Connection, session: MqttSession, sink: Sink | None
-    ) -> None:
+    async def _end_faulty_after(self, waiting: Awaitable[None], connection: Connection, session: MqttSession) -> None:
         await waiting
-        self._end_faulty(connection, session, sink)
+        # There is none any more if the client came back by another socket meanwhile.
+        if session.fault is not None:
+            self._end_faulty(connection, session.fault)
 
-    def _end_faulty(self, connection: Connection, session: MqttSession, sink: Sink | None) -> None:
-        """End the socket by which an MQTT client has broken MQTT, unless it came back by another one meanwhile."""
-        fault = session.fault
-        if fault is None or connection.sink is not sink:
-            return
+    def _end_faulty(self, connection: Connection, fault: MqttViolation) -> None:
+        """End the socket of a client that has broken MQTT, and is not listened to any more."""
         if fault.code == Reason.QUOTA_EXCEEDED:
             # It does not acknowledge what it is answered: nothing of such a session is worth keeping.
             self._node.close(connection, _POLICY, fault.reason, CloseCategory.SLOW_CLIENT)

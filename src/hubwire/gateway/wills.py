@@ -32,8 +32,8 @@ class Wills:
             return
         if session.will.delay_s == 0:
             self._publish(connection)
-        elif session.will.delay_s < (session.retention_s or 0):
-            # Else the end of the session comes first, and publishes it.
+        else:
+            # The end of the session may come first, and publishes it then.
             self._timers[connection] = self._node.later(session.will.delay_s, self._due, connection)
 
     def _due(self, connection: Connection) -> None:
@@ -47,8 +47,8 @@ class Wills:
             timer.cancel()
         session = connection.session
         if isinstance(session, MqttSession) and session.will is not None:
-            if connection.sink is not None and session.will.delay_s == 0:
-                self._publish(connection)
+            if session.will.delay_s == 0:
+                self._publish(connection)  # the former socket was there until now
             session.will = None
 
     def ended(self, connection: Connection) -> None:
