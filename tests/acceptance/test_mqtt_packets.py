@@ -223,7 +223,7 @@ def test_text_frame_ends_the_connection(place: Place, version: int, entered: boo
         (b"\x80\x82\0\0\0\0\xc0\x00", 1002),  # the continuation of nothing
         (b"\x09\x80\0\0\0\0", 1002),  # a ping in pieces
         (b"\x89\xfe\x00\x7e\0\0\0\0" + bytes(126), 1002),  # a ping too long
-        (b"\x82\xff" + (LIMIT_BYTES + 1).to_bytes(8, "big") + bytes(4), 1009),
+        (b"\x82\xff" + (8 * LIMIT_BYTES + 1).to_bytes(8, "big") + bytes(4), 1009),
         (b"\x82\xff" + (1 << 63).to_bytes(8, "big") + bytes(4), 1002),
     ],
     ids=["unmasked", "reserved", "opcode", "continuation", "ping in pieces", "long ping", "too large", "absurd"],

@@ -511,6 +511,16 @@ async def test_text_message_behind_a_first_packet_that_is_decided_on_is_noticed_
     assert words(socket) == [b"welcome", b"violated", None]
 
 
+async def test_one_message_may_hold_several_of_the_largest_packets() -> None:
+    endpoint = Endpoint()
+    socket = in_or_not(endpoint, True)
+    whole = b"x" * (8 * LIMIT)
+    socket.feed(client_frame(BINARY, whole))
+    await settle()
+
+    assert endpoint.gate.said == [whole]
+
+
 @inside_and_outside
 @pytest.mark.parametrize(
     ("broken", "code"),
@@ -520,7 +530,7 @@ async def test_text_message_behind_a_first_packet_that_is_decided_on_is_noticed_
         (client_frame(BINARY, b"x", mask=None), 1002),
         (client_frame(TEXT, b"x", mask=None), 1002),
         (client_frame(TEXT, b"\xff"), 1007),
-        (client_frame(BINARY, b"x" * (LIMIT + 1)), 1009),
+        (client_frame(BINARY, b"x" * (8 * LIMIT + 1)), 1009),
     ],
 )
 async def test_broken_frame_ends_the_connection_and_our_direction(is_in: bool, broken: bytes, code: int) -> None:

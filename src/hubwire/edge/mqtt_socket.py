@@ -26,6 +26,8 @@ _GOING_AWAY: Final = 1001
 _POLICY: Final = 1008
 _NOT_BINARY: Final = 1003
 _INTERNAL_ERROR: Final = 1011
+_PACKETS: Final = 8
+"""Of the largest size, that may come in one message: a message is but a piece of the stream that packets are in."""
 
 
 class MqttProtocol(ClientProtocol):
@@ -40,7 +42,7 @@ class MqttProtocol(ClientProtocol):
 
     def __init__(self, clients: Clients, transport: asyncio.Transport, opening: Opening) -> None:
         super().__init__(clients, transport, opening)
-        self._reader = FrameReader(clients.max_message_bytes, apply_mask, allow_unmasked_control=True)
+        self._reader = FrameReader(_PACKETS * clients.max_message_bytes, apply_mask, allow_unmasked_control=True)
         self._limit_bytes = clients.reliable_buffer_bytes
         self._newcomer: Newcomer | None = opening.newcomer
         self._connect_timer: asyncio.TimerHandle | None = None

@@ -40,7 +40,7 @@ from hubwire.protocols.mqtt.packets import (
     decode,
 )
 from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
-from hubwire.protocols.mqtt.subscriptions import DEFAULT, Options, Subscriptions, Wish
+from hubwire.protocols.mqtt.subscriptions import ANSWERS, DEFAULT, Options, Subscriptions, Wish
 from hubwire.protocols.mqtt.terms import Ending, Refusal, WillMessage
 from hubwire.protocols.mqtt.topics import is_group_topic
 from hubwire.protocols.mqtt.values import CONNECT, DISCONNECT
@@ -279,7 +279,7 @@ class MqttSession:
     def _answered(self, answer: EventAnswer) -> bytes:
         message = answer_message(answer)
         subscriptions = self._subscriptions
-        options = DEFAULT if subscriptions is None else subscriptions.options.get(topic_of(message), DEFAULT)
+        options = ANSWERS if subscriptions is None else subscriptions.options.get(topic_of(message), ANSWERS)
         try:
             return self._deliver([Outgoing(message, self.version, options.qos, options.identifier)], options)
         except QueueOverflow:

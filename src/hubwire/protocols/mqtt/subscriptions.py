@@ -13,10 +13,10 @@ from hubwire.model.messages import AckError, ClientRequest, JoinGroup, LeaveGrou
 from hubwire.protocols.mqtt.exchange import Asked, Exchange
 from hubwire.protocols.mqtt.packets import CODES, NO_PROPERTIES, Filter, Suback, Subscribe, Unsuback, Unsubscribe
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason
-from hubwire.protocols.mqtt.topics import filter_fault, is_served
+from hubwire.protocols.mqtt.topics import SERVER_MESSAGES, filter_fault, is_served
 from hubwire.protocols.mqtt.values import UNSUBACK
 
-__all__ = ["DEFAULT", "Options", "Subscriptions", "Wish", "refusal_of"]
+__all__ = ["ANSWERS", "DEFAULT", "Options", "Subscriptions", "Wish", "refusal_of"]
 
 _MAX_SERVED: Final = 1000
 """Topics below `$webpubsub/` that one client may want something special of; no limit on groups counts these."""
@@ -45,7 +45,9 @@ class Options:
 _PLAIN: Final = (Options(0), Options(1), Options(2))
 
 DEFAULT: Final = _PLAIN[1]
-"""For groups that it was put into, and for topics that it hears of without a subscription."""
+"""For groups that it was put into, and for messages of the server, which it hears of without a subscription."""
+ANSWERS: Final = _PLAIN[2]
+"""For answers to its events, likewise: they have the QoS of the event, whatever that was."""
 
 
 class _Gathering:
@@ -140,7 +142,7 @@ class Subscriptions:
             if at_once:
                 known[topic] = options
             requests.append(JoinGroup(topic, self._exchange.ask(Wish(gathering, topic, options, at_once))))
-        elif options is DEFAULT:
+        elif options is (DEFAULT if topic == SERVER_MESSAGES else ANSWERS):
             self._forget_served(topic)
             gathering.codes.append(options.qos)
         elif topic in known or self._served < _MAX_SERVED:
