@@ -19,7 +19,7 @@ from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.mqtt.packets import Connect
 from hubwire.protocols.mqtt.reasons import Reason, return_code
 from hubwire.protocols.mqtt.session import MqttSession
-from hubwire.upstream.cloudevents import ClientCertificate, ConnectVerdict
+from hubwire.upstream.cloudevents import ClientCertificate, ConnectVerdict, NotOfferedResponse
 from hubwire.upstream.connecting import ConnectRefused, ConnectRequest
 from hubwire.upstream.dispatcher import Dispatcher, NoHandler
 from hubwire.upstream.handlers import Presence
@@ -220,7 +220,9 @@ class ConnectionEvents:
             category = _FAILED if refusal.status >= 500 else category_of(refusal.status)
             raise MqttRefused(said.code, category, cause, said.reason, said.user_properties) from refusal
         except EventUndelivered as failure:
-            reason = Reason.SERVER_UNAVAILABLE
+            # No later try of the client changes that.
+            cannot = isinstance(failure.__cause__, NotOfferedResponse)
+            reason = Reason.IMPLEMENTATION_ERROR if cannot else Reason.SERVER_UNAVAILABLE
             text = "The event handler failed."
             raise MqttRefused.of(reason, connect.version, _FAILED, failure.message, text) from failure
 

@@ -33,6 +33,7 @@ __all__ = [
     "ClientCertificate",
     "ConnectVerdict",
     "EventKind",
+    "NotOfferedResponse",
     "attribute",
     "breaks_header",
     "connect_body",
@@ -68,6 +69,10 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 class BadResponse(Exception):  # noqa: N818
     """A response that means nothing. The text is for the operator."""
+
+
+class NotOfferedResponse(BadResponse):
+    """It names a subprotocol that its client cannot speak."""
 
 
 class ClientCertificate(Struct, frozen=True):
@@ -255,7 +260,7 @@ def verdict_of(fields: Mapping[str, Any], offered: Sequence[str]) -> ConnectVerd
         raise BadResponse("groups in the answer to connect has an invalid name")
     subprotocol = _text(fields, "subprotocol") or None
     if subprotocol is not None and subprotocol not in offered:
-        raise BadResponse("subprotocol in the answer to connect is none that the client offered")
+        raise NotOfferedResponse("subprotocol in the answer to connect is none that the client offered")
     return ConnectVerdict(user_id, roles, groups or None, subprotocol)
 
 
