@@ -135,7 +135,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.PACKET_ID_NOT_FOUND: "The session that this packet belongs to is over; start with a clean one.",
     Reason.RECEIVE_MAXIMUM_EXCEEDED: "Let the device publish no more at a time than the CONNACK's receive maximum.",
     Reason.TOPIC_ALIAS_INVALID: "Let the device send topics in full; an alias was 0, or above the CONNACK's maximum.",
-    Reason.PACKET_TOO_LARGE: "Send less: a packet may be as large as the CONNACK says, the payload of a will 2,000 bytes.",
+    Reason.PACKET_TOO_LARGE: "Send less: a packet may be as large as the CONNACK says, a will's payload 2,000 bytes.",
     Reason.MESSAGE_RATE_TOO_HIGH: "Let the device publish less often.",
     Reason.QUOTA_EXCEEDED: "A limit is reached: let the device read faster, use fewer groups, or raise the limit.",
     Reason.ADMINISTRATIVE_ACTION: "An operator or the application closed this connection.",
