@@ -17,6 +17,7 @@ from hubwire.protocols.mqtt.packets import (
     Pubrec,
     Pubrel,
     Subscribe,
+    Unsubscribe,
 )
 from hubwire.protocols.mqtt.reasons import Reason
 from hubwire.protocols.reliable import QueueLimits
@@ -524,11 +525,29 @@ def test_answer_to_an_event_is_a_message(qos: int, status: int, outcome: str) ->
     )
 
 
-def test_answer_has_qos_1_at_most_unless_the_client_wants_more() -> None:
-    [packet] = Client(5).tell(EventAnswer(event(2), 200))
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_answer_has_the_qos_of_its_event_without_a_subscription(qos: int) -> None:
+    """Unlike what else the server says to a client, which is QoS 1."""
+    [packet] = Client(5).tell(EventAnswer(event(qos), 200))
 
     assert isinstance(packet, Publish)
-    assert packet.qos == 1
+    assert packet.qos == qos
+
+
+def test_answer_has_no_more_than_the_client_has_subscribed_with_until_it_ends_that() -> None:
+    one = Client(5)
+    topic = "$webpubsub/server/events/hello/succeeded"
+    for number, qos in enumerate((1, 0, 2), start=1):
+        one.say(Subscribe(number, (Filter(topic, qos),)))
+        [packet] = one.tell(EventAnswer(event(2), 200))
+        assert isinstance(packet, Publish)
+        assert packet.qos == qos
+    one.say(Subscribe(8, (Filter(topic, 1),)))
+    one.say(Unsubscribe(9, (topic,)))
+
+    [packet] = one.tell(EventAnswer(event(2), 200))
+    assert isinstance(packet, Publish)
+    assert packet.qos == 2
 
 
 def test_answer_has_no_properties_in_the_older_version() -> None:
