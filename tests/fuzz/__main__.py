@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,23 +23,29 @@ from hypothesis import strategies as st
 
 from acceptance.servers import Server
 from fuzz.conversations import Talk, check_answers, converse, talks
+from fuzz.devices import MQTT_SETTINGS, Bystanders, Device, meet, meetings
 from fuzz.targets import TARGETS
 
 _EXAMPLES: Final = 300
 """Before the next target has its turn: some seconds."""
 
 _SERVER: Final = "server"
+_MQTT_SERVER: Final = "mqtt-server"
+
+_SETTINGS: Final = {"recovery_s": 1, "head_timeout_s": 2, "idle_timeout_s": 2, **MQTT_SETTINGS}
+"""Of a server that soon gives up on clients that do not come back."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description="Look for inputs that break a parser or the server.")
     parser.add_argument("--seconds", type=float, default=600.0, help="how long to look [%(default)g]")
-    parser.add_argument("--only", choices=[*TARGETS, _SERVER], help="one target alone")
+    parser.add_argument("--only", choices=[*TARGETS, _SERVER, _MQTT_SERVER], help="one target alone")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="of all inputs")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="hubwire-fuzz-") as folder:
-        server = Server(Path(folder), "--set", "recovery_s=1", "--set", "head_timeout_s=2", "--set", "idle_timeout_s=2")
+        words = (f"{name}={value}" for name, value in _SETTINGS.items())
+        server = Server(Path(folder), *(word for setting in words for word in ("--set", setting)))
         try:
             broken = _fuzz(server, options.only, options.seconds, random.Random(options.seed))
             if not broken:
@@ -57,10 +63,16 @@ def _fuzz(server: Server, only: str | None, seconds: float, chance: random.Rando
     def talk_to(talk: Talk) -> None:
         check_answers(converse(server, talk))
 
+    def listen_to(devices: Sequence[Device]) -> None:
+        with Bystanders(server) as bystanders:
+            meet(server, devices)
+            bystanders.notice_nothing()
+
     checks: dict[str, Callable[[int], None]] = {
         name: _rounds(name, st.tuples(*target.inputs), target.check, tried) for name, target in TARGETS.items()
     }
     checks[_SERVER] = _rounds(_SERVER, st.tuples(talks), talk_to, tried)
+    checks[_MQTT_SERVER] = _rounds(_MQTT_SERVER, st.tuples(meetings), listen_to, tried)
     left = [only] if only else list(checks)
     broken: list[str] = []
     end = time.monotonic() + seconds
