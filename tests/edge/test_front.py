@@ -391,6 +391,30 @@ async def test_ambiguous_request_is_refused_and_nobody_answers_it(wire: bytes) -
         assert [(status, client_ip) for status, _, client_ip in served.refused] == [(400, "127.0.0.1")]
 
 
+@pytest.mark.parametrize(
+    ("wire", "said"),
+    [
+        (
+            b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a",
+            "MQTT over TCP is not spoken here: set the client to MQTT over WebSocket",
+        ),
+        (b"\x10", "MQTT over TCP is not spoken here: set the client to MQTT over WebSocket"),
+        (b"\x16\x03\x01\x02\x00", "this is not HTTP"),
+        (b"\xc0\x00", "this is not HTTP"),
+    ],
+)
+@both_loops
+async def test_client_that_speaks_mqtt_without_websocket_is_recorded_as_such(wire: bytes, said: str) -> None:
+    """It cannot read the answer: the record is for whoever looks for the fault."""
+    async with serve(echo, head_timeout_s=300) as served:
+        client = await served.connect()
+        await client.send(wire)
+
+        assert (await client.response()).body == said.encode() + b"\n"
+        await assert_ended(client)
+        assert served.refused == [(400, said, "127.0.0.1")]
+
+
 @both_loops
 async def test_head_with_bare_line_feeds_is_refused_without_waiting_for_its_end() -> None:
     async with serve(echo, head_timeout_s=300) as served:

@@ -140,6 +140,23 @@ def test_endpoint_of_mqtt_clients_in_another_spelling_is_told_the_right_one() ->
     assert (refused.value.status, "/clients/mqtt/" in refused.value.text) == (404, True)
 
 
+@pytest.mark.parametrize("target", ["/mqtt", "/", "/ws", "/clients/mqtt/chat"])
+@pytest.mark.parametrize("offers", [["mqtt"], ["mqttv3.1"], ["json.webpubsub.azure.v1", "mqtt"]])
+def test_who_offers_mqtt_where_no_endpoint_is_is_told_the_one_of_mqtt_clients(target: str, offers: list[str]) -> None:
+    with pytest.raises(HandshakeRefused) as refused:
+        read(head(target, offers=offers))
+
+    said = "There is no such endpoint; MQTT clients connect to /clients/mqtt/hubs/HUB (hubwire url --mqtt)."
+    assert (refused.value.status, refused.value.text) == (404, said)
+
+
+def test_who_offers_no_mqtt_where_no_endpoint_is_hears_nothing_of_it() -> None:
+    with pytest.raises(HandshakeRefused) as refused:
+        read(head("/mqtt", offers=["json.webpubsub.azure.v1"]))
+
+    assert (refused.value.status, refused.value.text) == (404, "There is no such endpoint.")
+
+
 @pytest.mark.parametrize(
     ("target", "clients"),
     [
@@ -263,6 +280,22 @@ def test_client_of_the_mqtt_endpoint_that_does_not_offer_mqtt_is_400(offers: lis
         read(head(MQTT_URL, offers=offers))
 
     assert (refused.value.status, said in refused.value.text) == (400, True)
+
+
+@pytest.mark.parametrize("target", [URL, "/client?hub=chat", "/client/?hub=chat"])
+@pytest.mark.parametrize("offers", [["mqtt"], ["mqttv3.1"], ["mqtt", "mqttv3.1"], ["mqttv3.1", "mqtt"]])
+def test_mqtt_client_at_the_endpoint_of_others_is_told_its_own(target: str, offers: list[str]) -> None:
+    """It would be a simple client there, and would wait for an answer to its CONNECT."""
+    with pytest.raises(HandshakeRefused) as refused:
+        read(head(target, offers=offers))
+
+    said = "This is the endpoint of other clients; MQTT clients connect to /clients/mqtt/hubs/HUB (hubwire url --mqtt)."
+    assert (refused.value.status, refused.value.text) == (400, said)
+
+
+@pytest.mark.parametrize("offers", [["mqtt", "json.webpubsub.azure.v1"], ["custom", "mqtt"], ["MQTT"]])
+def test_mqtt_among_other_subprotocols_is_no_reason_to_refuse(offers: list[str]) -> None:
+    assert read(head(URL, offers=offers)).offered == tuple(offers)
 
 
 @pytest.mark.parametrize("offers", [["mqtt"], []])

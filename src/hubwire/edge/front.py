@@ -47,6 +47,7 @@ _DISCARDED_BYTES: Final = 4 << 20  # of a body that nobody wants, so that its se
 _EARLY_BYTES: Final = 64 * 1024  # of a client that is not let in yet
 
 _HEAD_BEGINS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]|\r\Z")
+_MQTT_CONNECT: Final = 0x10  # the first byte of whoever speaks MQTT without WebSocket (OASIS MQTT 5.0, 3.1.1)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -301,7 +302,10 @@ class Front:
         if len(data) >= self._context.max_head_bytes:
             self._refuse(431, "the request head is too large")
         elif data and _HEAD_BEGINS.match(data) is None:
-            self._refuse(400, "this is not HTTP")
+            if data[0] == _MQTT_CONNECT:
+                self._refuse(400, "MQTT over TCP is not spoken here: set the client to MQTT over WebSocket")
+            else:
+                self._refuse(400, "this is not HTTP")
         elif _BARE_LF.search(data, self._searched):
             self._refuse(400, "a line does not end with CR LF")
         else:

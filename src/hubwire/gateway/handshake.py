@@ -21,6 +21,7 @@ _PREFIX: Final = "Bearer "
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MQTT: Final = "mqtt"
 _MQTT_31: Final = "mqttv3.1"
+_MQTT_PLACE: Final = "MQTT clients connect to /clients/mqtt/hubs/HUB (hubwire url --mqtt)."
 
 _Protocol: TypeAlias = Literal["webpubsub", "mqtt"]
 _PATHS: Final[dict[_Protocol, str]] = {"webpubsub": "/client/hubs/", "mqtt": "/clients/mqtt/hubs/"}
@@ -38,13 +39,14 @@ def read(head: RequestHead) -> Attempt:
     Read an upgrade request.
 
     Raises:
-        HandshakeRefused: 400 for what is no WebSocket request, names no legal hub, or does not offer MQTT where MQTT
-            is spoken, 404 for an endpoint that is not there, 426 for another version of the protocol.
+        HandshakeRefused: 400 for what is no WebSocket request, names no legal hub, does not offer MQTT where MQTT is
+            spoken, or offers nothing else where it is not; 404 for an endpoint that is not there, 426 for another
+            version of the protocol.
     """
     raw_path, _, raw_query = head.target.partition("?")
     pairs = query_pairs(raw_query)
     query = dict(reversed(pairs))  # the first of repeated ones
-    protocol, hub = _endpoint(raw_path, query.get("hub"))
+    protocol, hub = _endpoint(raw_path, query.get("hub"), head)
     key = websocket_key(head)
     recovery = None
     if protocol != "mqtt" and (query.get("awps_connection_id") or query.get("awps_reconnection_token")):
@@ -70,7 +72,7 @@ def query_pairs(raw_query: str) -> list[tuple[str, str]]:
     return [(name, value) for part in raw_query.split("&") if part for name, _, value in (part.partition("="),)]
 
 
-def _endpoint(raw_path: str, from_query: str | None) -> tuple[_Protocol, str]:
+def _endpoint(raw_path: str, from_query: str | None, head: RequestHead) -> tuple[_Protocol, str]:
     """Who is served at a path, and the hub as the client spelled it."""
     segments = [unquote(part) for part in raw_path.split("/") if part]
     protocol: _Protocol = "webpubsub"
@@ -87,8 +89,11 @@ def _endpoint(raw_path: str, from_query: str | None) -> tuple[_Protocol, str]:
             raise HandshakeRefused(404, "This server does not offer socketio clients yet.")
         case ["client", "mqtt", *_]:
             # So spelled in a comment of the official JavaScript library, whose code is right.
-            raise HandshakeRefused(404, "There is no such endpoint; that of MQTT clients begins with /clients/mqtt/.")
+            raise HandshakeRefused(404, f"There is no such endpoint; {_MQTT_PLACE}")
         case _:
+            if _MQTT in (offered := head.all("sec-websocket-protocol")) or _MQTT_31 in offered:
+                # Libraries and devices have paths of their own if they are told none: /mqtt, /.
+                raise HandshakeRefused(404, f"There is no such endpoint; {_MQTT_PLACE}")
             raise HandshakeRefused(404, "There is no such endpoint.")
     if hub is None or not is_hub_name(hub):
         raise HandshakeRefused(400, "The hub name is missing or not valid.")
@@ -126,6 +131,9 @@ def _offered(head: RequestHead, protocol: _Protocol) -> tuple[str, ...]:
         if _MQTT_31 in offered:
             raise HandshakeRefused(400, "MQTT 3.1 is not spoken here, but 3.1.1 and 5.0: offer the subprotocol mqtt.")
         raise HandshakeRefused(400, "MQTT clients must offer the subprotocol mqtt.")
+    if protocol != "mqtt" and offered and all(name in (_MQTT, _MQTT_31) for name in offered):
+        # It forgot its endpoint. As a simple client it would be let in, and wait for an answer to its CONNECT.
+        raise HandshakeRefused(400, f"This is the endpoint of other clients; {_MQTT_PLACE}")
     return offered
 
 
