@@ -145,7 +145,8 @@ def parse_url(text: str) -> URL:
     if not usable:
         raise BadCommandLine(f"this is not a client access URL; {_SAMPLE.format(place='localhost:8080')}")
     if url.path.lower().startswith("/clients/mqtt/"):
-        raise BadCommandLine("this URL is for MQTT clients; connect speaks the JSON subprotocols")
+        instead = f"{program()} connect --hub HUB"
+        raise BadCommandLine(f"this URL is for MQTT clients; connect speaks the JSON subprotocols: use {instead}")
     return url
 
 

@@ -119,9 +119,15 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.PROTOCOL_ERROR: "The device sent what MQTT does not allow here; check how its MQTT library is used.",
     Reason.IMPLEMENTATION_ERROR: "Look into the log of the server for the cause, and try again.",
     Reason.UNSUPPORTED_PROTOCOL_VERSION: "Set the device's MQTT version to 3.1.1 or 5.0.",
-    Reason.CLIENT_ID_NOT_VALID: "Choose another client identifier: 1 to 128 allowed characters, used by nobody else.",
+    Reason.CLIENT_ID_NOT_VALID: (
+        "Choose another client identifier: 1 to 128 characters, no `/`, `?`, `#`, `%` or control characters "
+        "(mode azure: letters, digits and `_` only), used by nobody else."
+    ),
     Reason.BAD_USER_NAME_OR_PASSWORD: "Correct the user name and password that the device sends.",
-    Reason.NOT_AUTHORIZED: "Give the device a token whose roles allow this, or let the event handler grant them.",
+    Reason.NOT_AUTHORIZED: (
+        "Give the device a token with the role: `webpubsub.joinLeaveGroup` to subscribe, `webpubsub.sendToGroup` to "
+        "publish; or let the event handler grant it."
+    ),
     Reason.SERVER_UNAVAILABLE: "Check that the event handler runs and can be reached, then connect again.",
     Reason.SERVER_BUSY: "Connect again after a while.",
     Reason.BANNED: "Ask whoever runs the event handler why this device is banned.",
