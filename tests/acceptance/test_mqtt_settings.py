@@ -31,6 +31,7 @@ TIGHT: Final = settings(
     mqtt_receive_maximum=2,
     mqtt_connect_timeout_s=1,
     reliable_queue_messages=10,
+    reliable_queue_bytes=1 << 16,
 )
 
 
@@ -229,13 +230,32 @@ def test_client_that_leaves_too_many_publications_open_is_cut_off(tight: Server,
 
 
 def test_client_that_acknowledges_nothing_is_cut_off(tight: Server, hub: str, version: int) -> None:
-    """As it is with reliable clients of other protocols."""
+    """As it is with reliable clients of other protocols, once it is too much in bytes."""
     with MqttClient(tight, hub, version=version, client_id="slow", groups=["g"]) as client:
         client.ping()
-        for number in range(11):
-            rest(tight, "POST", f"{hub}/groups/g/:send", body=b"%d" % number)
+        for _ in range(11):
+            rest(tight, "POST", f"{hub}/groups/g/:send", body=b"x" * 6000)
         assert client.ended().code == (QUOTA_EXCEEDED if version == 5 else None)
     await_end(tight, hub, client)
+
+
+def test_client_for_which_too_many_messages_wait_is_cut_off(tight: Server, hub: str) -> None:
+    narrow = {"receive_maximum": 1}
+    with MqttClient(tight, hub, client_id="narrow", groups=["g"], properties=narrow) as client:
+        client.ping()
+        for number in range(12):
+            rest(tight, "POST", f"{hub}/groups/g/:send", body=b"%d" % number)
+        assert client.ended().code == QUOTA_EXCEEDED
+    await_end(tight, hub, client)
+
+
+def test_messages_on_their_way_to_a_client_do_not_wait(tight: Server, hub: str, version: int) -> None:
+    with MqttClient(tight, hub, version=version, client_id="quick", groups=["g"]) as client:
+        client.ping()
+        for number in range(30):
+            rest(tight, "POST", f"{hub}/groups/g/:send", body=b"%d" % number)
+        assert [one.payload for one in client.messages(30)] == [b"%d" % number for number in range(30)]
+        client.ping()
 
 
 def test_socket_without_a_connect_packet_is_closed(tight: Server, hub: str) -> None:

@@ -207,7 +207,8 @@ def test_messages_wait_for_a_client_that_is_away_but_not_those_of_qos_0(version:
 
 def test_client_that_holds_too_much_is_reported_and_the_others_get_theirs() -> None:
     house = House()
-    slow = Device(house, 5, 1, client_id="slow", limits=QueueLimits(2))
+    properties = Properties(receive_maximum=1)
+    slow = Device(house, 5, 1, client_id="slow", properties=properties, limits=QueueLimits(1))
     quick, json = Device(house, 5, 0, client_id="quick"), house.client("g")
     send(house, "a", "b", "c")
 

@@ -285,12 +285,22 @@ def test_what_is_accepted_before_an_acknowledgement_does_not_overtake() -> None:
 # Limits
 
 
-@pytest.mark.parametrize("away", [False, True])
-def test_too_much_that_is_not_acknowledged_is_the_end(away: bool) -> None:
+def test_too_much_that_waits_for_room_is_the_end() -> None:
+    one = client(messages=3, window=2)
+    one.deliver(*[from_mqtt(text) for text in "abcde"])
+
+    with pytest.raises(QueueOverflow) as caught:
+        one.deliver(from_mqtt("f"))
+
+    assert caught.value.messages == 6
+
+
+def test_too_much_that_waits_for_a_socket_is_the_end() -> None:
+    """What was on its way to the last one, and is not acknowledged, waits too."""
     one = client(messages=3)
-    if away:
-        one.session.lost()
-    one.deliver(from_mqtt("a"), from_mqtt("b"), from_mqtt("c"))
+    one.deliver(from_mqtt("a"), from_mqtt("b"))
+    one.session.lost()
+    one.deliver(from_mqtt("c"))
 
     with pytest.raises(QueueOverflow) as caught:
         one.deliver(from_mqtt("d"))
@@ -298,9 +308,52 @@ def test_too_much_that_is_not_acknowledged_is_the_end(away: bool) -> None:
     assert caught.value.messages == 4
 
 
-def test_bytes_are_limited_too() -> None:
-    one = client(size_bytes=1000)
-    one.deliver(from_mqtt("x" * 900))
+@pytest.mark.parametrize("version", [4, 5])
+def test_thousand_messages_may_wait_for_a_socket_and_no_more(version: int) -> None:
+    one = client(version)
+    one.session.lost()
+    shared = batch(version, *[from_mqtt("x")] * 1000)
+    assert one.session.deliver(shared, NOW) == b""
+
+    with pytest.raises(QueueOverflow):
+        one.deliver(from_mqtt("x"))
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("version", [4, 5])
+def test_burst_reaches_a_client_that_acknowledges_later(version: int, qos: int) -> None:
+    one = client(version)
+
+    assert told(one.deliver(*[from_mqtt(str(number), qos) for number in range(1, 1501)])) == [
+        (str(number), number) for number in range(1, 1501)
+    ]
+    assert told(one.deliver(from_mqtt("last", qos))) == [("last", 1501)]
+    if qos == 1:
+        one.say(*[Puback(number) for number in range(1, 1502)])
+    else:
+        one.say(*[Pubrec(number) for number in range(1, 1502)])
+        one.say(*[Pubcomp(number) for number in range(1, 1502)])
+    assert one.session.held() == (0, 0)
+
+
+def test_what_another_socket_has_no_room_for_waits() -> None:
+    one = client(messages=3)
+    one.deliver(*[from_mqtt(text) for text in "abcde"])
+    one.back(properties=Properties(session_expiry_s=30, receive_maximum=3))
+    one.deliver(from_mqtt("f"))
+
+    with pytest.raises(QueueOverflow):
+        one.deliver(from_mqtt("g"))
+
+
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("window", [None, 1])
+def test_bytes_are_limited_too(away: bool, window: int | None) -> None:
+    """Of what is on its way and of what waits."""
+    one = client(size_bytes=1000, window=window)
+    if away:
+        one.session.lost()
+    one.deliver(from_mqtt("x" * 450), from_mqtt("x" * 450))
 
     with pytest.raises(QueueOverflow):
         one.deliver(from_mqtt("x" * 100))
@@ -572,7 +625,7 @@ def test_answer_to_an_event_waits_its_turn() -> None:
 
 def test_too_many_answers_are_the_end() -> None:
     """Nobody can be told at once, so it shows as a fault."""
-    one = client(messages=2)
+    one = client(messages=1, window=1)
     one.deliver(from_mqtt("a"), from_mqtt("b"))
 
     assert one.tell(EventAnswer(event(), 200)) == []

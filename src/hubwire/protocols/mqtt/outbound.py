@@ -203,7 +203,7 @@ class Outbound:
             left_out: whose own messages are left out.
 
         Raises:
-            QueueOverflow: more is kept than may be.
+            QueueOverflow: more waits than may, or more bytes are kept than may be.
         """
         flying = self._flying
         must_wait = away or bool(self._waiting) or bool(self._again) or self._last_released != 0
@@ -225,9 +225,9 @@ class Outbound:
                     self._waiting = deque()
                 self._waiting.append(item)
                 self._size_bytes += item.size_bytes
-        if self._over_limit():
+        if self._over_limit(away):
             self._expire(now)
-            if self._over_limit():
+            if self._over_limit(away):
                 raise QueueOverflow(*self.held())
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
@@ -240,9 +240,16 @@ class Outbound:
         flying[packet_id] = item
         return packet_id
 
-    def _over_limit(self) -> bool:
+    def _over_limit(self, away: bool) -> bool:
+        """
+        What is on its way is as many messages as the client has said that it takes, so only their bytes are limited.
+        Without a socket nothing is on its way.
+        """
         limits = self._limits
-        return len(self._flying) + len(self._waiting or ()) > limits.messages or self._size_bytes > limits.size_bytes
+        if self._size_bytes > limits.size_bytes:
+            return True
+        stuck: dict[int, Outgoing | None] | deque[int] | None = self._flying if away else self._again
+        return (len(stuck) if stuck else 0) + (len(self._waiting) if self._waiting else 0) > limits.messages
 
     def _expire(self, now: float) -> None:
         """Drop what waits for longer than it may."""
