@@ -456,8 +456,10 @@ def test_refusal_waits_for_the_answers_to_messages_before(qos: int) -> None:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_more_open_messages_than_allowed_are_the_end(qos: int) -> None:
-    client = Client(5, policy=Policy(receive_maximum=3))
+@pytest.mark.parametrize("version", [4, 5])
+def test_more_open_messages_than_allowed_are_the_end(version: int, qos: int) -> None:
+    """In 3.1.1 as well, which does not tell the client how many these are."""
+    client = Client(version, policy=Policy(receive_maximum=3))
 
     requests = client.say(*[publish(qos, number) for number in range(1, 6)])
 
@@ -465,10 +467,14 @@ def test_more_open_messages_than_allowed_are_the_end(qos: int) -> None:
     assert fault_of(client) == Reason.RECEIVE_MAXIMUM_EXCEEDED
 
 
-def test_older_version_knows_no_such_limit() -> None:
-    client = Client(4, policy=Policy(receive_maximum=3))
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_is_never_released_stays_open(version: int) -> None:
+    client = Client(version, policy=Policy(receive_maximum=3))
+    for number in range(1, 4):
+        assert client.ask(publish(2, number)) == [Pubrec(number)]
 
-    assert len(client.say(*[publish(2, number) for number in range(1, 100)])) == 99
+    assert client.ask(publish(2, 4)) == []
+    assert fault_of(client) == Reason.RECEIVE_MAXIMUM_EXCEEDED
 
 
 def test_flows_that_are_over_are_not_counted() -> None:
@@ -487,16 +493,46 @@ def test_flows_that_are_over_are_not_counted() -> None:
     assert fault_of(client) == Reason.RECEIVE_MAXIMUM_EXCEEDED
 
 
-def test_open_flows_of_an_earlier_socket_count_when_they_are_repeated() -> None:
-    client = Client(5, policy=Policy(receive_maximum=2), properties=Properties(session_expiry_s=30))
+def keeper(version: int) -> Client:
+    """A client that keeps its session and may leave two messages open."""
+    properties = Properties(session_expiry_s=30) if version == 5 else NO_PROPERTIES
+    return Client(version, policy=Policy(receive_maximum=2), properties=properties, clean_start=False)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_open_flows_of_an_earlier_socket_count(version: int) -> None:
+    """Whether they are repeated or not; another socket is no way around the limit."""
+    client = keeper(version)
     client.ask(publish(2, 1), publish(2, 2))
 
     client.back()
-    client.ask(publish(2, 3))
-    client.ask(publish(2, 1, dup=True))
+    assert client.ask(publish(2, 1, dup=True)) == [Pubrec(1)]
+    assert client.ask(Pubrel(1)) == [Pubcomp(1)]
+    assert client.ask(publish(2, 3)) == [Pubrec(3)]
     assert fault_of(client) is None
-    client.ask(publish(2, 4))
+    client.back()
+    assert client.ask(publish(2, 4)) == []
     assert fault_of(client) == Reason.RECEIVE_MAXIMUM_EXCEEDED
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_messages_of_an_earlier_socket_count_until_their_outcome_is_known(version: int) -> None:
+    """Also those that the client has forgotten, and whose identifiers are used again."""
+    client = keeper(version)
+    [forgotten] = client.say(publish(1, 1))
+    client.back()
+    [waits] = client.say(publish(1, 1))
+    client.back()
+    assert client.say(publish(1, 2)) == []
+    assert fault_of(client) == Reason.RECEIVE_MAXIMUM_EXCEEDED
+
+    client.back()
+    assert client.ack(forgotten) == []
+    [last] = client.say(publish(1, 2))
+    client.ack(waits)
+    client.ack(last)
+    assert len(client.say(publish(1, 3), publish(1, 4))) == 2
+    assert fault_of(client) is None
 
 
 # Other sockets

@@ -51,14 +51,13 @@ class Publishing(Asked):
 class Inbound:
     """The messages of one client, and the flows of those with QoS 1 and 2."""
 
-    __slots__ = ("_answered", "_carried", "_exchange", "_open", "_pending")
+    __slots__ = ("_answered", "_exchange", "_forgotten", "_pending")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._pending: dict[int, Publishing] = {}
         self._answered: dict[int, int] = {}  # with QoS 2: the code of the PUBREC, until the PUBREL comes
-        self._carried: set[int] | None = None  # of those answered, what this socket has not said anything of
-        self._open = 0  # what Receive Maximum counts [4.9]
+        self._forgotten = 0  # messages whose outcome is not known, and that the client does not know of any more
 
     def knows(self, packet_id: int) -> bool:
         """Has an open message this identifier."""
@@ -117,9 +116,17 @@ class Inbound:
             self._say_in_turn(self._answer(packet_id, packet.qos, Reason.PACKET_ID_IN_USE, topic, None))
         elif standing == "answered":
             self._say_in_turn(self._answer(packet_id, packet.qos, self._answered[packet_id], topic, None))
-        elif standing == "new" and agreement.version >= 5 and self._open >= agreement.policy.receive_maximum:
+        elif standing == "new" and self._open() >= agreement.policy.receive_maximum:
+            # 3.1.1 has no word for it, but what is kept for a client has to have an end there too.
             exchange.violate(Reason.RECEIVE_MAXIMUM_EXCEEDED, "", "more open messages than the receive maximum")
         return standing == "new"
+
+    def _open(self) -> int:
+        """
+        What is kept for this client, whichever sockets it came by: another socket does not make room for more than
+        Receive Maximum [4.9], since the client has to go on with what it has left open before [4.4.0-1].
+        """
+        return len(self._pending) + len(self._answered) + self._forgotten
 
     def _standing(self, packet_id: int, qos: int, dup: bool) -> _Standing:
         """
@@ -131,28 +138,21 @@ class Inbound:
         pending = self._pending.get(packet_id)
         if pending is not None:
             if pending.qos == qos and (dup or qos == _EXACTLY_ONCE):
-                if pending.carried:
-                    pending.carried = False
-                    self._open += 1
+                pending.carried = False
                 return "repeated"
             if not pending.carried:
                 return "in use"
             pending.forgotten = True
+            self._forgotten += 1
             del self._pending[packet_id]
         if packet_id not in self._answered:
             return "new"
-        if qos != _EXACTLY_ONCE:
-            return "in use"
-        if self._carried and packet_id in self._carried:
-            self._carried.remove(packet_id)
-            self._open += 1
-        return "answered"
+        return "answered" if qos == _EXACTLY_ONCE else "in use"
 
     def _begin(self, packet: Publish) -> int:
         packet_id = packet.packet_id
         assert packet_id is not None, "with QoS 1 and 2 there is an identifier"
         publishing = self._pending[packet_id] = Publishing(packet_id, packet.qos, packet.topic)
-        self._open += 1
         return self._exchange.ask(publishing)
 
     def _refuse(self, packet: Publish, fault: Reason) -> None:
@@ -176,10 +176,9 @@ class Inbound:
             frames for the client.
         """
         if publishing.forgotten:
+            self._forgotten -= 1
             return b""
         del self._pending[publishing.packet_id]
-        if not publishing.carried:
-            self._open -= 1
         text: str | None = None
         code = Reason.SUCCESS if changed else Reason.NO_MATCHING_SUBSCRIBERS
         if error is not None:
@@ -196,7 +195,6 @@ class Inbound:
             said = code if self._exchange.agreement.version >= 5 else Reason.SUCCESS
             if said < FAILED:
                 self._answered[packet_id] = said
-                self._open += 1
         return self._answer(packet_id, qos, code, topic, text)
 
     def _answer(self, packet_id: int, qos: int, code: int, topic: str, text: str | None) -> bytes:
@@ -220,21 +218,14 @@ class Inbound:
     def release(self, packet_id: int) -> None:
         """PUBREL."""
         known = self._answered.pop(packet_id, None) is not None
-        if known:
-            if self._carried and packet_id in self._carried:
-                self._carried.remove(packet_id)
-            else:
-                self._open -= 1
         code = Reason.SUCCESS if known else Reason.PACKET_ID_NOT_FOUND
         self._exchange.say(self._exchange.frame(Pubcomp(packet_id, code)))
 
     def carry_over(self) -> None:
-        """The client comes by another socket; what it leaves open there is counted from 0."""
-        self._open = 0
+        """The client comes by another socket."""
         for publishing in self._pending.values():
             publishing.carried = True
             publishing.after = None
-        self._carried = set(self._answered) if self._answered else None
 
 
 def _fault(packet: Publish, event: str | None) -> Reason | None:

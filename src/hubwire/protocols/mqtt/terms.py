@@ -25,7 +25,7 @@ class Policy(Struct, frozen=True):
             instead.
         retain: of messages and wills with the retain flag in 5.0: taken without it, or refused. In 3.1.1 always taken.
         session_expiry_s: how long a session may wait for a new socket at most; 0 for not at all.
-        receive_maximum: publications with QoS 1 and 2 that a client of 5.0 may leave open, 1 to 65535.
+        receive_maximum: publications with QoS 1 and 2 that a session may leave open, 1 to 65535; told in 5.0.
         max_packet_bytes: of one packet from a client, its first bytes included.
         v4_text: payloads of 3.1.1 are text for other clients where they are UTF-8; else always binary.
     """
