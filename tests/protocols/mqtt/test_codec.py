@@ -46,3 +46,6 @@ def test_pieces_and_an_identifier_are_the_packet(version: int, qos: int, identif
 
         whole = encode(publish(message, version, qos, identifier, packet_id=0x1234), version)
         assert head + b"\x12\x34" + tail == build_frame(BINARY, whole)
+        without = encode(publish(message, version, 0, identifier, empty=True), version)
+        head, tail = pieces(build_frame(BINARY, without), qos, size + more)
+        assert head + b"\x12\x34" + tail + message.data.body == build_frame(BINARY, whole)

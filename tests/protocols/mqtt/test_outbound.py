@@ -6,6 +6,7 @@ import pytest
 
 from hubwire.model.errors import QueueOverflow
 from hubwire.model.messages import Data, EventAnswer, FromServer, Publication, SendEvent
+from hubwire.protocols.mqtt.outbound import Shared
 from hubwire.protocols.mqtt.packets import (
     NO_PROPERTIES,
     Filter,
@@ -18,10 +19,11 @@ from hubwire.protocols.mqtt.packets import (
     Pubrel,
     Subscribe,
     Unsubscribe,
+    encode,
 )
 from hubwire.protocols.mqtt.reasons import Reason
 from hubwire.protocols.reliable import QueueLimits
-from protocols.mqtt.pretend import NOW, Client, batch, from_mqtt, text_message
+from protocols.mqtt.pretend import NOW, Client, batch, from_mqtt, heard, text_message
 
 KEPT = Properties(session_expiry_s=30)
 
@@ -92,6 +94,27 @@ def test_receivers_share_a_batch(version: int) -> None:
         for first in (1, 3):
             expected = [("a", None), ("b", None)] if qos == 0 else [("a", first), ("b", first + 1)]
             assert told(one.hear(one.session.deliver(shared, NOW))) == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 125, 65_500, 65_535, 1 << 20])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_subscription_identifiers_share_the_payload(qos: int, size: int) -> None:
+    """What waits for many clients with one each is in memory once."""
+    message = from_mqtt("x" * size, 2, content_type="a/b")
+    shared = Shared(batch(5, message), 5, NOW)
+    for identifier in (1, 300):
+        [item] = shared.outgoing(qos, identifier)
+        assert item.body is message.data.body
+        assert len(item.head) + len(item.tail) < 100
+        packet_id = 7 if qos else None
+        properties = Properties(content_type="a/b", subscription_ids=(identifier,))
+        packet = Publish("news", message.data.body, qos, packet_id=packet_id, properties=properties)
+        assert item.size_bytes == len(encode(packet, 5))
+        if qos:
+            assert heard(item.frame(7), 5) == [packet]
+        else:
+            assert heard(item.whole(), 5) == [packet]
+            assert item.whole() is item.whole()
 
 
 def test_message_is_forwarded_unchanged() -> None:

@@ -57,6 +57,7 @@ def publish(
     expiry_s: int | None = None,
     packet_id: int | None = None,
     dup: bool = False,
+    empty: bool = False,
 ) -> Publish:
     """
     The packet that a message becomes. RETAIN is 0 always.
@@ -64,17 +65,20 @@ def publish(
     Args:
         identifier, expiry_s: see `properties_of`.
         packet_id: with QoS 1 and 2.
+        empty: without its payload.
     """
     properties = NO_PROPERTIES if version < 5 else properties_of(message, identifier, expiry_s)
-    return Publish(topic_of(message), message.data.body, qos, False, dup, packet_id, properties)
+    return Publish(topic_of(message), b"" if empty else message.data.body, qos, False, dup, packet_id, properties)
 
 
-def pieces(frame: bytes, qos: int) -> tuple[bytes, bytes]:
+def pieces(frame: bytes, qos: int, more: int = 0) -> tuple[bytes, bytes]:
     """
-    The frame of a PUBLISH with QoS 1 or 2, without its packet identifier: what comes before that and what comes after.
+    The frame of a PUBLISH, without its packet identifier: what comes before that and what comes after.
 
     Args:
         frame: of the same packet with QoS 0.
+        qos: with QoS 0 there is no identifier in between.
+        more: bytes of payload that follow behind those in `frame`.
     """
     length = frame[1]
     position = 3 if length < 126 else 5 if length == 126 else 11
@@ -82,8 +86,9 @@ def pieces(frame: bytes, qos: int) -> tuple[bytes, bytes]:
         position += 1
     position += 1
     after = position + 2 + (frame[position] << 8 | frame[position + 1])
-    start = _fixed_head(PUBLISH << 4 | qos << 1, len(frame) - position + _IDENTIFIER_BYTES)
-    size = len(start) + len(frame) - position + _IDENTIFIER_BYTES
+    remaining = len(frame) - position + more + (_IDENTIFIER_BYTES if qos else 0)
+    start = _fixed_head(PUBLISH << 4 | qos << 1, remaining)
+    size = len(start) + remaining
     return frame_head(BINARY, size) + start + frame[position:after], frame[after:]
 
 

@@ -2,7 +2,7 @@
 What one client is sent with QoS 1 and 2: its packet identifiers, what it has not acknowledged, what waits for that.
 
 Messages are shared by all who receive them: remembering one is a reference, and sending it two bytes between two
-shared pieces.
+shared pieces. Whoever has a subscription identifier shares at least the payload, which is most of a large message.
 
 Numbers in brackets are sections of OASIS MQTT 5.0.
 """
@@ -29,7 +29,8 @@ class Outgoing:
     A message for all receivers with the same QoS and subscription identifier.
 
     Attributes:
-        head, tail: of its frame, with the packet identifier in between; with QoS 0 the head is all of it.
+        head, tail: of its frame, with the packet identifier in between, if it has one.
+        body: what follows behind the tail: the payload of the message itself, unless the tail ends with it.
         size_bytes: of the packet.
         publisher: id of the client of MQTT that published it; None if it was none.
         instant: it is not to wait at all.
@@ -42,6 +43,7 @@ class Outgoing:
     __slots__ = (
         "_identifier",
         "_version",
+        "body",
         "expires_at",
         "head",
         "instant",
@@ -70,18 +72,29 @@ class Outgoing:
         self.expires_at = expires_at
         self._version = version
         self._identifier = identifier
+        self.body = b""
         if frame is None:
-            packet = encode(publish(message, version, 0, identifier, expiry_s), version)
-            frame = build_frame(BINARY, packet)
-        if self.qos:
+            packet = encode(publish(message, version, 0, identifier, expiry_s, empty=True), version)
+            self.body = message.data.body
+            self.head, self.tail = pieces(build_frame(BINARY, packet), self.qos, len(self.body))
+        elif self.qos:
             self.head, self.tail = pieces(frame, self.qos)
-            self.size_bytes = _payload_bytes(self.head, 2 + len(self.tail))
         else:
             self.head, self.tail = frame, b""
-            self.size_bytes = _payload_bytes(frame, 0)
+        self.size_bytes = _payload_bytes(self.head, (2 if self.qos else 0) + len(self.tail) + len(self.body))
+
+    def whole(self) -> bytes:
+        """The frame with QoS 0, one object for all who ask."""
+        if self.tail or self.body:
+            # It does not wait, so the copy of the payload does not last.
+            self.head = b"".join((self.head, self.tail, self.body))
+            self.tail = self.body = b""
+        return self.head
 
     def frame(self, packet_id: int) -> bytes:
         """With QoS 1 or 2."""
+        if self.body:
+            return b"".join((self.head, packet_id.to_bytes(2, "big"), self.tail, self.body))
         return self.head + packet_id.to_bytes(2, "big") + self.tail
 
     def late_frame(self, packet_id: int, version: int, now: float, dup: bool) -> bytes:
@@ -136,7 +149,7 @@ class Shared:
         self.plain = batch.joined
         self.largest_bytes = max(map(len, batch.parts))
         if self._told is not None and not all(map(_says_expiry, messages)):
-            self.plain = b"".join([item.head for item in self.outgoing(0, None)])
+            self.plain = b"".join([item.whole() for item in self.outgoing(0, None)])
 
     def outgoing(self, qos: int, identifier: int | None) -> list[Outgoing]:
         """The messages as who has subscribed with these gets them."""
@@ -215,7 +228,7 @@ class Outbound:
                 continue
             if not item.qos:
                 if not away:
-                    frames.append(item.head)
+                    frames.append(item.whole())
             elif not must_wait and len(flying) < window:
                 frames.append(item.frame(self._send(item)))
                 self._size_bytes += item.size_bytes
