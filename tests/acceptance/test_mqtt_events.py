@@ -1,16 +1,28 @@
 """Events of MQTT clients: requests to the application and their answers, and what it is told of the end of sessions."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
 from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, await_offline, close_all, running
-from acceptance.servers import Server, StartServer, free_port
-from acceptance.upstreams import Reply, Upstream, configure, says
+from acceptance.servers import DEADLINE_S, Server, StartServer, free_port
+from acceptance.upstreams import Heard, Reply, Upstream, configure, says
 from acceptance.wire import rest
-from hubwire.protocols.mqtt.packets import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
+from hubwire.protocols.mqtt.packets import (
+    Disconnect,
+    Filter,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Will,
+)
 
 SUCCEEDED: Final = f"{EVENTS}/ev/succeeded"
 FAILED: Final = f"{EVENTS}/ev/failed"
@@ -367,3 +379,38 @@ def test_clients_of_a_server_that_stops_are_told_and_so_is_the_application(start
         server.wait()
         assert end_of(upstream, newer)["mqtt"]["disconnectPacket"]["code"] == SHUTTING_DOWN
         assert end_of(upstream, older)["mqtt"]["disconnectPacket"] is None
+
+
+# While a handler is asked
+
+
+def test_client_is_answered_and_heard_while_its_event_waits_for_the_handler(
+    server: Server, hub: str, version: int, upstream: Upstream
+) -> None:
+    """
+    Its signs of life, and what it acknowledges: else it took us for dead, and others could not send it more than it
+    may leave open. What it asks for waits.
+    """
+    gate = threading.Event()
+
+    def answer(_: Heard) -> Reply:
+        assert gate.wait(DEADLINE_S)
+        return says(200, b"done", Content_Type=OCTETS)
+
+    upstream.answer = answer
+    with MqttClient(server, hub, version=version) as client, MqttClient(server, hub, version=version) as other:
+        try:
+            client.subscribe("g", qos=1)
+            client.send(Publish(f"{EVENTS}/ev", b"x", 1, packet_id=1))
+            upstream.await_events(1)
+            client.ping()
+            for number in range(1100):  # more than may wait for a client
+                other.publish("g", str(number).encode(), 1)
+                assert client.message().payload == str(number).encode()
+            client.send(Subscribe(2, (Filter("later", 0),)))
+            assert client.heard() == []
+        finally:
+            gate.set()
+        assert client.message().payload == b"done"
+        assert client.expect(Puback).packet_id == 1
+        assert client.expect(Suback).packet_id == 2

@@ -50,7 +50,8 @@ class Gate:
         decision: what a CONNECT waits for; None: nothing.
         refuses: whoever comes.
         waits: what a message waits for that has this payload.
-        said: by the client once it was in.
+        heard: of the client once it was in.
+        said: of this, what is a request, since it does not begin with `ack`; in the order in which it was carried out.
         told: by the edge: what was called, and with what code.
     """
 
@@ -61,6 +62,7 @@ class Gate:
         self.decision: asyncio.Future[None] | None = None
         self.refuses = False
         self.waits: dict[bytes, asyncio.Future[None]] = {}
+        self.heard: list[bytes] = []
         self.said: list[bytes] = []
         self.told: list[tuple[str, int]] = []
         self._early = b""
@@ -104,8 +106,16 @@ class Gate:
         sink.close(1002, "")
 
     def receive(self, connection: Connection, payload: bytes) -> Awaitable[None] | None:
-        self.said.append(payload)
-        return self.waits.get(payload)
+        return self.carry_out(connection, self.hear(connection, payload), connection.sink)
+
+    def hear(self, connection: Connection, payload: bytes) -> list[bytes]:
+        self.heard.append(payload)
+        return [] if payload.startswith(b"ack") else [payload]
+
+    def carry_out(self, connection: Connection, requests: list[bytes], sink: Sink | None) -> Awaitable[None] | None:
+        assert len(requests) <= 1
+        self.said += requests
+        return self.waits.get(requests[0]) if requests else None
 
     def violated(self, connection: Connection, violation: ProtocolViolation) -> None:
         self.told.append(("violated", violation.close_code))
@@ -867,3 +877,76 @@ async def test_client_that_is_decided_on_and_does_not_leave_in_time_is_cut_off()
     assert socket.transport.ended == "lost"
     assert decision.cancelled()
     assert (endpoint.gate.told, endpoint.clients.tasks) == ([], set())
+
+
+async def test_acknowledgements_are_heard_while_a_request_waits_and_requests_wait_for_their_turn() -> None:
+    endpoint = Endpoint()
+    socket = in_or_not(endpoint, True)
+    waiting = endpoint.gate.waits[b"1"] = future()
+    for payload in (b"1", b"ack 1", b"2", b"ack 2"):
+        socket.feed(client_frame(BINARY, payload))
+    await settle()
+
+    assert endpoint.gate.heard == [b"1", b"ack 1", b"2", b"ack 2"]
+    assert endpoint.gate.said == [b"1"]
+
+    waiting.set_result(None)
+    await settle()
+    assert endpoint.gate.said == [b"1", b"2"]
+
+
+async def test_what_was_heard_is_carried_out_although_the_socket_is_gone_by_then() -> None:
+    endpoint = Endpoint()
+    socket = in_or_not(endpoint, True)
+    waiting = endpoint.gate.waits[b"1"] = future()
+    socket.feed(client_frame(BINARY, b"1") + client_frame(BINARY, b"2"))
+    socket.transport.lose()
+    waiting.set_result(None)
+    await settle()
+
+    assert endpoint.gate.said == [b"1", b"2"]
+    assert endpoint.gate.told[-1] == ("lost", 1006)
+
+
+async def test_long_message_is_heard_in_pieces_and_what_comes_behind_it_after_them() -> None:
+    """It may hold hundreds of thousands of packets, and other clients want their turns."""
+    endpoint = Endpoint()
+    endpoint.clients.max_message_bytes = 1 << 20
+    socket = in_or_not(endpoint, True)
+    long = bytes(range(256)) * 256
+    socket.feed(client_frame(BINARY, long) + client_frame(BINARY, b"behind"))
+    first_turn = len(endpoint.gate.heard)
+    await settle()
+    await settle()
+
+    assert first_turn < len(endpoint.gate.heard)
+    assert b"".join(endpoint.gate.heard[:-1]) == long
+    assert max(map(len, endpoint.gate.heard)) == 8192
+    assert endpoint.gate.heard[-1] == b"behind"
+
+
+async def test_message_behind_one_that_is_not_heard_yet_is_not_heard_before_it() -> None:
+    endpoint = Endpoint()
+    endpoint.clients.max_message_bytes = 1 << 20
+    socket = in_or_not(endpoint, True)
+    waiting = endpoint.gate.waits[b"1"] = future()
+    long = b"x" * 20000
+    socket.feed(client_frame(BINARY, b"1"))
+    for payload in (long, b"2"):
+        socket.feed(client_frame(BINARY, payload))
+    await settle()
+    assert endpoint.gate.heard == [b"1"]
+
+    waiting.set_result(None)
+    await settle()
+    await settle()
+    assert b"".join(endpoint.gate.heard) == b"1" + long + b"2"
+
+
+async def test_client_that_is_not_in_yet_may_send_no_more_than_one_packet_may_have() -> None:
+    endpoint = Endpoint()
+    socket = in_or_not(endpoint, False)
+    socket.feed(client_frame(BINARY, b"x" * (LIMIT + 1)))
+    await settle()
+
+    assert socket.closed == (1009, "")

@@ -519,3 +519,19 @@ async def test_nothing_is_said_to_a_client_that_ended_meanwhile(house: House) ->
 
     assert kinds(device.heard) == ["Connack"]
     assert len(house.ended) == 1
+
+
+async def test_thousand_filters_of_one_packet_leave_turns_to_others(house: House) -> None:
+    """They are joined some hundred in one turn, and answered together."""
+    device = await device_of(house)
+    filters = [(f"g{number}", 1) for number in range(1000)]
+    joining = device.sending(wire.subscribe(5, 7, *filters))
+    await asyncio.sleep(0)
+    connection = device.newcomer.connection
+    assert connection is not None
+    assert 0 < len(connection.groups) < 1000
+
+    await joining
+    await settle()
+    [answer] = [packet for packet in device.heard if isinstance(packet, Suback)]
+    assert (answer.packet_id, answer.codes) == (7, (1,) * 1000)

@@ -100,6 +100,7 @@ PROTOCOL_ERROR: Final = 0x82
 UNSUPPORTED_VERSION: Final = 0x84
 TOPIC_NAME_INVALID: Final = 0x90
 TOPIC_ALIAS_INVALID: Final = 0x94
+PACKET_TOO_LARGE: Final = 0x95
 
 _MQTT: Final = b"\x00\x04MQTT"
 _ID: Final = b"\x00\x0a"
@@ -680,6 +681,8 @@ FAULTS: Final = (
     # SUBSCRIBE, SUBACK
     Fault("subscribe to nothing", 4, b"\x82\x02\x00\x0a", PROTOCOL_ERROR),
     Fault("subscribe to nothing", 5, b"\x82\x03\x00\x0a\x00", PROTOCOL_ERROR),
+    Fault("subscribe to too many topics", 4, whole(0x82, _ID, (text("t") + b"\x00") * 10_001), PACKET_TOO_LARGE),
+    Fault("unsubscribe of too many topics", 5, whole(0xA2, _ID, b"\x00", text("t") * 10_001), PACKET_TOO_LARGE),
     Fault("subscribe of packet id 0", 4, b"\x82\x06\x00\x00\x00\x01t\x00", PROTOCOL_ERROR),
     Fault("subscribe of packet id 0", 5, b"\x82\x07\x00\x00\x00\x00\x01t\x00", PROTOCOL_ERROR),
     Fault("subscribe of qos 3", 4, b"\x82\x06\x00\x0a\x00\x01t\x03", MALFORMED),

@@ -26,6 +26,10 @@ _GOING_AWAY: Final = 1001
 _POLICY: Final = 1008
 _NOT_BINARY: Final = 1003
 _INTERNAL_ERROR: Final = 1011
+_PIECE: Final = 8192
+"""Bytes that are heard in one turn: some 4,000 of the smallest packets."""
+_REQUESTS: Final = -3
+"""In the inbox, in place of an opcode: what was heard already and is still to be carried out."""
 _PACKETS: Final = 8
 """Of the largest size, that may come in one message: a message is but a piece of the stream that packets are in."""
 
@@ -38,14 +42,15 @@ class MqttProtocol(ClientProtocol):
     while that is decided on waits as the messages of all clients do.
     """
 
-    __slots__ = ("_connect_timer", "_newcomer")
+    __slots__ = ("_connect_timer", "_newcomer", "_unheard")
 
     def __init__(self, clients: Clients, transport: asyncio.Transport, opening: Opening) -> None:
         super().__init__(clients, transport, opening)
-        self._reader = FrameReader(_PACKETS * clients.max_message_bytes, apply_mask, allow_unmasked_control=True)
+        self._reader = FrameReader(clients.max_message_bytes, apply_mask, allow_unmasked_control=True)
         self._limit_bytes = clients.reliable_buffer_bytes
         self._newcomer: Newcomer | None = opening.newcomer
         self._connect_timer: asyncio.TimerHandle | None = None
+        self._unheard = 0
 
     # The opening.
 
@@ -71,17 +76,54 @@ class MqttProtocol(ClientProtocol):
         if newcomer is not None and newcomer.connection is not None:
             self._newcomer = None
             self._stop_waiting()
+            self._reader.allow(_PACKETS * self._clients.max_message_bytes)
             self._serve(newcomer.connection)
 
     # In.
+
+    def _take(self, opcode: int, payload: Any) -> None:
+        connection = self._connection
+        if self._busy and opcode == BINARY:
+            if not self._unheard and connection is not None and connection.sink is self and len(payload) <= _PIECE:
+                # What it asks for waits for its turn. What it acknowledges must not: others send to it meanwhile.
+                requests = self._clients.gateway.hear(connection, payload)
+                if requests:
+                    super()._take(_REQUESTS, (connection, requests))
+                return
+            self._unheard += 1
+        super()._take(opcode, payload)
+
+    def _handle(self, opcode: int, payload: Any) -> Awaitable[None] | None:
+        if opcode == _REQUESTS:
+            # Also if the socket is gone by now: its session knows of them.
+            connection, requests = payload
+            return self._clients.gateway.carry_out(connection, requests, self)
+        if opcode == BINARY and self._unheard:
+            self._unheard -= 1
+        return super()._handle(opcode, payload)
 
     def _receive(self, opcode: int, payload: Any) -> Awaitable[None] | None:
         if opcode != BINARY:
             self._violated(ProtocolViolation("MQTT takes binary messages only", _NOT_BINARY))
             return None
+        if len(payload) <= _PIECE:
+            return self._hear(payload)
+        self._unheard += 1
+        return self._hear_in_pieces(payload)
+
+    async def _hear_in_pieces(self, payload: bytes) -> None:
+        """A message is but a piece of a stream, and may be cut once more: it may hold half a million packets."""
+        try:
+            for start in range(0, len(payload), _PIECE):
+                waiting = self._hear(payload[start : start + _PIECE])
+                await (asyncio.sleep(0) if waiting is None else waiting)
+        finally:
+            self._unheard -= 1
+
+    def _hear(self, payload: bytes) -> Awaitable[None] | None:
         newcomer = self._newcomer
         if newcomer is None:
-            return super()._receive(opcode, payload)
+            return super()._receive(BINARY, payload)
         if self._closing:
             return None
         waiting = self._clients.gateway.arrive(newcomer, payload, self)

@@ -5,6 +5,7 @@ Opening a connection has two steps around the 101, so that a refusal can still b
 the client is and what it gets, `begin` lets it in. An event handler that is asked makes the first one take its time.
 """
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Sequence
 from functools import partial
@@ -41,6 +42,8 @@ from hubwire.upstream.sources import EventSource
 __all__ = ["Gateway"]
 
 _NORMAL: Final = 1000
+_SLICE: Final = 256
+"""Requests of one packet that are carried out in one turn: a SUBSCRIBE may have thousands, and others want theirs."""
 _GOING_AWAY: Final = 1001
 _POLICY: Final = 1008
 _PROTOCOL_ERROR: Final = 1002
@@ -357,9 +360,40 @@ class Gateway:
     ) -> Awaitable[None] | None:
         """Several packets come in one message, and those before one that breaks the protocol still count."""
         sink = connection.sink
+        return self.carry_out(connection, self._hear(connection, session, payload), sink)
+
+    def _hear(self, connection: Connection, session: MqttSession, payload: str | bytes) -> Sequence[ClientRequest]:
         requests = session.receive(payload)
         for frame in session.outgoing(self._node.now()):
             self._node.reply(connection, frame)
+        return requests
+
+    def hear(self, connection: Connection, payload: bytes) -> Sequence[ClientRequest]:
+        """
+        Take what an MQTT client has sent while what it asked for before is under way. Its signs of life are answered
+        and its acknowledgements count at once.
+
+        Returns:
+            what it asks for, which is to be carried out in its turn.
+        """
+        session = connection.session
+        assert isinstance(session, MqttSession)
+        return self._hear(connection, session, payload)
+
+    def carry_out(
+        self, connection: Connection, requests: Sequence[ClientRequest], sink: Sink | None
+    ) -> Awaitable[None] | None:
+        """
+        Do what an MQTT client asks for, and end its socket if it has broken MQTT behind that.
+
+        Args:
+            sink: of the socket that it came by.
+
+        Returns:
+            None when that is done; else to be awaited before more is carried out.
+        """
+        session = connection.session
+        assert isinstance(session, MqttSession)
         waiting = self._in_order(connection, sink, requests)
         if waiting is not None:
             return self._end_faulty_after(waiting, connection, session)
@@ -394,6 +428,8 @@ class Gateway:
             if connection.sink is not sink and isinstance(request, Goodbye):
                 continue  # to a socket that is no more; by another one the client has come back
             waiting = self._requests.handle(connection, request)
+            if waiting is None and position % _SLICE == 0:
+                waiting = asyncio.sleep(0)
             if waiting is not None:
                 rest = requests[position:]
                 return self._then(connection, sink, waiting, rest) if rest else waiting

@@ -181,6 +181,10 @@ class FrameReader:
         self._fragments: _Fragments | None = None
         self._ended = False
 
+    def allow(self, max_message_bytes: int) -> None:
+        """Take messages of another size from now on."""
+        self._max = max_message_bytes
+
     def feed(self, data: bytes) -> list[Event]:
         """
         The next bytes of the connection, in pieces of any size. Never raises.

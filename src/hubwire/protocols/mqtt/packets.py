@@ -10,7 +10,7 @@ identifier may be, is not.
 Numbers in brackets are sections of OASIS MQTT 5.0, and with "3.1.1" before them of that version.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from hubwire.protocols.mqtt.encoding import encode
@@ -127,6 +127,8 @@ _WILL_RETAIN: Final = 0x20
 _WILL_BITS: Final = 0x38
 _HAS_PASSWORD: Final = 0x40
 _HAS_USERNAME: Final = 0x80
+
+_MOST_FILTERS: Final = 10_000
 
 _PINGREQ: Final = Pingreq()
 _PINGRESP: Final = Pingresp()
@@ -289,9 +291,16 @@ def _subscribe(packet_type: int, body: bytes, version: int) -> Subscribe:
         topic_filter = reader.text()
         options = reader.byte()
         filters.append(_filter(topic_filter, options, version))
+        _check_count(filters)
     if not filters:
         raise MqttViolation(Reason.PROTOCOL_ERROR, "SUBSCRIBE without a topic filter")
     return Subscribe(packet_id, tuple(filters), properties)
+
+
+def _check_count(filters: Sequence[object]) -> None:
+    """A megabyte holds 300,000 filters, and each of them costs us more than it costs its sender."""
+    if len(filters) > _MOST_FILTERS:
+        raise MqttViolation(Reason.PACKET_TOO_LARGE, "too many topic filters in one packet")
 
 
 def _filter(topic_filter: str, options: int, version: int) -> Filter:
@@ -325,6 +334,7 @@ def _unsubscribe(packet_type: int, body: bytes, version: int) -> Unsubscribe:
     filters: list[str] = []
     while reader.position < reader.end:
         filters.append(reader.text())
+        _check_count(filters)
     if not filters:
         raise MqttViolation(Reason.PROTOCOL_ERROR, "UNSUBSCRIBE without a topic filter")
     return Unsubscribe(packet_id, tuple(filters), properties)
