@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from doubles import connection
 from hubwire.hub.connection import AckLog
 from hubwire.model.telemetry import CloseCategory
+from protocols.mqtt.pretend import Client
 
 REMEMBERED = 1000
 LAST = 2**64 - 1
@@ -125,6 +126,16 @@ def test_connection_remembers_only_what_was_done() -> None:
     assert client.was_done(7)
     assert not client.was_done(6)
     assert not connection().was_done(7), "ids are each connection's own"
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_ids_that_a_session_makes_itself_are_not_remembered(version: int) -> None:
+    """They never come again, and a table of them for each device would be large."""
+    client = connection(Client(version).session)
+
+    client.done(7)
+
+    assert not client.was_done(7)
 
 
 def test_new_connection_is_alive_nowhere_and_in_no_group() -> None:

@@ -147,7 +147,9 @@ class Connection:
         return self._acks is not None and self._acks.seen(ack_id)
 
     def done(self, ack_id: int) -> None:
-        """Remember that it was."""
+        """Remember that it was, unless the session makes the ack ids itself, which never come again then."""
+        if self.codec.keeps:
+            return
         if self._acks is None:
             self._acks = AckLog()
         self._acks.add(ack_id)
