@@ -97,6 +97,22 @@ def test_payload_of_the_older_version_is_binary_unless_it_may_be_text(
         ("te xt/plain", False),
         ("text/plain\r\nX: y", False),
         ("text/plain\n", False),
+        ('a/b;c="d e\tf [g] ~!#"', True),
+        ('a/b;c="\\\\\\""', True),
+        ('a/b;c="d\r\nX: y"', False),
+        ('a/b;c="d\\\r\\\n"', False),
+        ('a/b;c="\x00"', False),
+        ('a/b;c="\x7f"', False),
+        ('a/b;c="\\\x1f"', False),
+        ('a/b;c="ü"', False),
+        ('a/b;c="\\ü"', False),
+        ('a/b;c="d', False),
+        ('a/b;c="d\\"', False),
+        ("a/ü", False),
+        ("a/b ; ; c=d ;\t;  e=f ", True),
+        ("a/b" + "; " * 30_000, True),
+        ("a/b" + "; " * 30_000 + "@", False),  # which must not be tried in all ways
+        ('a/b;c="' + "\\a" * 30_000, False),
     ],
 )
 def test_media_types_are_told_from_other_texts(content_type: str, valid: bool) -> None:
