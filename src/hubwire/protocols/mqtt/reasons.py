@@ -125,8 +125,8 @@ ADVICE: Final[Mapping[Reason, str]] = {
     ),
     Reason.BAD_USER_NAME_OR_PASSWORD: "Correct the user name and password that the device sends.",
     Reason.NOT_AUTHORIZED: (
-        "Give the device a token with the role: `webpubsub.joinLeaveGroup` to subscribe, `webpubsub.sendToGroup` to "
-        "publish; or let the event handler grant it."
+        "Give the device a token with the roles that this needs (`webpubsub.joinLeaveGroup` to subscribe, "
+        "`webpubsub.sendToGroup` to publish), or let the event handler grant them."
     ),
     Reason.SERVER_UNAVAILABLE: "Check that the event handler runs and can be reached, then connect again.",
     Reason.SERVER_BUSY: "Connect again after a while.",
@@ -141,7 +141,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.PACKET_ID_NOT_FOUND: "The session that this packet belongs to is over; start with a clean one.",
     Reason.RECEIVE_MAXIMUM_EXCEEDED: "Let the device publish no more at a time than the CONNACK's receive maximum.",
     Reason.TOPIC_ALIAS_INVALID: "Let the device send topics in full; an alias was 0, or above the CONNACK's maximum.",
-    Reason.PACKET_TOO_LARGE: "Send less: a packet may be as large as the CONNACK says, a will's payload 2,000 bytes.",
+    Reason.PACKET_TOO_LARGE: "Send smaller packets: at most what the CONNACK says, in a will 2,000 bytes of payload.",
     Reason.MESSAGE_RATE_TOO_HIGH: "Let the device publish less often.",
     Reason.QUOTA_EXCEEDED: "A limit is reached: let the device read faster, use fewer groups, or raise the limit.",
     Reason.ADMINISTRATIVE_ACTION: "An operator or the application closed this connection.",
