@@ -252,15 +252,15 @@ def test_others_may_refuse_in_the_same_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "reason", "pairs"), [(5, False, False), (15, True, False), (100, True, True), (None, True, True)]
+    ("most", "reason", "pairs"), [(20, False, False), (30, True, False), (100, True, True), (None, True, True)]
 )
 def test_refusal_leaves_out_what_the_client_cannot_take(most: int | None, reason: bool, pairs: bool) -> None:
     arrival = taken(connect(5, properties=Properties(maximum_packet_size=most)))
-    frame = arrival.refuse(Reason.BANNED, "go away", (("a", "b" * 9),))
+    frame = arrival.refuse(Reason.BANNED, "go away, all of you", (("a", "b" * 9),))
     [packet] = heard(frame, 5)
 
     assert isinstance(packet, Connack)
-    assert packet.properties.reason_string == ("go away" if reason else None)
+    assert packet.properties.reason_string == ("go away, all of you" if reason else None)
     assert bool(packet.properties.user_properties) is pairs
     assert most is None or len(frame) - 2 <= most
 
@@ -333,6 +333,38 @@ def test_connack_is_no_larger_than_the_client_takes() -> None:
 
     assert len(frame) <= 102
     assert client.hear(frame)
+
+
+@pytest.mark.parametrize(("client_id", "assigned"), [("me", None), ("", "0" * 32)])
+@pytest.mark.parametrize(("asked_s", "keep_alive_s"), [(None, 60), (60, 60), (60, 0)])
+def test_who_takes_no_packet_as_large_as_the_connack_is_sent_away_without(
+    client_id: str, assigned: str | None, asked_s: int | None, keep_alive_s: int
+) -> None:
+    """It must not be sent then [3.1.2-24], and it may not leave out any of that."""
+    properties = Properties(session_expiry_s=asked_s)
+    client = Client(5, client_id=client_id, properties=properties, keep_alive_s=keep_alive_s)
+    size = len(client.session.connack(True, assigned)) - 2
+
+    for most in (1, 5, size - 1):
+        arrival = Arrival(Policy())
+        packet = replace(client.connect, properties=replace(properties, maximum_packet_size=most))
+        with pytest.raises(ArrivalRefused) as caught:
+            arrival.feed(encode(packet, 5))
+        assert caught.value.answer == b""
+        assert caught.value.refusal == Refusal(Reason.PROTOCOL_ERROR, 5, "maximum packet size")
+    packet = replace(client.connect, properties=replace(properties, maximum_packet_size=size))
+    assert Arrival(Policy()).feed(encode(packet, 5)) == packet
+
+
+@pytest.mark.parametrize("most", [1, 4, 5])
+def test_refusal_is_no_larger_than_the_client_takes(most: int) -> None:
+    properties = Properties(maximum_packet_size=most, authentication_method="x")
+
+    with pytest.raises(ArrivalRefused) as caught:
+        Arrival(Policy()).feed(encode(Connect(5, "me", True, 60, properties=properties), 5))
+
+    answer = [Connack(False, Reason.BAD_AUTHENTICATION_METHOD)] if most == 5 else []
+    assert heard(caught.value.answer, 5) == answer
 
 
 def test_connack_of_the_older_version_has_nothing_more() -> None:

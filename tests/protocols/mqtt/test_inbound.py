@@ -179,7 +179,7 @@ def test_reason_is_given_to_who_wants_it_only() -> None:
 
 
 def test_reason_is_left_out_where_it_would_be_too_much() -> None:
-    client = Client(5, properties=Properties(maximum_packet_size=10))
+    client = Client(5, properties=Properties(maximum_packet_size=25))
     [request] = client.say(publish())
 
     assert client.ack(request, FORBIDDEN) == [answer(1, 7, Reason.NOT_AUTHORIZED)]

@@ -31,6 +31,8 @@ _Answer: TypeAlias = Connack | Puback | Pubrec | Pubrel | Pubcomp | Suback | Uns
 _MAX_KEEP_ALIVE_S: Final = 180
 _MAX_TEXT_BYTES: Final = 65535
 _NO_LIMIT: Final = 65535
+_ASSIGNED: Final = "0" * 32
+"""As long as an identifier that is made up for a client."""
 
 
 class Arrived(Protocol):
@@ -120,11 +122,21 @@ class Agreement:
         )
         return fitting(Connack(session_present, 0, properties), self.version, self.max_packet_bytes)
 
+    def lets_in(self, assigned: bool) -> bool:
+        """
+        Does the client take packets as large as the CONNACK that says no more than it must [3.1.2-24]?
+
+        Args:
+            assigned: with an identifier for a client that has sent none.
+        """
+        most = self.max_packet_bytes
+        return not most or len(self.connack(True, _ASSIGNED if assigned else None, ())) <= most
+
 
 def fitting(packet: _Answer, version: int, most_bytes: int) -> bytes:
     """
     A packet without what would make it larger than its receiver takes: first its user properties, then its reason
-    string [3.2.2.3.9, 3.2.2.3.10].
+    string [3.2.2.3.9, 3.2.2.3.10]. Nothing else may be left out, so it may be too large even so.
 
     Args:
         most_bytes: 0 for no limit.

@@ -107,7 +107,10 @@ class Arrival:
         refused = _refused(connect, self._policy)
         if refused is not None:
             raise self._refusal(*refused)
-        self.agreement = Agreement(self._policy, connect)
+        agreement = Agreement(self._policy, connect)
+        if not agreement.lets_in(not connect.client_id):
+            raise ArrivalRefused(b"", Refusal(Reason.PROTOCOL_ERROR, connect.version, "maximum packet size"))
+        self.agreement = agreement
         return connect
 
     def _refusal(self, reason: Reason, about: str) -> ArrivalRefused:
@@ -120,7 +123,7 @@ class Arrival:
 
     def refuse(self, code: int, reason: str | None = None, user_properties: tuple[tuple[str, str], ...] = ()) -> bytes:
         """
-        The CONNACK that keeps a client out whose CONNECT is there.
+        The CONNACK that keeps a client out whose CONNECT is there. Empty if it takes no packet as large as that.
 
         Args:
             code: in the numbers of the client's version.
@@ -130,7 +133,8 @@ class Arrival:
         assert connect is not None, "who has not come cannot be sent away"
         properties = Properties(reason_string=reason, user_properties=user_properties)
         most = connect.properties.maximum_packet_size or 0
-        return build_frame(BINARY, fitting(Connack(False, code, properties), connect.version, most))
+        packet = fitting(Connack(False, code, properties), connect.version, most)
+        return b"" if most and len(packet) > most else build_frame(BINARY, packet)
 
     def session(
         self, limits: QueueLimits, note: Callable[[Refusal], None], client_id: str, user_id: str | None
