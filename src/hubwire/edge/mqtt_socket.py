@@ -26,8 +26,8 @@ _GOING_AWAY: Final = 1001
 _POLICY: Final = 1008
 _NOT_BINARY: Final = 1003
 _INTERNAL_ERROR: Final = 1011
-_PIECE: Final = 8192
-"""Bytes that are heard in one turn: some 4,000 of the smallest packets."""
+_PIECE: Final = 4096
+"""Bytes that are heard in one turn: some 2,000 of the smallest packets."""
 _REQUESTS: Final = -3
 """In the inbox, in place of an opcode: what was heard already and is still to be carried out."""
 _PACKETS: Final = 8
