@@ -1189,8 +1189,8 @@ async def test_something_may_be_done_with_a_connection_later(house: House) -> No
     done_with: list[Connection] = []
     house.node.later(5, done_with.append, one)
     house.node.later(6, done_with.append, one).cancel()
-    before = house.node.now()
+    before = house.node.time()
 
     await house.loop.advance(10)
 
-    assert (done_with, house.node.now() - before) == ([one], 10)
+    assert (done_with, house.node.time() - before) == ([one], 10)

@@ -101,7 +101,7 @@ class Node:
 
     # The clock.
 
-    def now(self) -> float:
+    def time(self) -> float:
         """Monotonic seconds, on the clock that all deadlines are on."""
         return self._loop.time()
 

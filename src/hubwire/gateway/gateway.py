@@ -364,7 +364,7 @@ class Gateway:
 
     def _hear(self, connection: Connection, session: MqttSession, payload: str | bytes) -> Sequence[ClientRequest]:
         requests = session.receive(payload)
-        for frame in session.outgoing(self._node.now()):
+        for frame in session.outgoing(self._node.time()):
             self._node.reply(connection, frame)
         return requests
 
