@@ -378,14 +378,19 @@ def test_server_that_is_not_there_ends_each_mode(load: Path, server: Server, mod
 @pytest.mark.parametrize("mode", MODES)
 def test_refused_upgrade_is_shown(load: Path, target: Target, mode: str) -> None:
     """Its status line, and nothing of the token."""
-    target.paths.write_text(client_target(target.hub, "x.y.z"), encoding="utf-8")
+    protocol = spoken(mode)
+    path = client_target(target.hub, "x.y.z")
+    if protocol.startswith("mqtt"):
+        path = path.replace("/client/", "/clients/mqtt/", 1)
+    target.paths.write_text(path, encoding="utf-8")
 
-    line = refusal(load, mode, *target.options(spoken(mode)))
+    line = refusal(load, mode, *target.options(protocol))
     assert line.endswith("upgrade refused: HTTP/1.1 401 Unauthorized")
 
 
-def test_subprotocol_that_was_not_accepted_ends_the_run(load: Path, target: Target) -> None:
-    line = refusal(load, "fanout", *target.options("mqtt"))
+def test_subprotocol_that_was_not_accepted_ends_the_run(load: Path) -> None:
+    with room("plain") as there:
+        line = refusal(load, "fanout", "--address", there.address, "--protocol", "mqtt", "--members", "1", *SHORT)
 
     assert line.endswith("the server did not accept the subprotocol mqtt")
 
