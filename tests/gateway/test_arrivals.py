@@ -342,7 +342,8 @@ async def test_groups_of_the_token_that_are_no_topics_are_left_out_and_recorded(
     assert list(device.connection.groups) == ["a", "c"]
     [record] = written.fields("GroupsLeftOut")
     assert record["connectionId"] == "device"
-    assert "3 of the groups" in written.text
+    assert "3 of the groups that this client was given" in written.text
+    assert "left out: 'b/+', '$d', '#'" in written.text
 
 
 async def test_groups_of_the_handler_that_are_no_topics_are_left_out_and_recorded(written: Written) -> None:

@@ -11,9 +11,9 @@ from gateway.written import Written
 from handlers import answer, handler, handling
 from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.logs import JsonLines, TextLines
-from hubwire.model.commands import Close
+from hubwire.model.commands import AddToGroups, Close
 from hubwire.model.errors import ProtocolViolation
-from hubwire.model.targets import to_hub
+from hubwire.model.targets import to_connection, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory
 from vectors import mqtt_wire as wire
 
@@ -271,3 +271,50 @@ async def test_end_of_a_session_that_was_kept_says_why_it_lost_its_socket(house:
     assert (refusal["code"], refusal["userId"], refusal["subprotocol"]) == (0x8D, "u", "mqtt")
     [end] = written.fields("ConnectionAborted")
     assert end["category"] == "PingTimeout"
+
+
+async def test_groups_that_rest_cannot_put_many_clients_into_are_named_once(house: House, written: Written) -> None:
+    for client_id in ("d", "e"):
+        await Device(house, client_id).connect()
+    await house.json()
+
+    groups = ("g", "a/+", "$b", "c\n\0")
+    await house.node.ask(AddToGroups(to_hub(HUB), groups))
+
+    [fields] = written.fields("GroupsLeftOut")
+    assert (fields["hub"], "connectionId" in fields) == (HUB.hub, False)
+    assert written.levels("GroupsLeftOut") == [logging.WARNING]
+    (row,) = [row for row in written.records if row.getMessage().startswith("2 MQTT clients were not added by REST")]
+    assert row.getMessage().endswith("names are no topics: 'a/+', '$b', 'c\n\0'")
+    assert all(format.format(row).isprintable() for format in (TextLines(), JsonLines("/default")))
+
+
+async def test_groups_that_rest_cannot_put_the_only_client_of_a_user_into_are_named_with_it(
+    house: House, written: Written
+) -> None:
+    await Device(house, "d", user_id="u").connect()
+
+    await house.node.ask(AddToGroups(to_user(HUB, "u"), ("a/#",)))
+
+    [fields] = written.fields("GroupsLeftOut")
+    assert (fields["connectionId"], fields["userId"]) == ("d", "u")
+    assert "1 MQTT client was not added by REST to groups whose names are no topics: 'a/#'" in written.text
+
+
+async def test_no_more_groups_are_named_than_somebody_reads(house: House, written: Written) -> None:
+    await Device(house, "d").connect()
+    await house.node.ask(AddToGroups(to_hub(HUB), tuple(f"{number}+{'x' * 1000}" for number in range(1000))))
+
+    row = written.records[-1]
+    named = [f"'{number}+{'x' * 62}'" for number in range(5)]
+    assert row.getMessage().endswith(f"no topics: {', '.join(named)} and 995 more")
+
+
+async def test_group_that_rest_is_told_of_leaves_no_record(house: House, written: Written) -> None:
+    """It has asked for one client, and is answered that this one cannot be in it."""
+    await Device(house, "d").connect()
+
+    answer = await house.node.ask(AddToGroups(to_connection(HUB, "d"), ("a/+",)))
+
+    assert answer.untakable
+    assert written.operations == ["ConnectionStarted"]

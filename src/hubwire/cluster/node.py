@@ -36,7 +36,7 @@ from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
 
-__all__ = ["Ending", "Membership", "Node"]
+__all__ = ["Ending", "LeftOut", "Membership", "Node"]
 
 _T = TypeVar("_T")
 
@@ -53,6 +53,9 @@ event handlers.
 
 Membership = Callable[[Connection, str, bool], None]
 """Told who has become a member of a group, or is one no more; not of groups that a connection begins in."""
+
+LeftOut = Callable[[Sequence[Connection], Sequence[str]], None]
+"""Told which connections among many were not added to which groups, since their protocols have no such names."""
 
 _NORMAL: Final = 1000
 _CLOSED_BY_SERVER: Final = "Application server closed the connection."
@@ -97,6 +100,7 @@ class Node:
         self.on_end: list[Ending] = []
         self.on_lost: Callable[[Connection], None] = lambda _connection: None
         self.on_membership: Membership = lambda _connection, _group, _is_member: None
+        self.on_left_out: LeftOut = lambda _connections, _groups: None
         bus.attach(self)
 
     # The clock.
@@ -435,8 +439,9 @@ class Node:
                 return Answer(count=len(hub.members(topic)))
             case ListMembers(_, after, limit):
                 return _list(hub.members(topic), after, limit)
-            case AddToGroups(_, groups, filter):
-                return await self._add_to_groups(hub, _select(hub.members(topic), filter), groups)
+            case AddToGroups(target, groups, filter):
+                picked = _select(hub.members(topic), filter)
+                return await self._add_to_groups(hub, picked, groups, target.kind != "connection")
             case RemoveFromGroups(_, groups, filter):
                 return await self._remove_from_groups(_select(hub.members(topic), filter), groups)
             case Close(_, excluded, reason):
@@ -444,17 +449,25 @@ class Node:
             case PermissionRule():
                 return self._permission(hub, query)
 
-    async def _add_to_groups(self, hub: Hub, picked: Sequence[Connection], groups: Sequence[str]) -> Answer:
+    async def _add_to_groups(
+        self, hub: Hub, picked: Sequence[Connection], groups: Sequence[str], among_many: bool
+    ) -> Answer:
+        """
+        Args:
+            among_many: nobody is answered who was left out, so it has to be told here. Else the asker is.
+        """
         if not picked:
             return Answer()
         topics = [to_group(hub.key, group) for group in groups]
         refused: list[Connection] = []
-        untakable: list[Connection] = []
+        untakable: dict[Connection, None] = {}
+        no_names: dict[str, None] = {}
 
         def join(pair: tuple[Connection, Target]) -> None:
             connection, topic = pair
             if not connection.session.takes(topic.name):
-                untakable.append(connection)
+                untakable[connection] = None
+                no_names[topic.name] = None
             elif self._full(connection, topic.name):
                 refused.append(connection)
             elif connection.alive:
@@ -462,6 +475,8 @@ class Node:
 
         async with self._interest.hold(topics):
             await _in_turns(product(picked, topics), join)
+        if untakable and among_many:
+            self.on_left_out(list(untakable), list(no_names))
         return Answer(count=len(picked), limit_reached=bool(refused), untakable=bool(untakable))
 
     async def _remove_from_groups(self, picked: Sequence[Connection], groups: Sequence[str] | None) -> Answer:

@@ -97,6 +97,7 @@ class Gateway:
         )
         node.on_lost = self._wills.lost
         node.on_membership = events.membership
+        node.on_left_out = records.bulk_left_out
         node.on_end.append(self._ended)
         node.on_end.append(records.ended)
 

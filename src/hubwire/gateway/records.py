@@ -7,6 +7,7 @@ Source: the service's monitoring data reference (categories, record fields).
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from hubwire.gateway.attempt import Attempt
@@ -19,6 +20,7 @@ from hubwire.protocols.mqtt.arrival import Refusal
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason, ReturnCode
 
 __all__ = [
+    "bulk_left_out",
     "ended",
     "groups_left_out",
     "message",
@@ -54,6 +56,8 @@ _ADVICE: Final = {
 _TOLD_BY_THE_END: Final = frozenset({Reason.ADMINISTRATIVE_ACTION, Reason.SERVER_SHUTTING_DOWN})
 _SHOWN: Final = 256
 """Characters of a name that a stranger chose."""
+_LISTED: Final = 5
+_LISTED_CHARACTERS: Final = 64
 
 
 def started(connection: Connection) -> None:
@@ -138,16 +142,34 @@ def mqtt_refusal(connection: Connection, refusal: Refusal) -> None:
         _connection(logging.WARNING, "RequestRefused", connection, text, **_code(refusal))
 
 
-def groups_left_out(connection: Connection, count: int) -> None:
+def groups_left_out(connection: Connection, groups: Sequence[str]) -> None:
     """A client is not in groups that it was given, since its protocol has no such names."""
-    text = f"{count} of the groups that this client was given have names that are no topics, and are left out"
-    _connection(logging.WARNING, "GroupsLeftOut", connection, text)
+    text = f"{len(groups)} of the groups that this client was given have names that are no topics, and are left out"
+    _connection(logging.WARNING, "GroupsLeftOut", connection, f"{text}: {_listed(groups)}")
+
+
+def bulk_left_out(connections: Sequence[Connection], groups: Sequence[str]) -> None:
+    """REST has added many connections to groups, and these not, since their protocols have no such names."""
+    many = "1 MQTT client was" if len(connections) == 1 else f"{len(connections)} MQTT clients were"
+    text = f"{many} not added by REST to groups whose names are no topics: {_listed(groups)}"
+    first = connections[0]
+    if len(connections) == 1:
+        _connection(logging.WARNING, "GroupsLeftOut", first, text)
+    else:
+        properties: dict[str, object] = {"collection": "Connection", "hub": first.hub.hub}
+        _emit(_connectivity, logging.WARNING, "GroupsLeftOut", text, None, properties)
 
 
 def will_dropped(connection: Connection, topic: str) -> None:
     """The will of a client that may not publish to its topic."""
     text = "The will is dropped: the client has no role to send to its topic (webpubsub.sendToGroup)"
     _connection(logging.WARNING, "WillDropped", connection, text, topic=topic[:_SHOWN])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """As many of them as fit into a sentence."""
+    listed = ", ".join(f"'{name[:_LISTED_CHARACTERS]}'" for name in names[:_LISTED])
+    return listed if len(names) <= _LISTED else f"{listed} and {len(names) - _LISTED} more"
 
 
 def _reason(refusal: Refusal) -> Reason:
@@ -194,7 +216,7 @@ def _who(connection: Connection) -> dict[str, object]:
 
 
 def _emit(
-    logger: logging.Logger, level: int, operation: str, text: str, client_ip: str, properties: dict[str, object]
+    logger: logging.Logger, level: int, operation: str, text: str, client_ip: str | None, properties: dict[str, object]
 ) -> None:
     record = {"operationName": operation, "callerIpAddress": client_ip, **properties}
     logger.log(level, "%s", text, extra={"record": record})

@@ -174,7 +174,7 @@ class Sessions:
             assert isinstance(session, MqttSession)
             groups = tuple(group for group in said.groups if session.takes(group))
             if len(groups) < len(said.groups):
-                records.groups_left_out(connection, len(said.groups) - len(groups))
+                records.groups_left_out(connection, [group for group in said.groups if not session.takes(group)])
             assigned = asking.client_id if asking.assigned else None
             first = session.connack(False, assigned, verdict.user_properties)
             waiting = self._node.attach(connection, groups, asking.sink, first)
