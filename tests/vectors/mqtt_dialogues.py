@@ -275,7 +275,17 @@ _OTHER_CONNECTS: Final = (
     _entry("of 3.1", whole(0x10, text("MQIsdp"), b"\x03\x02\x00\x3c", text("c")), no_entry(4, 1)),
     *(
         _entry(f"of level {level}", whole(0x10, _MQTT, bytes((level, 2)), b"\x00\x3c", text("c")), no_entry(4, 1))
-        for level in (0, 1, 2, 3)
+        for level in (0, 1, 2, 3, 0x83, 0x84)
+    ),
+    *(
+        Dialogue(
+            f"connect of level {level}",
+            5,
+            (whole(0x10, _MQTT, bytes((level, 2)), b"\x00\x3c", b"\x00", text("c")),),
+            no_entry(5, 0x84),
+            bare=True,
+        )
+        for level in (6, 0x7F, 0x85, 0xFF)
     ),
     _entry("with clean session 0 and no id", connect(4, clean=False), no_entry(4, 2)),
     _entry("with clean start 0 and no id", connect(5, clean=False)),

@@ -38,6 +38,8 @@ _CLIENT_IDS: Final = {
 }
 _MAX_WILL_BYTES: Final = 2000
 _NAMED: Final = b"\0\4MQTT"
+_BRIDGE: Final = 0x80
+"""What Mosquitto adds to the version where a broker of its own connects to another one, outside of any standard."""
 
 
 class ArrivalRefused(HubwireError):  # noqa: N818
@@ -156,10 +158,11 @@ def _malformed(body: bytes, fault: MqttViolation) -> ArrivalRefused:
     A packet that says to be a CONNECT and is none.
 
     3.1.1 has an answer only to versions that are not spoken. 5.0 has one to everything, if one knows that it is 5.0:
-    what announces itself as something newer is told in its words too.
+    what announces itself as something newer is told in its words too. A bridge of 3.1.1 is none of that: it comes back
+    without its bit once it is refused as 3.1.1 refuses.
     """
     code = fault.code
-    level = body[6] if len(body) > 6 and body.startswith(_NAMED) else 0
+    level = body[6] & ~_BRIDGE if len(body) > 6 and body.startswith(_NAMED) else 0
     if level >= 5:
         if code not in CODES[5][CONNACK]:
             code = Reason.PROTOCOL_ERROR
