@@ -1085,6 +1085,28 @@ def _states() -> Iterator[Dialogue]:
                 ("PINGRESP", acknowledged("PUBACK", version), *fault(version, 0x81).hear), fault(version, 0x81).close
             ),
         )
+    # An answer has a code for each filter, and is never larger than the client takes [3.1.2.11.4].
+    small = connect(5, "small", said=(b"\x27" + four(64),))
+    for count, more in ((59, False), (60, True)):
+        names = tuple(f"t{number}" for number in range(count))
+        yield Dialogue(
+            f"subscribe with an answer {'too large' if more else 'as large as may be'}",
+            5,
+            (small, subscribe(5, _ID, *((name, 1) for name in names))),
+            Outcome((*OPENING.hear, "DISCONNECT 95"), NORMAL)
+            if more
+            else heard(*OPENING.hear, f"SUBACK {_ID}" + " 01" * count),
+            bare=True,
+        )
+        yield Dialogue(
+            f"unsubscribe with an answer {'too large' if more else 'as large as may be'}",
+            5,
+            (small, unsubscribe(5, _ID, *names)),
+            Outcome((*OPENING.hear, "DISCONNECT 95"), NORMAL)
+            if more
+            else heard(*OPENING.hear, f"UNSUBACK {_ID}" + " 11" * count),
+            bare=True,
+        )
     # An identifier that an open publication has [2.2.1]. 3.1.1 has no word for it.
     opened, pubrec = publish(5, "t", b"", 2, _ID), f"PUBREC {_ID} 00"
     for name, wire, answer in (

@@ -51,6 +51,9 @@ _ADVICE: Final = {
     (Reason.UNSPECIFIED_ERROR, "keep alive"): (
         "Set the device's keep alive interval to 1 to 180 seconds, or mqtt_keep_alive to any."
     ),
+    (Reason.PACKET_TOO_LARGE, "maximum packet size"): (
+        "Let the device accept larger packets, or name fewer topics in one SUBSCRIBE or UNSUBSCRIBE."
+    ),
 }
 """What to mend where the reason alone does not tell, by what the refusal is about."""
 _TOLD_BY_THE_END: Final = frozenset({Reason.ADMINISTRATIVE_ACTION, Reason.SERVER_SHUTTING_DOWN})

@@ -358,3 +358,33 @@ def test_answer_for_an_earlier_socket_is_not_given_to_another() -> None:
     assert client.ack(old[1]) == []
     assert client.ack(new) == [Suback(3, (2,))]
     assert qos_of(client) == 0
+
+
+@pytest.mark.parametrize(("filters", "fits"), [(1, True), (20, True), (21, False), (3000, False)])
+def test_what_could_not_be_answered_is_not_done(filters: int, fits: bool) -> None:
+    """The answer has a code for each filter, and the client takes 25 bytes."""
+    names = [f"news/{number}" for number in range(filters)]
+    for packet in (subscribe(*names), Unsubscribe(3, tuple(names))):
+        client = Client(5, properties=Properties(maximum_packet_size=25))
+        requests = client.say(packet)
+
+        assert len(requests) == (filters if fits else 0)
+        fault = client.session.fault
+        assert (None if fault is None else fault.code) == (None if fits else Reason.PACKET_TOO_LARGE)
+        noted = [] if fits else [Refusal(Reason.PACKET_TOO_LARGE, 5, "maximum packet size")]
+        assert (client.answers, client.noted) == ([], noted)
+
+
+def test_words_are_left_out_of_an_answer_that_they_make_too_large() -> None:
+    client = Client(5, properties=Properties(maximum_packet_size=25))
+    requests = client.say(subscribe(*[f"news/{number}" for number in range(20)]))
+    answers = [answer for request in requests for answer in client.ack(request, FORBIDDEN)]
+
+    assert answers == [Suback(3, (Reason.NOT_AUTHORIZED,) * 20)]
+
+
+def test_client_of_3_1_1_is_answered_whatever_the_size() -> None:
+    client = Client(4)
+    requests = client.say(subscribe(*[f"news/{number}" for number in range(3000)]))
+
+    assert [answer for request in requests for answer in client.ack(request)] == [Suback(3, (1,) * 3000)]

@@ -100,7 +100,7 @@ class Exchange:
         The client has broken MQTT.
 
         Args:
-            about: a topic; for whoever looks after devices.
+            about: a topic, or the name of a field; for whoever looks after devices.
             reason: for the client.
         """
         self.notice(code, about)

@@ -139,9 +139,11 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.TOPIC_NAME_INVALID: "Publish to a topic of 1 to 1024 characters, without `+`, `#` and a leading `$`.",
     Reason.PACKET_ID_IN_USE: "Let the device use each packet identifier for one packet at a time.",
     Reason.PACKET_ID_NOT_FOUND: "The session that this packet belongs to is over; start with a clean one.",
-    Reason.RECEIVE_MAXIMUM_EXCEEDED: "Let the device publish no more at a time than the CONNACK's receive maximum.",
+    Reason.RECEIVE_MAXIMUM_EXCEEDED: (
+        "Let the device wait for acknowledgements, with no more than `mqtt_receive_maximum` messages open at a time."
+    ),
     Reason.TOPIC_ALIAS_INVALID: "Let the device send topics in full; an alias was 0, or above the CONNACK's maximum.",
-    Reason.PACKET_TOO_LARGE: "Send smaller packets: at most what the CONNACK says, in a will 2,000 bytes of payload.",
+    Reason.PACKET_TOO_LARGE: "Send smaller packets: at most `max_message_bytes`, in a will 2,000 bytes of payload.",
     Reason.MESSAGE_RATE_TOO_HIGH: "Let the device publish less often.",
     Reason.QUOTA_EXCEEDED: "A limit is reached: let the device read faster, use fewer groups, or raise the limit.",
     Reason.ADMINISTRATIVE_ACTION: "An operator or the application closed this connection.",

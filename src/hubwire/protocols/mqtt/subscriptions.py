@@ -11,7 +11,16 @@ from typing import Final
 
 from hubwire.model.messages import AckError, ClientRequest, JoinGroup, LeaveGroup
 from hubwire.protocols.mqtt.exchange import Asked, Exchange
-from hubwire.protocols.mqtt.packets import CODES, NO_PROPERTIES, Filter, Suback, Subscribe, Unsuback, Unsubscribe
+from hubwire.protocols.mqtt.packets import (
+    CODES,
+    NO_PROPERTIES,
+    Filter,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+    encode,
+)
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason
 from hubwire.protocols.mqtt.topics import SERVER_MESSAGES, filter_fault, is_served
 from hubwire.protocols.mqtt.values import UNSUBACK
@@ -121,7 +130,11 @@ class Subscriptions:
 
         Args:
             taken: a PUBLISH has its identifier.
+
+        Raises:
+            MqttViolation: the client does not take a packet as large as the answer.
         """
+        self._look_at_room(len(packet.filters))
         gathering = _Gathering(packet.packet_id, False)
         identifiers = packet.properties.subscription_ids
         identifier = identifiers[0] if identifiers else None
@@ -133,6 +146,16 @@ class Subscriptions:
             else:
                 self._refuse(gathering, fault, wanted.topic_filter)
         self._answer_or_wait(gathering)
+
+    def _look_at_room(self, filters: int) -> None:
+        """
+        A SUBACK or UNSUBACK has a code for each filter, and it may neither be sent if it is too large [3.1.2.11.4] nor
+        be missing [3.8.4, 3.10.4]. So nothing is done of what could not be answered.
+        """
+        exchange = self._exchange
+        most = exchange.agreement.max_packet_bytes
+        if most and len(encode(Suback(1, (0,) * filters), 5)) > most:
+            exchange.violate(Reason.PACKET_TOO_LARGE, "maximum packet size", "answer larger than the client takes")
 
     def _want(self, gathering: _Gathering, topic: str, options: Options, requests: list[ClientRequest]) -> None:
         known = self.options
@@ -157,8 +180,9 @@ class Subscriptions:
         An UNSUBSCRIBE, as `subscribe`.
 
         Raises:
-            MqttViolation: another packet has its identifier, and 3.1.1 has no way to say so.
+            MqttViolation: another packet has its identifier, and 3.1.1 has no way to say so; or as in `subscribe`.
         """
+        self._look_at_room(len(packet.filters))
         gathering = _Gathering(packet.packet_id, True)
         exchange = self._exchange
         taken = taken or packet.packet_id in self._gatherings
