@@ -89,7 +89,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         mqtt_client_ids: which client ids are taken.
         mqtt_keep_alive: which keep-alive intervals of MQTT 3.1.1 are taken.
         mqtt_retain: what becomes of a publication that MQTT 5.0 asks us to retain.
-        mqtt_session_takeover: who may go on with the session of a user.
+        mqtt_session_takeover: who may go on with a session of somebody else, or end it.
         mqtt_v4_text: take payloads of MQTT 3.1.1 for text where they are UTF-8.
         mqtt_session_expiry_s: how long a session may outlive its socket; 0 is not at all.
         mqtt_receive_maximum: QoS 1 and 2 publications of a client that wait for their acknowledgement at once.

@@ -144,7 +144,7 @@ def test_groups_and_rights_may_change_while_a_client_is_offline(server: Server, 
 
 
 def test_resumed_session_takes_no_groups_of_the_new_token(server: Server, hub: str, version: int) -> None:
-    with lasting(server, hub, version, groups=["old"]) as client:
+    with lasting(server, hub, version, user="u", groups=["old"]) as client:
         client.drop()
     await_offline(server)
     with client.again(groups=["new"], roles=[JOIN]) as back:
@@ -281,15 +281,27 @@ def test_session_of_a_user_is_for_that_user_alone(server: Server, hub: str, vers
             assert back.resumed
 
 
-def test_session_of_nobody_goes_on_with_whoever_names_it(server: Server, hub: str, version: int) -> None:
+@pytest.mark.parametrize("online", [True, False], ids=["online", "offline"])
+def test_session_of_nobody_is_for_others_without_a_user_that_may_do_no_less(
+    server: Server, hub: str, version: int, online: bool
+) -> None:
     """And stays nobody's."""
-    with lasting(server, hub, version) as client:
-        client.drop()
-    await_offline(server)
-    with client.again(user="u") as back, JsonClient(server, hub, groups=["g"]) as other:
-        assert back.resumed
-        back.publish("g")
-        assert "fromUserId" not in other.receive()
+    rejected = 0x85 if version == 5 else 2
+    with lasting(server, hub, version, user="", roles=[f"{SEND}.g"], groups=["g"]) as owner:
+        owner.ping()
+        if not online:
+            owner.drop()
+            await_offline(server)
+        same: dict[str, Any] = {"client_id": owner.client_id, "version": version, "user": ""}
+        for clean in (False, True):
+            refused(server, hub, rejected, **same, clean=clean, roles=[])
+            refused(server, hub, rejected, **same, clean=clean, roles=[f"{SEND}.h"], groups=["g"])
+            refused(server, hub, rejected, **same, clean=clean, roles=[SEND])
+            refused(server, hub, rejected, **{**same, "user": "u"}, clean=clean, roles=[SEND, JOIN])
+        with owner.again(roles=[SEND, f"{JOIN}.g"], groups=[]) as back, JsonClient(server, hub, groups=["g"]) as other:
+            assert back.resumed
+            back.publish("g")
+            assert "fromUserId" not in other.receive()
 
 
 def test_client_id_of_another_protocols_connection_is_not_for_mqtt_clients(

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from cloud_events import Event, parsed_all
-from doubles import HUB, settle
+from doubles import ALL_ROLES, HUB, settle
 from gateway.devices import Device
 from gateway.house import House
 from gateway.written import Written
 from handlers import NOTHING, handler, handling
 from hubwire.gateway.arrivals import MqttOptions
-from hubwire.model.commands import AddToGroups, Close, Exists
+from hubwire.model.commands import AddToGroups, Close, Exists, PermissionRule
 from hubwire.model.targets import to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory
 from hubwire.model.webhooks import IncomingResponse
@@ -23,6 +23,7 @@ from vectors import mqtt_wire as wire
 
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
 SEND = "webpubsub.sendToGroup"
+JOIN = "webpubsub.joinLeaveGroup"
 PRESENCE = {"eventNames": ["joined", "left"]}
 
 
@@ -358,14 +359,127 @@ async def test_session_of_another_user_is_taken_over_where_the_operator_wants_th
     assert (await house.node.ask(Exists(to_user(HUB, "other")))).count == 0
 
 
-async def test_anonymous_session_is_for_everybody_and_stays_anonymous(house: House) -> None:
-    owner, other = Device(house, "d"), Device(house, "d", user_id="other")
+@VERSIONS
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize(
+    ("other", "cause"),
+    [
+        ({"user_id": "u"}, "without a user, and this client has one"),
+        ({"roles": []}, "with roles that this client does not have"),
+        ({"roles": [f"{SEND}.a", JOIN]}, "with roles that this client does not have"),
+        ({"roles": [f"{SEND}.a", f"{SEND}s.b*"]}, "with groups that this client may not join"),
+    ],
+)
+async def test_session_without_a_user_is_for_nobody_who_was_given_less(
+    version: int, clean: bool, away: bool, other: dict[str, Any], cause: str, written: Written
+) -> None:
+    """Neither to go on with it nor to end it."""
+    house = House()
+    owner = Device(house, "d", version, roles=[f"{SEND}.a", f"{SEND}s.b*"], groups=["g"])
+    newcomer = Device(house, "d", version, **{"roles": ALL_ROLES, **other})
+    await owner.connect(clean=False)
+    if away:
+        owner.lose()
+
+    await newcomer.connect(clean=clean)
+
+    assert refused(newcomer)
+    assert owner.code is None
+    assert owner.connection.alive
+    assert house.telemetry.closed[CloseCategory.UNAUTHORIZED] == 1
+    assert f"(the client id has a session {cause} (mqtt_session_takeover))" in written.text
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"roles": [f"{SEND}.a", f"{SEND}s.b*"], "groups": ["g", "h"]},
+        {"roles": [SEND, f"{JOIN}.g"]},
+        {"roles": [SEND, JOIN]},
+    ],
+)
+@pytest.mark.parametrize("clean", [False, True])
+async def test_session_without_a_user_is_for_others_without_one_who_were_given_no_less(
+    house: House, version: int, clean: bool, other: dict[str, Any]
+) -> None:
+    owner = Device(house, "d", version, roles=[f"{SEND}.a", f"{SEND}s.b*"], groups=["g"])
+    newcomer = Device(house, "d", version, **other)
+    await owner.connect(clean=False)
+
+    await newcomer.connect(clean=clean)
+
+    assert (newcomer.connack.session_present, owner.code) == (not clean, 1000)
+    assert newcomer.connection.permissions.allows("sendToGroup", "a")
+    assert newcomer.connection.user_id is None
+
+
+async def test_what_rest_has_given_to_a_session_since_need_not_be_shown_by_who_comes_back(house: House) -> None:
+    device = Device(house, "d", roles=[])
+    await device.connect(clean=False)
+    await house.node.ask(PermissionRule("grant", to_connection(HUB, "d"), "sendToGroup", "a"))
+    await house.node.ask(AddToGroups(to_connection(HUB, "d"), ("g",)))
+    device.lose()
+
+    await device.connect(clean=False)
+
+    assert device.connack.session_present
+    assert device.connection.permissions.allows("sendToGroup", "a")
+    assert list(device.connection.groups) == ["g"]
+
+
+async def test_role_that_rest_has_taken_from_a_session_must_still_be_shown(house: House) -> None:
+    """REST may give it back at any time."""
+    owner, other = Device(house, "d", roles=[f"{SEND}.a"]), Device(house, "d", roles=[])
+    await owner.connect(clean=False)
+    await house.node.ask(PermissionRule("revoke", to_connection(HUB, "d"), "sendToGroup", "a"))
+
+    await other.connect(clean=False)
+
+    assert refused(other)
+
+
+async def test_groups_that_are_no_topics_need_not_be_shown(house: House) -> None:
+    """The session was never in them."""
+    owner, other = Device(house, "d", roles=[], groups=["g/#"]), Device(house, "d", roles=[])
     await owner.connect(clean=False)
 
     await other.connect(clean=False)
 
     assert other.connack.session_present
-    assert other.connection.user_id is None
+
+
+@VERSIONS
+async def test_session_without_a_user_is_for_everybody_where_the_operator_wants_that(version: int) -> None:
+    house = House(mqtt=MqttOptions(takeover="azure"))
+    owner = Device(house, "d", version, groups=["g"])
+    other = Device(house, "d", version, user_id="u", roles=[])
+    await owner.connect(clean=False)
+
+    await other.connect(clean=False)
+
+    assert other.connack.session_present
+    assert (other.connection.user_id, list(other.connection.groups)) == (None, ["g"])
+    assert other.connection.permissions.allows("sendToGroup", "a")
+
+
+async def test_roles_that_the_handler_gives_are_the_ones_that_count() -> None:
+    house = House()
+    house.directory.hubs[HUB] = handling(handler())
+    says: list[bytes] = [b'{"roles":["webpubsub.sendToGroup.a"]}']
+    house.upstream.webhook.answers = lambda request: (
+        IncomingResponse(200, (), says[0]) if request.url.endswith("/connect") else NOTHING
+    )
+    device = Device(house, "d", roles=[])
+    await device.connect(clean=False)
+
+    await device.connect(clean=False)
+    assert device.connack.session_present
+
+    says[0] = b"{}"
+    await device.connect(clean=False)
+    assert refused(device)
 
 
 async def test_user_that_the_handler_names_is_the_one_that_counts() -> None:

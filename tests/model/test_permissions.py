@@ -269,3 +269,44 @@ def test_last_rule_counts_and_else_the_roles(roles: list[str], steps: list[tuple
 def test_any_roles_can_be_read(roles: list[str], group: str) -> None:
     """Nothing in a token is an error."""
     assert parse_roles(roles).allows(SEND, group) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("roles", "wanted", "expected"),
+    [
+        ([], [], True),
+        (EVERYWHERE, [], True),
+        ([], ["webpubsub.sendToGroup"], False),
+        ([], ["webpubsub.sendToGroup.g"], False),
+        ([], ["webpubsub.sendToGroups.g*"], False),
+        ([], ["webpubsub.unheardOf", "other"], True),
+        (EVERYWHERE, EVERYWHERE, True),
+        (EVERYWHERE, ["webpubsub.sendToGroup.g", "webpubsub.joinLeaveGroups.a*"], True),
+        (["webpubsub.sendToGroups.**"], ["webpubsub.sendToGroup"], True),
+        (["webpubsub.sendToGroup"], ["webpubsub.joinLeaveGroup.g"], False),
+        (["webpubsub.sendToGroup"], EVERYWHERE, False),
+        (["webpubsub.sendToGroup.g"], ["webpubsub.sendToGroup"], False),
+        (["webpubsub.sendToGroup.g"], ["webpubsub.joinLeaveGroup.g"], False),
+        (["webpubsub.sendToGroup.g", "webpubsub.sendToGroup.h"], ["webpubsub.sendToGroup.h"], True),
+        (["webpubsub.sendToGroup.h"], ["webpubsub.sendToGroup.g", "webpubsub.sendToGroup.h"], False),
+        (["webpubsub.sendToGroups.g*"], ["webpubsub.sendToGroup.g1"], True),
+        (["webpubsub.sendToGroups.g*"], ["webpubsub.sendToGroup.h1"], False),
+        (["webpubsub.sendToGroups.g*", "webpubsub.sendToGroup.x"], ["webpubsub.sendToGroups.g*"], True),
+        (["webpubsub.sendToGroups.g*", "webpubsub.sendToGroups.h*"], ["webpubsub.sendToGroups.h*"], True),
+        (["webpubsub.sendToGroups.g*"], ["webpubsub.sendToGroups.g*", "webpubsub.sendToGroups.h*"], False),
+        (["webpubsub.sendToGroups.g*"], ["webpubsub.sendToGroups.ga*"], False),
+        (["webpubsub.sendToGroup.g"], ["webpubsub.sendToGroups.g?"], False),
+        (["webpubsub.joinLeaveGroups.g*"], ["webpubsub.sendToGroups.g*"], False),
+    ],
+)
+def test_roles_cover_others_that_allow_no_more(roles: list[str], wanted: list[str], expected: bool) -> None:
+    assert parse_roles(roles).covers(parse_roles(wanted)) == expected
+
+
+@given(ROLES, ROLES)
+def test_covered_roles_allow_nothing_else(roles: list[str], wanted: list[str]) -> None:
+    own, others = parse_roles(roles), parse_roles(wanted)
+    assert own.covers(own)
+    assert parse_roles([*roles, *wanted]).covers(others)
+    if own.covers(others):
+        assert set(allowed(others, *"abc")) <= set(allowed(own, *"abc"))

@@ -50,7 +50,7 @@ _REASONS: Final = {
 class MqttOptions(Struct, frozen=True):
     """
     Attributes:
-        takeover: who may go on with the session of a user: that user only, or whoever names its client id.
+        takeover: see `Sessions`.
     """
 
     policy: Policy = Policy()

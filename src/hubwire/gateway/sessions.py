@@ -40,7 +40,8 @@ class Sessions:
     """
     Args:
         limits: of what each client leaves unacknowledged.
-        takeover: who may go on with the session of a user: that user only, or whoever names its client id.
+        takeover: who may go on with a session or end it: its user only, and where it has none, others without one that
+            were given no less; or whoever names its client id.
         go_on: handles what a client that has just come in has sent behind its CONNECT.
     """
 
@@ -124,7 +125,7 @@ class Sessions:
         """
         there = self._there(asking)
         if there is not None:
-            self._check_owner(asking, there, said.user_id)
+            self._check_owner(asking, there, said)
             self._node.flush()  # to the former socket, if there is one; which may show that it is too slow
             if there.alive and self._is_kept(there, asking):
                 return self._resume(asking, there, verdict, source)
@@ -133,17 +134,18 @@ class Sessions:
                 self._node.close(there, _NORMAL, _SUCCEEDED, CloseCategory.NORMAL)
         return self._begin(asking, policy, said, verdict, source)
 
-    def _check_owner(self, asking: Asking, there: Connection, user_id: str | None) -> None:
+    def _check_owner(self, asking: Asking, there: Connection, said: ClientClaims) -> None:
         """
         Whoever knows a client id could else go on with somebody's session, with the roles that this has.
 
         Raises:
-            MqttRefused: the client id is not for this user.
+            MqttRefused: the client id is not for this client.
         """
         if not isinstance(there.session, MqttSession):
             raise _not_for(asking, "the client id is that of a connection that is no MQTT client's")
-        if self._takeover == "same-user" and there.user_id is not None and there.user_id != user_id:
-            raise _not_for(asking, "the client id has a session of another user (mqtt_session_takeover)")
+        foreign = None if self._takeover == "azure" else _foreign(there, said)
+        if foreign is not None:
+            raise _not_for(asking, f"the client id has a session {foreign} (mqtt_session_takeover)")
 
     def _let_go(self, there: Connection) -> None:
         """The former socket of a session, if there is one, is told that another one takes its place."""
@@ -177,6 +179,7 @@ class Sessions:
                 records.groups_left_out(connection, [group for group in said.groups if not session.takes(group)])
             assigned = asking.client_id if asking.assigned else None
             first = session.connack(False, assigned, verdict.user_properties)
+            connection.given_groups = groups
             waiting = self._node.attach(connection, groups, asking.sink, first)
             let_in = True
         finally:
@@ -256,6 +259,25 @@ class Sessions:
         records.recovered(connection)
         asking.newcomer.connection = connection
         return self._go_on(connection)
+
+
+def _foreign(there: Connection, said: ClientClaims) -> str | None:
+    """
+    Whose a session is, if it is not for a client of whom this is said; else None.
+
+    What nobody's session was given at its begin is all that tells whose it is. What REST has added since is no part of
+    that: the client cannot show it.
+    """
+    if there.user_id is not None:
+        return None if there.user_id == said.user_id else "of another user"
+    if said.user_id is not None:
+        return "without a user, and this client has one"
+    roles = parse_roles(said.roles)
+    if not roles.covers(there.permissions.roles):
+        return "with roles that this client does not have"
+    if not all(roles.allows("joinLeaveGroup", group) for group in set(there.given_groups).difference(said.groups)):
+        return "with groups that this client may not join"
+    return None
 
 
 def _not_for(asking: Asking, cause: str) -> MqttRefused:

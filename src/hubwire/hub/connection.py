@@ -1,6 +1,7 @@
 """Who a client is, and what of it outlives its socket."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final
 
 from hubwire.model.names import HubKey
@@ -77,6 +78,7 @@ class Connection:
         session: state machine of its subprotocol.
         codec: of the session; kept here because the fan-out asks for it for each receiver.
         groups: names of the groups it is in (the values mean nothing; a small dict costs less than a set).
+        given_groups: of an MQTT client, those that its session was to begin in.
         sink: its way out; None while a dropped connection waits for its recovery.
         alive: false once it has ended for good.
         client_ip: where it came from, for the records.
@@ -92,6 +94,7 @@ class Connection:
         "client_ip",
         "codec",
         "ended_at",
+        "given_groups",
         "groups",
         "hub",
         "id",
@@ -122,6 +125,7 @@ class Connection:
         self.session = session
         self.codec: Codec = session.codec
         self.groups: dict[str, None] = {}
+        self.given_groups: Sequence[str] = ()
         self.sink: Sink | None = None
         self.alive = True
         self.client_ip = client_ip

@@ -27,10 +27,17 @@ _CACHED_MATCHES: Final = 4096
 
 
 class _Grants(NamedTuple):
-    """Groups for which roles give one permission."""
+    """
+    Groups for which roles give one permission.
+
+    Attributes:
+        patterns: None for none.
+        spelled: what these are made of.
+    """
 
     groups: frozenset[str]
     patterns: PatternSet | None
+    spelled: frozenset[Pattern]
 
 
 @lru_cache(_CACHED_MATCHES)
@@ -60,6 +67,23 @@ class RoleSet(NamedTuple):
             return False
         return group in grants.groups or (grants.patterns is not None and _matches(grants.patterns, group))
 
+    def covers(self, other: "RoleSet") -> bool:
+        """
+        Is all allowed that other roles allow. A pattern is only covered by the same one, or by a role for all groups:
+        whether one is within another is not worked out, and so denied.
+        """
+        if not other.everywhere <= self.everywhere:
+            return False
+        for permission, wanted in other.grants.items():
+            if permission in self.everywhere:
+                continue
+            grants = self.grants.get(permission)
+            if grants is None or not wanted.spelled <= grants.spelled:
+                return False
+            if not all(self.allows(permission, group) for group in wanted.groups):
+                return False
+        return True
+
 
 def parse_roles(roles: Sequence[str]) -> RoleSet:
     """
@@ -84,7 +108,7 @@ def _role_set(roles: tuple[str, ...]) -> RoleSet:
         groups = frozenset(filter(is_group_name, names))
         patterns = [pattern for pattern in patterns if pattern.literal is None]
         if groups or patterns:
-            grants[permission] = _Grants(groups, PatternSet(patterns) if patterns else None)
+            grants[permission] = _Grants(groups, PatternSet(patterns) if patterns else None, frozenset(patterns))
     return RoleSet(frozenset(everywhere), grants)
 
 
