@@ -38,6 +38,8 @@ _CLIENT_IDS: Final = {
 }
 _MAX_WILL_BYTES: Final = 2000
 _NAMED: Final = b"\0\4MQTT"
+_NAMES: Final = (_NAMED, b"\0\6MQIsdp")
+"""What stands in front of a version; the longer one in front of that of 3.1."""
 _BRIDGE: Final = 0x80
 """What Mosquitto adds to the version where a broker of its own connects to another one, outside of any standard."""
 
@@ -162,16 +164,17 @@ def _malformed(body: bytes, fault: MqttViolation) -> ArrivalRefused:
     without its bit once it is refused as 3.1.1 refuses.
     """
     code = fault.code
-    level = body[6] & ~_BRIDGE if len(body) > 6 and body.startswith(_NAMED) else 0
-    if level >= 5:
+    name = next((name for name in _NAMES if len(body) > len(name) and body.startswith(name)), b"")
+    said = body[len(name)] if name else 5
+    if name == _NAMED and said & ~_BRIDGE >= 5:
         if code not in CODES[5][CONNACK]:
             code = Reason.PROTOCOL_ERROR
         answer = fitting(Connack(False, code, Properties(reason_string=ADVICE[code])), 5, 0)
-        return ArrivalRefused(build_frame(BINARY, answer), Refusal(code, 5))
+        return ArrivalRefused(build_frame(BINARY, answer), Refusal(code, said))
     if code == Reason.UNSUPPORTED_PROTOCOL_VERSION:
         refused = ReturnCode.UNACCEPTABLE_PROTOCOL_VERSION
-        return ArrivalRefused(build_frame(BINARY, fitting(Connack(False, refused), 4, 0)), Refusal(refused, 4))
-    return ArrivalRefused(b"", Refusal(code, 4 if level == 4 else 5))
+        return ArrivalRefused(build_frame(BINARY, fitting(Connack(False, refused), 4, 0)), Refusal(refused, said))
+    return ArrivalRefused(b"", Refusal(code, said))
 
 
 def _refused(connect: Connect, policy: Policy) -> tuple[Reason, str] | None:

@@ -45,7 +45,8 @@ class Refusal(Struct, frozen=True):
 
     Attributes:
         code: a `ReturnCode` for the CONNACK of a client of 3.1.1. Else a `Reason`, also where 3.1.1 cannot say it.
-        version: of the client, 4 or 5; 5 also where it is not known.
+        version: of the client, 4 or 5; 5 also where it is not known. Of a CONNECT in a version that is not spoken, the
+            number in it.
         about: a topic, filter or name of a field; it may be a stranger's text.
         reason: what is meant by a `ReturnCode` that stands for several things; None: what the code says.
     """
