@@ -56,6 +56,19 @@ def test_later_line_takes_the_place_of_an_earlier_one(cookies: HandlerCookies) -
     assert cookies.header(URL) == "a=4; b=2"
 
 
+def test_copy_goes_on_apart(cookies: HandlerCookies, clock: Clock) -> None:
+    kept(cookies, "a=1; Path=/", "b=2; Path=/; Max-Age=10")
+    copy = cookies.copy()
+    assert copy.header(URL) == "a=1; b=2"
+
+    kept(cookies, "a=3; Path=/")
+    kept(copy, "c=4; Path=/")
+    assert (cookies.header(URL), copy.header(URL)) == ("a=3; b=2", "a=1; b=2; c=4")
+
+    clock.now += 10
+    assert (cookies.header(URL), copy.header(URL)) == ("a=3", "a=1; c=4")
+
+
 def test_longer_paths_go_first_and_then_older_cookies(cookies: HandlerCookies) -> None:
     kept(cookies, "a=1; Path=/", "b=2; Path=/api/hubs", "c=3; Path=/", "d=4; Path=/api", "e=5; Path=/api/hubs")
 

@@ -413,6 +413,76 @@ async def test_handler_is_asked_at_each_connect_with_the_state_and_a_new_physica
     assert device.connack.session_present
 
 
+def kept_by_handler(house: House) -> list[tuple[str | None, str | None]]:
+    """State and cookies that came with each question about a client."""
+    asked = [event for event in events(house) if event.type == "sys.connect"]
+    return [(event.headers.get("ce-connectionstate"), event.headers.get("cookie")) for event in asked]
+
+
+@pytest.mark.parametrize(
+    ("owner", "other"),
+    [
+        ({"user_id": "u"}, {"user_id": "v"}),
+        ({"user_id": "u"}, {}),
+        ({}, {"user_id": "v"}),
+        ({}, {"roles": []}),
+        ({"groups": ["g"]}, {"roles": ["webpubsub.sendToGroup", "webpubsub.joinLeaveGroup.h"]}),
+    ],
+)
+async def test_handler_is_asked_about_a_stranger_without_what_it_gave_the_session_to_keep(
+    owner: dict[str, Any], other: dict[str, Any]
+) -> None:
+    house = asked_house()
+    says(house, answer(204, ce_connectionState="s", Set_Cookie="k=1; Path=/"))
+    await Device(house, "d", **owner).connect(clean=False)
+    stranger = Device(house, "d", **other)
+
+    await stranger.connect(clean=False)
+
+    assert kept_by_handler(house) == [(None, None), (None, None)]
+    refused(stranger, 0x85, 2)
+
+
+async def test_handler_is_asked_about_everybody_with_what_it_gave_the_session_where_everybody_goes_on() -> None:
+    house = asked_house(mqtt=AZURE)
+    says(house, answer(204, ce_connectionState="s", Set_Cookie="k=1; Path=/"))
+    await Device(house, "d", user_id="u").connect(clean=False)
+
+    await Device(house, "d", user_id="v").connect(clean=False)
+
+    assert kept_by_handler(house) == [(None, None), ("s", "k=1")]
+
+
+async def test_session_keeps_what_the_handler_gives_it_when_its_client_comes_back() -> None:
+    house = asked_house()
+    device = Device(house, "d", user_id="u")
+    for state in "123":
+        says(house, answer(204, ce_connectionState=state, Set_Cookie=f"k{state}={state}; Path=/"))
+        await device.connect(clean=False)
+
+    assert kept_by_handler(house) == [(None, None), ("1", "k1=1"), ("2", "k1=1; k2=2")]
+    await device.send(wire.publish(5, "$webpubsub/server/events/e", b"x", 1, 7))
+    event = events(house)[-1]
+    assert (event.headers["ce-connectionstate"], event.headers["cookie"]) == ("3", "k1=1; k2=2; k3=3")
+
+
+async def test_session_keeps_nothing_of_what_the_handler_gives_a_client_that_it_makes_a_stranger() -> None:
+    house = asked_house()
+    says(house, answer(204, ce_connectionState="s", Set_Cookie="k=1; Path=/"))
+    device = Device(house, "d", user_id="u")
+    await device.connect(clean=False)
+    says(house, answer(200, {"userId": "v"}, ce_connectionState="v", Set_Cookie="k=v; Path=/"))
+    stranger = Device(house, "d", user_id="u")
+    await stranger.connect(clean=False)
+    refused(stranger, 0x85, 2)
+    says(house, NOTHING)
+
+    await device.connect(clean=False)
+
+    assert kept_by_handler(house)[1:] == [("s", "k=1"), ("s", "k=1")]
+    assert device.connack.session_present
+
+
 async def test_handler_is_not_told_the_state_of_a_session_that_will_end() -> None:
     house = asked_house()
     says(house, answer(204, ce_connectionState="s"))

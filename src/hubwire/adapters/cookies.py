@@ -92,6 +92,11 @@ class HandlerCookies:
             if cookie is not None:
                 self._put(cookie)
 
+    def copy(self) -> "HandlerCookies":
+        copy = HandlerCookies(self._clock)
+        copy._kept.update(self._kept)
+        return copy
+
     def _put(self, cookie: _Cookie) -> None:
         self._kept[cookie.name, cookie.domain, cookie.path] = cookie
         self._forget_expired()

@@ -169,7 +169,7 @@ class Arrivals:
         newcomer = asking.newcomer
         kept = self._sessions.kept(asking)
         if kept is not None and kept.source is not None:
-            source.state = kept.source.state
+            source.recall(kept.source)
         verdict = await self._events.connect_mqtt(
             newcomer.attempt, newcomer.claims, asking.connect, source, policy, lambda: not newcomer.client_gone
         )

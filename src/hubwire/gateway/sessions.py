@@ -90,9 +90,11 @@ class Sessions:
             raise _not_for(asking, "the client id is that of a connection that is no MQTT client's")
 
     def kept(self, asking: Asking) -> Connection | None:
-        """The session that the client would go on with now, if nothing stands in the way."""
+        """The session that the client would go on with now, if its token alone were to decide."""
         there = self._there(asking)
-        return there if there is not None and self._is_kept(there, asking) else None
+        if there is None or not self._is_kept(there, asking):
+            return None
+        return there if self._foreign(there, asking.newcomer.claims) is None else None
 
     def _there(self, asking: Asking) -> Connection | None:
         there = self._node.connection(asking.hub, asking.client_id)
@@ -143,9 +145,12 @@ class Sessions:
         """
         if not isinstance(there.session, MqttSession):
             raise _not_for(asking, "the client id is that of a connection that is no MQTT client's")
-        foreign = None if self._takeover == "azure" else _foreign(there, said)
+        foreign = self._foreign(there, said)
         if foreign is not None:
             raise _not_for(asking, f"the client id has a session {foreign} (mqtt_session_takeover)")
+
+    def _foreign(self, there: Connection, said: ClientClaims) -> str | None:
+        return None if self._takeover == "azure" else _foreign(there, said)
 
     def _let_go(self, there: Connection) -> None:
         """The former socket of a session, if there is one, is told that another one takes its place."""

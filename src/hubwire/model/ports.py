@@ -204,6 +204,9 @@ class Cookies(Protocol):
     def keep(self, url: str, lines: Sequence[str]) -> None:
         """Take in `Set-Cookie` lines of a response from `url`, by the usual rules; ignore what is no cookie."""
 
+    def copy(self) -> "Cookies":
+        """The same, to go on apart."""
+
 
 class TokenSource(Protocol):
     """Credentials for calls that we make."""

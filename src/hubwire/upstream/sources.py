@@ -158,6 +158,14 @@ class EventSource:
         source.journalled = True
         return source
 
+    def recall(self, session: "EventSource") -> None:
+        """
+        Be asked about with what handlers gave a session to keep. The session itself learns of what they answer only
+        once the client is in.
+        """
+        self.state = session.state
+        self.cookies = None if session.cookies is None else session.cookies.copy()
+
     def next_id(self) -> int:
         """Number of its next event; 0 is that of `connect`, whether or not anybody is asked."""
         number = self._next_id
