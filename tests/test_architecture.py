@@ -155,7 +155,7 @@ HOUSE = Rule(
         "gateway/gateway.py": ("hub.connection", "protocols.mqtt", "protocols.session"),
         "gateway/opening.py": ("hub.connection",),
         "gateway/records.py": ("hub.connection", "protocols.mqtt"),
-        "gateway/requests.py": ("hub.connection",),
+        "gateway/requests.py": ("hub.connection", "protocols.mqtt"),
         # MQTT opens with its first packet, and a session of it may end by what another client does.
         "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
         "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),

@@ -9,7 +9,7 @@ import pytest
 from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, mqtt_target, mqtt_token, refused, running
 from acceptance.servers import Server, wait_until
 from acceptance.upstreams import Upstream, configure, says
-from acceptance.wire import JOIN, RawClient
+from acceptance.wire import JOIN, RawClient, rest
 from hubwire.protocols.mqtt.packets import Publish, Will
 
 Record = dict[str, Any]
@@ -133,11 +133,38 @@ def test_request_that_is_refused_again_and_again_is_logged_once(
     assert "secret" not in server.log()
 
 
-ENDS: Final[Mapping[str, tuple[Callable[[MqttClient], object], int, str]]] = {
-    "a publication": (lambda client: client.publish("g", b"secret", 0), 0x87, "roles"),
-    "a topic": (lambda client: client.publish("$own", b"secret", 0), 0x90, "topic"),
-    "no packet": (lambda client: client.send_bytes(b"\x30\x01\x00"), 0x81, "library"),
-    "a second CONNECT": (lambda client: client.send_bytes(b"\x10\x00"), 0x82, "library"),
+def test_client_with_a_token_for_another_endpoint_is_told_which_is_the_right_one(server: Server, hub: str) -> None:
+    """In the log only, and nothing of the token."""
+    token = rest(server, "POST", f"{hub}/:generateToken").json()["token"]
+    with RawClient(server, mqtt_target(hub, token), protocols=["mqtt"]) as client:
+        assert client.status == 401
+    wait_until(lambda: f"hubs/{hub}" in server.log(), "a record")
+    (line,) = [line for line in server.log().splitlines() if "ConnectionRefused" in line and f"hubs/{hub}" in line]
+    wanted = f"http://{server.host}:{server.port}/clients/mqtt/hubs/{hub}"
+    assert json.loads(line)["properties"]["message"] == f"token is for another audience than {wanted}"
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_subscribing_and_publishing_to_one_topic_are_two_refusals(
+    server: Server, hub: str, version: int, qos: int
+) -> None:
+    with MqttClient(server, hub, version=version, client_id="device", roles=[]) as client:
+        client.subscribe("g")
+        client.publish("g", b"secret", qos)
+        if qos:
+            client.goodbye()
+        else:
+            client.ended()
+    wait_until(lambda: len(records(server, hub)) >= 2, "two records")
+    refusals = [record for record in records(server, hub) if record["operation"] == "RequestRefused"]
+    assert [(record["packet"], record["about"]) for record in refusals] == [("SUBSCRIBE", "g"), ("PUBLISH", "g")]
+
+
+ENDS: Final[Mapping[str, tuple[Callable[[MqttClient], object], int, str, str | None]]] = {
+    "a publication": (lambda client: client.publish("g", b"secret", 0), 0x87, "roles", "g"),
+    "a topic": (lambda client: client.publish("$own", b"secret", 0), 0x90, "topic", "$own"),
+    "no packet": (lambda client: client.send_bytes(b"\x30\x01\x00"), 0x81, "library", None),
+    "a second CONNECT": (lambda client: client.send_bytes(b"\x10\x00"), 0x82, "library", None),
 }
 
 
@@ -146,14 +173,14 @@ def test_client_whose_connection_is_ended_is_logged_once_with_the_cause(
     server: Server, hub: str, version: int, kind: str
 ) -> None:
     """And its end, as that of every other client."""
-    end, code, words = ENDS[kind]
+    end, code, words, about = ENDS[kind]
     with MqttClient(server, hub, version=version, client_id="device", roles=[JOIN]) as client:
         end(client)
         client.ended()
     wait_until(lambda: len(records(server, hub)) >= 2, "two records")
     cause, ended = records(server, hub)
     assert (cause["operation"], ended["operation"]) == ("RequestRefused", "ConnectionAborted")
-    assert (cause["connectionId"], cause["code"]) == ("device", code)
+    assert (cause["connectionId"], cause["code"], cause.get("about")) == ("device", code, about)
     assert words in cause["message"]
     assert "secret" not in server.log()
 

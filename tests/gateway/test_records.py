@@ -104,6 +104,16 @@ def test_cause_of_a_bad_token_is_recorded_and_not_told(house: House, written: Wr
     assert "audience" not in refusal.text
 
 
+@pytest.mark.parametrize("path", ["/client/hubs/chat", "/clients/mqtt/hubs/chat"])
+def test_audience_that_a_token_lacks_is_recorded(house: House, written: Written, path: str) -> None:
+    protocol = JSON if path == "/client/hubs/chat" else "mqtt"
+    house.refusal(protocol, url=path, access_token=house.token(audience="http://elsewhere/client/hubs/chat"))
+
+    wanted = f"token is for another audience than http://{head(path).host}{path}"
+    assert [row.getMessage() for row in written.records] == [wanted]
+    assert "elsewhere" not in written.text
+
+
 def test_refused_recovery_is_recorded(house: House, written: Written) -> None:
     house.decide(awps_connection_id="c" * 1000, awps_reconnection_token="t")
 

@@ -77,8 +77,8 @@ async def test_publishing_with_qos_0_without_the_role_ends_the_socket_but_not_th
     assert device.connection.alive == (not clean)
     assert house.telemetry.ack_errors == {"Forbidden": 1}
     assert house.telemetry.closed[CloseCategory.UNAUTHORIZED] == clean
-    if version == 5:
-        assert [row["code"] for row in written.fields("RequestRefused")] == [0x87]
+    [refusal] = written.fields("RequestRefused")
+    assert (refusal["code"], refusal["packet"], refusal["about"]) == (0x87, "PUBLISH", "g")
     await device.connect(clean=False)
     assert device.connack.session_present == (not clean)
 

@@ -39,6 +39,8 @@ _KEY_NAMES: Final = ("primary", "secondary")
 _LEGACY: Final = (b"client",)
 _MQTT: Final = (b"clients", b"mqtt")
 _TUNNEL: Final = (b"server", b"tunnel")
+_SHOWN: Final = 256
+"""Characters of a host that a stranger chose."""
 _KNOWN_URLS: Final = 256
 _LONG_URL: Final = 512
 """Characters; longer ones are not remembered, so that the memory stays small whatever strangers send."""
@@ -102,7 +104,7 @@ class Principals:
             and (audience.endpoint == wanted or (legacy and _names_hub(audience, _LEGACY, hub.hub)))
             for audience in _audiences(claims)
         ):
-            raise Unauthorized("token is for another audience")
+            raise Unauthorized(f"token is for another audience than http://{host[:_SHOWN]}{path}")
         names = _MQTT_GROUPS if wanted[:2] == _MQTT else (_GROUPS,)
         return ClientClaims(_user_id(claims), _texts(claims, "role"), _groups(claims, names), claims)
 

@@ -189,8 +189,9 @@ def _named(reason: Reason) -> str:
 
 
 def _code(refusal: Refusal) -> dict[str, object]:
+    packet = {"packet": refusal.packet} if refusal.packet else {}
     about = {"about": refusal.about[:_SHOWN]} if refusal.about else {}
-    return {"code": refusal.code, "mqttVersion": refusal.version, **about}
+    return {"code": refusal.code, "mqttVersion": refusal.version, **packet, **about}
 
 
 def message(connection: Connection, operation: str, request: ClientRequest) -> None:

@@ -35,6 +35,7 @@ from hubwire.model.messages import (
 )
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.upstream.dispatcher import NoHandler
 
 __all__ = ["Requests"]
@@ -168,10 +169,10 @@ class Requests:
         if request.ack_id is not None:
             self._tell(connection, Ack(request.ack_id, error))
         elif isinstance(request, SendToGroup | SendEvent) and request.must_succeed:
-            self._end(connection, refusal)
+            self._end(connection, request, refusal)
         records.message(connection, f"Refused{error.name}", request)
 
-    def _end(self, connection: Connection, refusal: Refused) -> None:
+    def _end(self, connection: Connection, request: SendToGroup | SendEvent, refusal: Refused) -> None:
         """There are no acks for it: the only answer to a message that cannot be taken is to close."""
         if isinstance(refusal, NoHandler):
             self._node.close(connection, 1011, refusal.message, CloseCategory.EVENT_HANDLER_NOT_FOUND)
@@ -179,6 +180,9 @@ class Requests:
             # Why is for the operator, who finds it in the log.
             self._node.close(connection, 1011, "The event handler failed.", CloseCategory.SEND_EVENT_FAILED)
         else:
+            session = connection.session
+            if isinstance(session, MqttSession) and isinstance(request, SendToGroup):
+                session.not_allowed(request.group, refusal.message)
             self._node.drop(connection, 1008, refusal.message, CloseCategory.UNAUTHORIZED)
 
 

@@ -144,7 +144,7 @@ def test_outcome_is_the_code_of_the_answer(qos: int, topic: str, error: AckError
     [request] = client.say(publish(qos, topic=topic))
 
     assert client.ack(request, error) == [answer(qos, 7, code, None if error is None else error.message)]
-    assert client.noted == ([] if error is None else [Refusal(code, 5, topic)])
+    assert client.noted == ([] if error is None else [Refusal(code, 5, topic, packet="PUBLISH")])
     assert fault_of(client) is None
 
 
@@ -218,7 +218,7 @@ def test_topic_that_nobody_can_publish_to_is_refused(topic: str, qos: int) -> No
 
     assert client.say(publish(qos, topic=topic)) == []
     assert client.answers == [answer(qos, 7, Reason.TOPIC_NAME_INVALID, ADVICE[Reason.TOPIC_NAME_INVALID])]
-    assert client.noted == [Refusal(Reason.TOPIC_NAME_INVALID, 5, topic)]
+    assert client.noted == [Refusal(Reason.TOPIC_NAME_INVALID, 5, topic, packet="PUBLISH")]
     assert fault_of(client) is None
     # The flow has ended with that.
     client.say(Pubrel(7))
@@ -232,7 +232,7 @@ def test_older_version_is_not_told_that_its_topic_is_none(topic: str, qos: int) 
 
     assert client.say(publish(qos, topic=topic)) == []
     assert client.answers == [answer(qos, 7)]
-    assert client.noted == [Refusal(Reason.TOPIC_NAME_INVALID, 4, topic)]
+    assert client.noted == [Refusal(Reason.TOPIC_NAME_INVALID, 4, topic, packet="PUBLISH")]
     if qos == 2:
         client.say(Pubrel(7))
         assert client.answers == [Pubcomp(7)]
@@ -245,7 +245,7 @@ def test_with_qos_0_a_topic_that_is_none_is_the_end(version: int, topic: str) ->
 
     assert client.say(publish(0, topic=topic)) == []
     assert fault_of(client) == Reason.TOPIC_NAME_INVALID
-    assert client.noted == [Refusal(Reason.TOPIC_NAME_INVALID, version, topic)]
+    assert client.noted == [Refusal(Reason.TOPIC_NAME_INVALID, version, topic, packet="PUBLISH")]
 
 
 @pytest.mark.parametrize("version", [4, 5])
@@ -304,7 +304,7 @@ def test_event_with_a_content_type_that_is_none_is_refused(qos: int) -> None:
     assert client.say(publish(qos, topic=EVENT, properties=Properties(content_type="no type"))) == []
     code = Reason.PAYLOAD_FORMAT_INVALID
     assert client.answers == ([] if qos == 0 else [answer(qos, 7, code, ADVICE[code])])
-    assert client.noted == [Refusal(code, 5, EVENT)]
+    assert client.noted == [Refusal(code, 5, EVENT, packet="PUBLISH")]
     assert fault_of(client) is None
 
 

@@ -37,6 +37,7 @@ from hubwire.protocols.mqtt.packets import (
     Suback,
     Subscribe,
     Unsuback,
+    Unsubscribe,
     Will,
     encode,
 )
@@ -301,7 +302,7 @@ def test_fault_is_what_a_bad_request_is_told() -> None:
     packets = client.tell(Disconnected(fault.reason, CloseCategory.BAD_REQUEST))
 
     assert packets == [Disconnect(Reason.TOPIC_ALIAS_INVALID, Properties(reason_string=fault.reason))]
-    assert client.noted == [Refusal(Reason.TOPIC_ALIAS_INVALID, 5, "news")]
+    assert client.noted == [Refusal(Reason.TOPIC_ALIAS_INVALID, 5, "news", packet="PUBLISH")]
 
 
 @pytest.mark.parametrize(
@@ -474,12 +475,43 @@ def test_nothing_goes_out_without_a_socket(version: int) -> None:
 # What is noted
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_refusals_of_one_topic_are_noted_for_each_kind_of_packet(version: int) -> None:
+    client = Client(version)
+    packets = (
+        Subscribe(1, (Filter("news", 1),)),
+        Publish("news", b"", 1, packet_id=2),
+        Unsubscribe(3, ("news",)),
+    )
+    for _ in range(2):
+        for packet in packets:
+            [request] = client.say(packet)
+            client.ack(request, FORBIDDEN)
+
+    assert client.noted == [
+        Refusal(Reason.NOT_AUTHORIZED, version, "news", packet=name) for name in ("SUBSCRIBE", "PUBLISH", "UNSUBSCRIBE")
+    ]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_refusal_that_ends_the_socket_is_noted_once_with_its_topic(version: int) -> None:
+    client = Client(version)
+    client.say(Publish("news", b""))
+    client.session.not_allowed("news", "not allowed")
+
+    packets = client.tell(Disconnected("not allowed", CloseCategory.UNAUTHORIZED))
+
+    said = [Disconnect(Reason.NOT_AUTHORIZED, Properties(reason_string="not allowed"))]
+    assert packets == (said if version == 5 else [])
+    assert client.noted == [Refusal(Reason.NOT_AUTHORIZED, version, "news", packet="PUBLISH")]
+
+
 def test_refusals_are_noted_once_and_not_without_end() -> None:
     client = Client(5)
     for _ in range(3):
         [request] = client.say(Publish("secret", b"", 1, packet_id=1))
         client.ack(request, FORBIDDEN)
-    assert client.noted == [Refusal(Reason.NOT_AUTHORIZED, 5, "secret")]
+    assert client.noted == [Refusal(Reason.NOT_AUTHORIZED, 5, "secret", packet="PUBLISH")]
 
     for number in range(100):
         [request] = client.say(Publish(f"secret/{number}", b"", 1, packet_id=1))

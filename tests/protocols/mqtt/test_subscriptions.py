@@ -92,7 +92,7 @@ def test_what_needs_no_asking_is_answered_at_once(version: int) -> None:
 
     assert client.say(subscribe("#", Filter(MESSAGES, 2))) == []
     assert codes_of(client.answers) == ((0xA2, 2) if version == 5 else (0x80, 2))
-    assert client.noted == [Refusal(Reason.WILDCARDS_UNSUPPORTED, version, "#")]
+    assert client.noted == [Refusal(Reason.WILDCARDS_UNSUPPORTED, version, "#", packet="SUBSCRIBE")]
     if version == 5:
         assert client.answers[0].properties.reason_string == ADVICE[Reason.WILDCARDS_UNSUPPORTED]  # type: ignore[union-attr]
 
@@ -107,7 +107,7 @@ def test_refusal_is_a_code(error: AckError, v5: int, v4: int) -> None:
         [request] = client.say(subscribe("news"))
 
         assert codes_of(client.ack(request, error)) == (code,)
-        assert client.noted == [Refusal(v5, version, "news")]
+        assert client.noted == [Refusal(v5, version, "news", packet="SUBSCRIBE")]
 
 
 def test_refusal_is_explained_to_who_wants_it() -> None:

@@ -23,7 +23,7 @@ from hubwire.protocols.mqtt.packets import (
     encode,
 )
 from hubwire.protocols.mqtt.reasons import ADVICE, MqttViolation, Reason
-from hubwire.protocols.mqtt.terms import Refusal
+from hubwire.protocols.mqtt.terms import PacketName, Refusal
 
 __all__ = ["FAILED", "Asked", "Exchange"]
 
@@ -62,7 +62,7 @@ class Exchange:
         self.asked: dict[int, Asked] | None = None
         self._last_ack = 0
         self._note = note
-        self._noted: set[tuple[int, str]] | None = None
+        self._noted: set[tuple[int, str, str]] | None = None
         self._out: list[bytes] | None = None
 
     def ask(self, about: Asked) -> int:
@@ -84,26 +84,27 @@ class Exchange:
         out, self._out = self._out, None
         return out
 
-    def notice(self, code: int, about: str) -> None:
+    def notice(self, code: int, about: str, packet: PacketName = "") -> None:
         """A packet with this code goes out, or would in 5.0. Not everything that a client repeats is news."""
         if code < FAILED:
             return
         noted = self._noted
         if noted is None:
             noted = self._noted = set()
-        if len(noted) < _MOST_NOTED and (code, about) not in noted:
-            noted.add((code, about))
-            self._note(Refusal(code, self.agreement.version, about))
+        if len(noted) < _MOST_NOTED and (code, about, packet) not in noted:
+            noted.add((code, about, packet))
+            self._note(Refusal(code, self.agreement.version, about, None, packet))
 
-    def violate(self, code: Reason, about: str, reason: str) -> NoReturn:
+    def violate(self, code: Reason, about: str, reason: str, packet: PacketName = "") -> NoReturn:
         """
         The client has broken MQTT.
 
         Args:
             about: a topic, or the name of a field; for whoever looks after devices.
             reason: for the client.
+            packet: that does it.
         """
-        self.notice(code, about)
+        self.notice(code, about, packet)
         self.fault = MqttViolation(code, reason)
         raise self.fault
 

@@ -78,11 +78,11 @@ class Inbound:
         agreement = exchange.agreement
         if properties is not NO_PROPERTIES:
             if properties.topic_alias is not None:
-                exchange.violate(Reason.TOPIC_ALIAS_INVALID, topic, "topic alias, though none was offered")
+                exchange.violate(Reason.TOPIC_ALIAS_INVALID, topic, "topic alias, though none was offered", "PUBLISH")
             if properties.subscription_ids:
-                exchange.violate(Reason.PROTOCOL_ERROR, topic, "subscription identifier from a client")
+                exchange.violate(Reason.PROTOCOL_ERROR, topic, "subscription identifier from a client", "PUBLISH")
         if packet.retain and agreement.version >= 5 and agreement.policy.retain == "refuse":
-            exchange.violate(Reason.RETAIN_UNSUPPORTED, topic, "retained message, though none is taken")
+            exchange.violate(Reason.RETAIN_UNSUPPORTED, topic, "retained message, though none is taken", "PUBLISH")
         if qos and not self._is_new(packet, taken):
             return
         event = event_name(topic) if is_event_topic(topic) else None
@@ -112,13 +112,15 @@ class Inbound:
         if standing == "in use":
             if agreement.version < 5:
                 # There is no way to say it, and what is not carried out must not look as if it were.
-                exchange.violate(Reason.PACKET_ID_IN_USE, topic, "packet identifier that is in use")
+                exchange.violate(Reason.PACKET_ID_IN_USE, topic, "packet identifier that is in use", "PUBLISH")
             self._say_in_turn(self._answer(packet_id, packet.qos, Reason.PACKET_ID_IN_USE, topic, None))
         elif standing == "answered":
             self._say_in_turn(self._answer(packet_id, packet.qos, self._answered[packet_id], topic, None))
         elif standing == "new" and self._open() >= agreement.policy.receive_maximum:
             # 3.1.1 has no word for it, but what is kept for a client has to have an end there too.
-            exchange.violate(Reason.RECEIVE_MAXIMUM_EXCEEDED, "", "more open messages than the receive maximum")
+            exchange.violate(
+                Reason.RECEIVE_MAXIMUM_EXCEEDED, "", "more open messages than the receive maximum", "PUBLISH"
+            )
         return standing == "new"
 
     def _open(self) -> int:
@@ -161,9 +163,9 @@ class Inbound:
         if packet_id is not None:
             self._say_in_turn(self._settle(packet_id, packet.qos, fault, topic, None))
         elif fault == Reason.TOPIC_NAME_INVALID:
-            self._exchange.violate(fault, topic, "topic that nobody can publish to")
+            self._exchange.violate(fault, topic, "topic that nobody can publish to", "PUBLISH")
         else:
-            self._exchange.notice(fault, topic)
+            self._exchange.notice(fault, topic, "PUBLISH")
 
     def published(self, publishing: Publishing, error: AckError | None, changed: bool) -> bytes:
         """
@@ -199,7 +201,7 @@ class Inbound:
 
     def _answer(self, packet_id: int, qos: int, code: int, topic: str, text: str | None) -> bytes:
         exchange = self._exchange
-        exchange.notice(code, topic)
+        exchange.notice(code, topic, "PUBLISH")
         properties = exchange.problem(code, text)
         if qos == _EXACTLY_ONCE:
             return exchange.frame(Pubrec(packet_id, code, properties))

@@ -77,7 +77,7 @@ class MqttSession:
     Args:
         arrival: with a CONNECT that is taken.
         limits: of what is left unacknowledged.
-        note: told of each refusal that goes out, once for each code and topic and only of the first few.
+        note: told of each refusal that goes out, once for each code, topic and packet, and only of the first few.
         client_id: connection id of the client.
     """
 
@@ -399,6 +399,16 @@ class MqttSession:
             code = Reason.PACKET_TOO_LARGE if violation.close_code == _TOO_BIG else Reason.PROTOCOL_ERROR
             self._exchange.notice(code, "")
             self._exchange.fault = MqttViolation(code, violation.reason, violation.close_code)
+
+    def not_allowed(self, topic: str, text: str) -> None:
+        """
+        The client may not publish to a topic. With QoS 0 only the end of its socket can tell it so, which is to follow.
+
+        Args:
+            text: for the client.
+        """
+        self._exchange.notice(Reason.NOT_AUTHORIZED, topic, "PUBLISH")
+        self._exchange.fault = MqttViolation(Reason.NOT_AUTHORIZED, text)
 
     def _disconnected(self, text: str, category: CloseCategory, reason: str | None) -> bytes:
         code = _CODES.get(category, Reason.UNSPECIFIED_ERROR)

@@ -22,6 +22,7 @@ from hubwire.protocols.mqtt.packets import (
     encode,
 )
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason
+from hubwire.protocols.mqtt.terms import PacketName
 from hubwire.protocols.mqtt.topics import SERVER_MESSAGES, filter_fault, is_served
 from hubwire.protocols.mqtt.values import UNSUBACK
 
@@ -80,6 +81,11 @@ class _Gathering:
         self.left = 0
         self.text: str | None = None
         self.stale = False
+
+    @property
+    def packet(self) -> PacketName:
+        """What it is called."""
+        return "UNSUBSCRIBE" if self.ends else "SUBSCRIBE"
 
 
 class Wish(Asked):
@@ -187,7 +193,7 @@ class Subscriptions:
         exchange = self._exchange
         taken = taken or packet.packet_id in self._gatherings
         if taken and exchange.agreement.version < 5:
-            exchange.violate(Reason.PACKET_ID_IN_USE, "", "packet identifier that is in use")
+            exchange.violate(Reason.PACKET_ID_IN_USE, "", "packet identifier that is in use", "UNSUBSCRIBE")
         for topic in packet.filters:
             fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(topic)
             if fault is None and is_served(topic):
@@ -207,7 +213,7 @@ class Subscriptions:
 
     def _refuse(self, gathering: _Gathering, code: Reason, topic: str) -> None:
         """Without asking anybody."""
-        self._exchange.notice(code, topic)
+        self._exchange.notice(code, topic, gathering.packet)
         gathering.codes.append(self._failure(gathering, code))
         gathering.text = gathering.text or ADVICE[code]
 
@@ -245,7 +251,7 @@ class Subscriptions:
         gathering, topic, options = wish.gathering, wish.topic, wish.options
         if error is not None:
             fault = refusal_of(error)
-            self._exchange.notice(fault, topic)
+            self._exchange.notice(fault, topic, gathering.packet)
             code = self._failure(gathering, fault)
             gathering.text = gathering.text or error.message
             if wish.at_once and self.options.get(topic) is options:

@@ -4,14 +4,16 @@ else takes these names from `arrival` and `session`.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from hubwire.model.messages import NO_METADATA, Data, Publication
 from hubwire.protocols.mqtt.reasons import Reason
 
-__all__ = ["Ending", "Policy", "Refusal", "WillMessage"]
+__all__ = ["Ending", "PacketName", "Policy", "Refusal", "WillMessage"]
+
+PacketName: TypeAlias = Literal["", "PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE"]
 
 
 class Policy(Struct, frozen=True):
@@ -49,12 +51,14 @@ class Refusal(Struct, frozen=True):
             number in it.
         about: a topic, filter or name of a field; it may be a stranger's text.
         reason: what is meant by a `ReturnCode` that stands for several things; None: what the code says.
+        packet: that is refused, where that is not its connection: a device may subscribe to what it may not publish to.
     """
 
     code: int
     version: int
     about: str = ""
     reason: Reason | None = None
+    packet: PacketName = ""
 
 
 class WillMessage(Struct, frozen=True):
