@@ -738,9 +738,26 @@ def _lengths() -> Iterator[Dialogue]:
         yield Dialogue("length of the most", version, (b"\x30\xff\xff\xff\x7f",), too_large)
         yield Dialogue("length one too many", version, (b"\x30" + length(LIMIT_BYTES - 3),), too_large)
         yield Dialogue("length one too many of a type of nobody", version, (b"\x00" + length(LIMIT_BYTES),), too_large)
-        # The standard asks who writes it for the shortest form; who reads it can tell it all the same.
-        yield Dialogue("length of two bytes for 0", version, (b"\xc0\x80\x00",), heard("PINGRESP"))
-        yield Dialogue("length of four bytes for 0", version, (b"\xc0\x80\x80\x80\x00",), heard("PINGRESP"))
+        # The shortest form is a must since 5.0 [1.5.5-1].
+        padded = fault(5, 0x81) if version == 5 else heard("PINGRESP")
+        yield Dialogue("length of two bytes for 0", version, (b"\xc0\x80\x00",), padded)
+        yield Dialogue("length of four bytes for 0", version, (b"\xc0\x80\x80\x80\x00",), padded)
+        wire = connect(version, "c")
+        padded_first = wire[:1] + bytes((wire[1] | 0x80, 0)) + wire[2:]
+        yield Dialogue(
+            "first length of two bytes for one",
+            version,
+            (padded_first,),
+            no_entry(5, 0x81) if version == 5 else OPENING,
+            bare=True,
+        )
+        yield Dialogue(
+            "length of two bytes for 0 right behind the first packet",
+            version,
+            (wire + PINGREQ + b"\xc0\x80\x00",),
+            Outcome((*OPENING.hear, "PINGRESP", *padded.hear), padded.close),
+            bare=True,
+        )
     yield Dialogue("first length of five bytes", 5, (b"\x10\x80\x80\x80\x80\x00",), SILENTLY_CLOSED, bare=True)
     yield Dialogue("first length of the most", 5, (b"\x10\xff\xff\xff\x7f",), Outcome((), TOO_BIG), bare=True)
 

@@ -95,6 +95,28 @@ def test_packet_that_announces_too_much_is_not_waited_for() -> None:
     assert refusal.refusal == Refusal(Reason.PACKET_TOO_LARGE, 5)
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_length_of_a_connect_must_be_in_its_shortest_form_since_5_0(version: int) -> None:
+    wire = encode(connect(version), version)
+    padded = wire[:1] + bytes((wire[1] | 0x80, 0)) + wire[2:]
+
+    if version == 5:
+        assert code_of(refused(padded), 5) == Reason.MALFORMED_PACKET
+    else:
+        assert Arrival(Policy()).feed(padded) == connect(version)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_lengths_behind_a_connect_must_be_in_their_shortest_form_since_5_0(version: int) -> None:
+    arrival = Arrival(Policy())
+    arrival.feed(encode(connect(version), version) + b"\xc0\0\xc0\x80\0\xc0\0")
+    session = arrival.session(QueueLimits(), lambda _: None, "me", None)
+    session.receive(b"")
+
+    assert heard(b"".join(session.outgoing()), version) == [Pingresp()] * (1 if version == 5 else 3)
+    assert (session.fault is None) == (version == 4)
+
+
 @pytest.mark.parametrize("level", [0, 3, 6, 0x83, 0x84, 0x85, 0xFF])
 def test_other_versions_are_told_so_in_words_that_they_know(level: int) -> None:
     """0x80 is no version but what Mosquitto's bridges add to theirs."""

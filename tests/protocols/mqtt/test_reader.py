@@ -55,9 +55,52 @@ def test_stream_is_cut_into_packets(stream: bytes, expected: list[tuple[int, byt
     assert heard(*cut(stream, [1])) == (expected, None)
 
 
+PADDED = (b"\x30\x81\x00x", b"\x30\x82\x80\x80\x00xy", b"\x30\x80\x00")
+
+
 def test_length_in_a_long_form_is_read() -> None:
     """3.1.1 does not forbid it."""
-    assert heard(b"\x30\x81\x00x\x30\x82\x80\x80\x00xy" + PING) == ([(0x30, b"x"), (0x30, b"xy"), (0xC0, b"")], None)
+    expected = [(0x30, b"x"), (0x30, b"xy"), (0x30, b""), (0xC0, b"")]
+
+    assert heard(b"".join(PADDED) + PING) == (expected, None)
+    assert heard(*cut(b"".join(PADDED) + PING, [1])) == (expected, None)
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+@pytest.mark.parametrize("packet", PADDED)
+def test_length_in_a_long_form_is_the_end_where_the_shortest_is_a_must(packet: bytes, size: int) -> None:
+    reader = PacketReader(LIMIT)
+    reader.strict = True
+    long = whole(0x30, bytes(500))
+    found = [one for piece in cut(PING + long + packet + PING, [size]) for one in reader.feed(piece)]
+
+    assert found == [(0xC0, b""), (0x30, bytes(500))]
+    assert reader.fault is not None
+    assert reader.fault.code == Reason.MALFORMED_PACKET
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_first_packet_may_be_had_alone(size: int) -> None:
+    """Nothing behind it is looked at before somebody wants it."""
+    reader = PacketReader(LIMIT)
+    pieces = cut(b"\x10\x03abc" + PING + b"\x30\x80\x00\x30", [size])
+    first = None
+    while first is None:
+        first = reader.feed_first(pieces.pop(0))
+    assert (first, reader.padded, reader.fault) == ((0x10, b"abc"), False, None)
+
+    found = [one for piece in (b"", *pieces, b"\x01x") for one in reader.feed(piece)]
+    assert found == [(0xC0, b""), (0x30, b""), (0x30, b"x")]
+    assert reader.padded
+
+
+def test_first_packet_may_be_had_alone_however_it_says_its_length() -> None:
+    reader = PacketReader(LIMIT)
+
+    assert reader.feed_first(b"\x10\x83\x00abc") == (0x10, b"abc")
+    assert reader.padded
+    assert reader.feed_first(b"\x10\xff\xff\x7f") is None
+    assert reader.fault is not None
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Final
 from hubwire.model.errors import HubwireError
 from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.mqtt.agreement import Agreement, fitting
+from hubwire.protocols.mqtt.fields import malformed
 from hubwire.protocols.mqtt.packets import CODES, Connack, Connect, Properties, decode
 from hubwire.protocols.mqtt.reader import PacketReader
 from hubwire.protocols.mqtt.reasons import ADVICE, MqttViolation, Reason, ReturnCode, return_code
@@ -89,16 +90,16 @@ class Arrival:
             ArrivalRefused: by the standard, or by what this server takes.
         """
         assert self.connect is None, "there is one CONNECT"
-        packets = self.reader.feed(data)
-        if not packets:
-            fault = self.reader.fault
+        reader = self.reader
+        packet = reader.feed_first(data)
+        if packet is None:
+            fault = reader.fault
             if fault is not None:
                 raise ArrivalRefused(b"", Refusal(fault.code, 5))
             return None
-        first, body = packets[0]
+        first, body = packet
         if first >> 4 != CONNECT:
             raise ArrivalRefused(b"", Refusal(Reason.PROTOCOL_ERROR, 5, "first packet"))
-        self.rest = packets[1:]
         fault = None
         try:
             connect = decode(first, body, 0)
@@ -107,6 +108,10 @@ class Arrival:
         if fault is not None:
             raise _malformed(body, fault)
         assert isinstance(connect, Connect)
+        reader.strict = connect.version >= 5
+        if reader.strict and reader.padded:
+            raise _malformed(body, malformed("remaining length not in its shortest form"))
+        self.rest = reader.feed(b"")
         self.connect = connect
         refused = _refused(connect, self._policy)
         if refused is not None:
