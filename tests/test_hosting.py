@@ -132,6 +132,24 @@ async def test_host_that_names_a_vault_is_no_resources(host: str, vault: str | N
     assert hosts.asks(host) == (vault is None)
 
 
+@pytest.mark.parametrize("host", ["acs-one.communication.azure.com", "nobodys.communication.localhost:8443"])
+async def test_host_that_names_a_communication_service_is_no_resources(host: str) -> None:
+    """Be there such a service or not; and no client is asked for a certificate."""
+    catalog = await catalog_with("acs-one")
+    await put(catalog, "default", tls={"clientCertEnabled": True})
+    hosts = Hosts(catalog, ())
+
+    assert hosts.resource_of(host) == f"communication/{host.partition('.')[0]}"
+    assert not hosts.asks(host)
+
+
+async def test_published_host_of_a_communication_service_is_the_first_ones() -> None:
+    hosts = Hosts(await catalog_with(), ("https://chat.communication.localhost:8443",))
+
+    assert hosts.resource_of("chat.communication.localhost:8443") == "default"
+    assert hosts.resource_of("other.communication.localhost:8443") == "communication/other"
+
+
 async def test_deleted_resource_leaves_its_host_to_the_first_one() -> None:
     catalog = await catalog_with("wps-one")
     hosts = Hosts(catalog, ())
@@ -540,6 +558,19 @@ async def test_vault_is_reached_under_the_public_name(world: World, public: str)
     found = ports.urls("vault/vault-one")
     assert found[0] == f"https://hub.example.com:{secure}"
     assert f"http://hub.example.com:{plain}" in found
+
+
+async def test_communication_service_has_ports_that_prove_nothing_for_resources(world: World) -> None:
+    """Access keys of a webPubSub resource sign for URLs of that alone."""
+    ports = world.ports()
+    _, secure = await ports.open("communication/acs-one", (0, 0))
+
+    assert ports.urls("communication/acs-one")[0] == f"https://127.0.0.1:{secure}"
+    assert ports.urls("vault/acs-one") == ()
+    assert not world.is_ours(f"127.0.0.1:{secure}")
+    await ports.close("communication/acs-one")
+    assert ports.urls("communication/acs-one") == ()
+    assert not world.reached(secure)
 
 
 async def test_vault_without_https_has_plain_urls(world: World) -> None:

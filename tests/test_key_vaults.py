@@ -11,7 +11,8 @@ from hubwire.auth.issuer import Issuer
 from hubwire.auth.vault_callers import VaultCallers
 from hubwire.key_vaults import VaultEntrance
 from hubwire.model.errors import Forbidden, NotFound, Unauthorized
-from hubwire.model.vaults import VaultCaller, port_name
+from hubwire.model.listeners import listener_name
+from hubwire.model.vaults import VaultCaller
 from hubwire.rest.call import Caller
 from hubwire.settings import Settings
 from hubwire.vault_hosts import VaultHosts
@@ -22,7 +23,7 @@ LOCAL = f"{BASE_URL}/{TENANT.tenant_id}"
 
 
 def asked(vault: str = "vault-one", host: str = "vault-one.vault.azure.net", ip: str | None = "10.0.0.1") -> Caller:
-    return Caller(host, "https", ip, False, "127.0.0.1", port_name(vault))
+    return Caller(host, "https", ip, False, "127.0.0.1", listener_name("vault", vault))
 
 
 async def entrance(

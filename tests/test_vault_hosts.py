@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from hubwire.hosting import OwnPorts
-from hubwire.model.vaults import port_name
+from hubwire.model.listeners import listener_name
 from hubwire.rest.call import Caller
 from hubwire.vault_hosts import CLOUD, VaultHosts
 from resources.vaulting import Vaulting
@@ -24,7 +24,7 @@ class Ports(OwnPorts):
     """Those of vaults, that nobody listens on."""
 
     def __init__(self, **urls: tuple[str, ...]) -> None:
-        self._urls = {port_name(name.replace("_", "-")): found for name, found in urls.items()}
+        self._urls = {listener_name("vault", name.replace("_", "-")): found for name, found in urls.items()}
 
     def urls(self, name: str) -> tuple[str, ...]:
         return self._urls.get(name, ())
@@ -41,7 +41,7 @@ async def hosts(**urls: tuple[str, ...]) -> VaultHosts:
 
 
 def asked(host: str, vault: str = "vault-one", own_ip: str | None = "127.0.0.1", scheme: str = "https") -> Caller:
-    return Caller(host, scheme, "127.0.0.1", False, own_ip, port_name(vault))
+    return Caller(host, scheme, "127.0.0.1", False, own_ip, listener_name("vault", vault))
 
 
 # Where a vault is

@@ -2,7 +2,7 @@
 Which resource a request is for, and the listeners of those that have ports of their own.
 
 The first resource answers for every host on the main ports. Each further one has a pair of ports, stored with it, and
-answers on the main ports, too, to hosts that begin with its name. So do Key Vaults.
+answers on the main ports, too, to hosts that begin with its name. So do Key Vaults and communication services.
 """
 
 import logging
@@ -16,7 +16,7 @@ from hubwire.auth.principals import Principals
 from hubwire.edge.server import Listeners, authorities, bind, connectable
 from hubwire.model.errors import NotFound, StartFailed, Unavailable
 from hubwire.model.hubs import DEFAULT_RESOURCE
-from hubwire.model.vaults import is_port_name, port_name, vault_of_host, vault_of_port
+from hubwire.model.listeners import kind_of, listener_of_host, title_of
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.documents import StoredResource
 from hubwire.resources.resource_documents import Place
@@ -44,17 +44,20 @@ class Hosts:
 
     def resource_of(self, host: str) -> str:
         """
-        Name of the resource that a request to the main ports is for, in lower case; of a vault the name of its ports.
+        Name of the resource that a request to the main ports is for, in lower case; of a Key Vault or a communication
+        service what its listeners are called.
 
         Args:
             host: authority, in lower case.
         """
-        vault = vault_of_host(host)
-        if vault is not None:
-            return port_name(vault)
-        name, dot, rest = host.partition(".")
         # What the operator has published is the first resource's, whatever others are called.
-        if not dot or name == DEFAULT_RESOURCE or _name(host) in self._public:
+        if _name(host) in self._public:
+            return DEFAULT_RESOURCE
+        listener = listener_of_host(host)
+        if listener is not None:
+            return listener
+        name, dot, rest = host.partition(".")
+        if not dot or name == DEFAULT_RESOURCE:
             return DEFAULT_RESOURCE
         above = _name(rest)
         if above.partition(".")[0] != _SERVICE_LABEL and above not in self._public:
@@ -187,11 +190,11 @@ class OwnPorts:
             raise Unavailable(f"Nothing more can be listened on: {error.strerror or error}.") from error
         urls = [f"http://{authority}" for authority in authorities(sockets)]
         urls += [f"https://{authority}" for authority in (authorities(secure) if secure else ())]
-        if not is_port_name(name):
+        if kind_of(name) is None:
             self._principals.publish(name, urls)
         found = (_port(sockets), _port(secure) if secure else 0)
         self._own[name] = _Own(connectable(sockets), connectable(secure) if secure else None, found, tuple(urls))
-        shown = f"Key Vault {vault_of_port(name)}" if is_port_name(name) else f"resource {name}"
+        shown = title_of(name)
         _log.info("%s listens on %s", shown, " and ".join(_best(urls)))
         _log.debug("%s is reached by %s", shown, ", ".join(urls))
         return found

@@ -13,8 +13,9 @@ from hubwire.auth.issuer import Issuer
 from hubwire.auth.vault_callers import VaultCallers
 from hubwire.auth.vault_cipher import VaultCipher
 from hubwire.model.errors import Forbidden
+from hubwire.model.listeners import owner_of
 from hubwire.model.ports import SecretSource, Store
-from hubwire.model.vaults import VaultCaller, vault_of_port
+from hubwire.model.vaults import VaultCaller
 from hubwire.resources.catalog import Catalog
 from hubwire.resources.directory import Directory
 from hubwire.resources.local_secrets import LocalSecrets
@@ -119,14 +120,14 @@ class VaultEntrance:
 
     async def caller(self, asked: Caller, authorization: str | None) -> VaultCaller:
         """Raises: see `VaultDoor`."""
-        refusal = self._vaults.refusal(vault_of_port(asked.resource), asked.client_ip)
+        refusal = self._vaults.refusal(owner_of(asked.resource), asked.client_ip)
         if refusal is not None:
             raise Forbidden(refusal, "ForbiddenByFirewall")
         return await self._callers.caller(authorization, (self._hosts.resource(asked),), asked.client_ip)
 
     def challenge(self, asked: Caller) -> str:
         """Names the tenant of the vault, where its tokens are taken: clients that know another one refuse."""
-        vault = self._vaults.named(vault_of_port(asked.resource))
+        vault = self._vaults.named(owner_of(asked.resource))
         tenant = "" if vault is None else vault.properties["tenantId"].lower()
         authority = self._authorities.get(tenant, self._usual)
         return f'Bearer authorization="{authority}", resource="{self._hosts.resource(asked)}"'

@@ -25,8 +25,15 @@ __all__ = ["ShownCertificates"]
 
 _log = logging.getLogger("hubwire.server")
 
-_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1", "*.webpubsub.localhost", "*.vault.localhost")
-"""The last are those of resources and vaults that are asked for by name."""
+_LOCAL_NAMES: Final = (
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "*.webpubsub.localhost",
+    "*.vault.localhost",
+    "*.communication.localhost",
+)
+"""The last are those of resources, vaults and communication services that are asked for by name."""
 _CERTIFICATES_S: Final = 60.0
 """Between two looks at the certificate."""
 

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hubwire.hosting import OwnPorts
-from hubwire.model.vaults import port_name, vault_of_host, vault_of_port
+from hubwire.model.listeners import listener_name, named_by, owner_of
 from hubwire.resources.vault_documents import StoredVault
 from hubwire.resources.vaults import Vaults
 from hubwire.rest.call import Caller
@@ -64,7 +64,7 @@ class VaultHosts:
             vault_url: scheme and authority.
         """
         authority = urlsplit(vault_url).netloc.lower()
-        named = vault_of_host(authority)
+        named = named_by("vault", authority)
         if named is not None:
             is_ours = _name(authority).endswith(_LOCAL_SUFFIX) or self._vaults.named(named) is not None
             return named if is_ours else None
@@ -84,9 +84,9 @@ class VaultHosts:
     def base(self, asked: Caller) -> str:
         """URL of the vault that is asked as this caller knows it, without a slash at the end."""
         host = asked.host.lower()
-        if self._knows(asked) or vault_of_host(host) is not None:
+        if self._knows(asked) or named_by("vault", host) is not None:
             return f"{asked.scheme}://{host}"
-        vault = self._vaults.named(vault_of_port(asked.resource))
+        vault = self._vaults.named(owner_of(asked.resource))
         return CLOUD if vault is None else self.uri(vault).rstrip("/")
 
     def is_resource(self, resource: str) -> bool:
@@ -108,12 +108,12 @@ class VaultHosts:
         return False
 
     def _urls(self, vault: str) -> tuple[str, ...]:
-        return () if self.own is None else self.own.urls(port_name(vault))
+        return () if self.own is None else self.own.urls(listener_name("vault", vault))
 
     def _knows(self, asked: Caller) -> bool:
         """Is the host that somebody has asked for one of the vault's own, or the address that they have reached."""
         host = asked.host.lower()
-        authorities = {urlsplit(url).netloc for url in self._urls(vault_of_port(asked.resource))}
+        authorities = {urlsplit(url).netloc for url in self._urls(owner_of(asked.resource))}
         return host in authorities or (
             asked.own_ip is not None
             and _name(host) == asked.own_ip

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from hubwire.model.errors import BadRequest, Conflict, NotFound, NotStored, StartFailed, Unavailable
+from hubwire.model.listeners import listener_name
 from hubwire.model.ports import Document
-from hubwire.model.vaults import NewSecret, port_name
+from hubwire.model.vaults import NewSecret
 from hubwire.resources.documents import StoredGroup
 from hubwire.resources.vault_documents import vault_document, vault_id
 from resources.vaulting import GROUP, NOW, SUBSCRIPTION, TENANT, Vaulting, policy
@@ -226,7 +227,7 @@ async def test_vault_has_ports_from_when_it_is_made_until_it_is_deleted(world: V
 
     assert world.vaults.all()[0].ports == (9080, 9443)
     await world.vaults.delete(SUBSCRIPTION, "g", "vault-one")
-    assert ports.heard == [("open", "vault/vault-one", (0, 0)), ("close", port_name("Vault-One"))]
+    assert ports.heard == [("open", "vault/vault-one", (0, 0)), ("close", listener_name("vault", "Vault-One"))]
 
 
 async def test_vault_that_cannot_be_stored_or_reached_is_not_made(world: Vaulting) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hubwire.model.errors import Throttled
-from hubwire.model.vaults import NewSecret, port_name
+from hubwire.model.listeners import listener_name
+from hubwire.model.vaults import NewSecret
 from resources.vaulting import NOBODY, NOW, Vaulting, policy
 from rest.vaulting import CHALLENGE, Serving
 
@@ -275,12 +276,14 @@ async def test_vaults_are_served_at_their_own_address_only(serving: Serving) -> 
     for state in ({"host": "hub.example"}, {"resource": "wps-one"}, {"control": True}):
         reply = await serving.call("GET", f"/secrets/code?{V}", state=state)
         assert (reply.status, reply.headers["x-ms-error-code"]) == (404, "Error.NotFound")
-    reply = await serving.call("GET", "/control/vaults/vault-one/secrets", state={"resource": port_name("vault-one")})
+    reply = await serving.call(
+        "GET", "/control/vaults/vault-one/secrets", state={"resource": listener_name("vault", "vault-one")}
+    )
     assert reply.status == 404
 
 
 async def test_vault_that_is_gone_is_not_found(serving: Serving) -> None:
-    state = {"resource": port_name("other"), "host": "other.vault.azure.net"}
+    state = {"resource": listener_name("vault", "other"), "host": "other.vault.azure.net"}
 
     assert await serving.fault("GET", f"/secrets/code?{V}", state=state) == (404, "VaultNotFound")
 

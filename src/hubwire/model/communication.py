@@ -5,6 +5,7 @@ Sources: identity model and authentication pages of Communication Services; conn
 read them; Microsoft.Communication/communicationServices, api-version 2023-04-01.
 """
 
+import re
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ __all__ = [
     "CommunicationKeys",
     "CommunicationService",
     "communication_connection_string",
+    "is_communication_name",
 ]
 
 SCOPES: Final = ("chat", "voip", "chat.join", "chat.join.limited", "voip.join")
@@ -23,12 +25,14 @@ SCOPES: Final = ("chat", "voip", "chat.join", "chat.join.limited", "voip.join")
 
 CommunicationKeyKind: TypeAlias = Literal["primary", "secondary"]
 
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+
 
 class CommunicationCaller(Struct, frozen=True):
     """
     Attributes:
-        kind: "primary" and "secondary" proved to hold that key of the service; "entra" brought a token of an issuer that
-            is trusted; "operator" came by the control socket.
+        kind: "primary" and "secondary" proved to hold that key of the service; "entra" brought a token of an issuer
+            that is trusted; "operator" came by the control socket.
         name: for the log; of an access key which one, of a token the object id.
         key_generation: of the key; 0 for whoever came without one.
     """
@@ -67,10 +71,12 @@ class CommunicationService(Struct, frozen=True):
 
     Attributes:
         name: in the spelling that it was given.
-        immutable_id: GUID in lower case that stands in the ids of its users; it stays when anything else changes, and no
-            later service of the same name has it.
+        immutable_id: GUID in lower case that stands in the ids of its users; it stays when anything else changes, and
+            no later service of the same name has it.
         location: region of the resource.
         data_location: where it keeps its data, in the resource manager's words, such as "United States".
+        local_auth: are access keys taken.
+        is_reachable: is anybody served who comes over the network.
     """
 
     name: str
@@ -78,6 +84,13 @@ class CommunicationService(Struct, frozen=True):
     location: str
     data_location: str
     keys: CommunicationKeys
+    local_auth: bool = True
+    is_reachable: bool = True
+
+
+def is_communication_name(name: str) -> bool:
+    """Of a service: 1 to 63 letters, digits and hyphens, no hyphen first or last. Names compare without case."""
+    return _NAME.fullmatch(name) is not None
 
 
 def communication_connection_string(endpoint: str, key: str) -> str:

@@ -18,15 +18,9 @@ __all__ = [
     "SecretPermission",
     "SecretVersion",
     "VaultCaller",
-    "is_port_name",
     "is_vault_name",
-    "port_name",
-    "vault_of_host",
-    "vault_of_port",
 ]
 
-_HOSTS: Final = (".vault.azure.net", ".vault.localhost")
-_PORTS: Final = "vault/"
 _VAULT: Final = re.compile(r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]")
 
 SecretPermission: TypeAlias = Literal["get", "list", "set", "delete"]
@@ -95,31 +89,3 @@ class Secret(Struct, frozen=True):
 def is_vault_name(name: str) -> bool:
     """3 to 24 letters, digits and single hyphens, a letter first and no hyphen last. Names compare without case."""
     return _VAULT.fullmatch(name) is not None
-
-
-def port_name(vault: str) -> str:
-    """What the listeners of a vault are called: no resource can have a slash in its name."""
-    return f"{_PORTS}{vault.lower()}"
-
-
-def is_port_name(name: str) -> bool:
-    """Is this what the listeners of a vault are called."""
-    return name.startswith(_PORTS)
-
-
-def vault_of_port(name: str) -> str:
-    """The vault whose listeners are called so, in lower case."""
-    return name.removeprefix(_PORTS)
-
-
-def vault_of_host(host: str) -> str | None:
-    """
-    The vault that a host names, be it there or not, in lower case; None if it is no name of a vault.
-
-    Args:
-        host: authority, in lower case.
-    """
-    name, _, _ = host.partition(":")
-    suffix = next((suffix for suffix in _HOSTS if name.rstrip(".").endswith(suffix)), None)
-    vault = "" if suffix is None else name.rstrip(".").removesuffix(suffix)
-    return vault if is_vault_name(vault) else None

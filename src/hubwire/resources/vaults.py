@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from hubwire.model.errors import BadRequest, Conflict, NotFound, StartFailed
+from hubwire.model.listeners import listener_name
 from hubwire.model.ports import Change, Store
-from hubwire.model.vaults import is_vault_name, port_name
+from hubwire.model.vaults import is_vault_name
 from hubwire.resources.catalog import Catalog, Ports
 from hubwire.resources.documents import StoredGroup, stored, value_of
 from hubwire.resources.resource_properties import is_location, region, tags_of
@@ -271,12 +272,12 @@ class Vaults:
         old = self.named(name)
         made = self._made(group.subscription, group.name, name, body)
         if old is None:
-            made = replace(made, ports=await self.ports.open(port_name(name), (0, 0)))
+            made = replace(made, ports=await self.ports.open(listener_name("vault", name), (0, 0)))
         try:
             await self._keep(made)
         except BaseException:
             if old is None:
-                await self.ports.close(port_name(name))
+                await self.ports.close(listener_name("vault", name))
             raise
         return made, old is None
 
@@ -327,13 +328,13 @@ class Vaults:
         await self._store.commit([Change(VAULT, key, None), *self.kept.deletions(key)])
         del self._vaults[key]
         self.kept.forget(key)
-        await self.ports.close(port_name(key))
+        await self.ports.close(listener_name("vault", key))
         self.tell()
 
     async def _open_ports(self) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
         moved = []
         for vault in self.all():
-            ports = await self.ports.open(port_name(vault.name), vault.ports)
+            ports = await self.ports.open(listener_name("vault", vault.name), vault.ports)
             if ports != vault.ports:
                 if any(vault.ports):
                     moved.append((vault.name, vault.ports, ports))

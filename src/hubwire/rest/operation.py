@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hubwire.model.errors import BadRequest, NotFound, Refused, Unavailable
+from hubwire.model.listeners import kind_of
 from hubwire.model.telemetry import Telemetry
-from hubwire.model.vaults import is_port_name
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
 from hubwire.rest.cors import Cors
 from hubwire.rest.faults import Fault, MethodNotAllowed, fault_of
@@ -247,7 +247,10 @@ class RestApp:
 
     def _match(self, exchange: _Exchange) -> Match[Operation]:
         call = exchange.call
-        if is_port_name(call.caller.resource):
+        kind = kind_of(call.caller.resource)
+        if kind == "communication":
+            raise NotFound("There is no operation at this path of a communication service.", "Path")
+        if kind == "vault":
             exchange.surface = "vault"
             match = self._of_vaults.match(call.raw_path)
             if match is None:

@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from hubwire.model.errors import BadRequest
-from hubwire.model.vaults import SecretVersion, VaultCaller, vault_of_port
+from hubwire.model.listeners import owner_of
+from hubwire.model.vaults import SecretVersion, VaultCaller
 from hubwire.resources.vault_access import SecretAccess
 from hubwire.resources.vault_documents import secret_attributes
 from hubwire.resources.vault_properties import given_changes, given_secret
@@ -151,7 +152,7 @@ def _row(method: str, path: str, name: str, handler: Handler, *statuses: int) ->
 
 
 def _vault(call: Call) -> str:
-    return vault_of_port(call.caller.resource)
+    return owner_of(call.caller.resource)
 
 
 def _who(call: Call) -> VaultCaller:
