@@ -141,6 +141,8 @@ HOUSE = Rule(
             "resources.template_faults",
             "resources.template_parameters",
         ),
+        # Which groups an MQTT client can be in, before it is given a URL.
+        "cli/access.py": ("protocols.mqtt.topics",),
         # What it shows to programs that ask for another host.
         "cli/proxy.py": ("auth.certificates",),
         # Both ends of a tunnel speak the same.

@@ -79,6 +79,43 @@ def test_url_for_mqtt_asks_for_that_kind_of_client(run: Run, server: StandIn) ->
     }
 
 
+@pytest.mark.parametrize("group", ["site/#", "+", "a+b", "$site", "a\0b", "", " ", "x" * 1025])
+@pytest.mark.parametrize("resource", [[], ["--resource", "wps"]])
+def test_url_for_mqtt_of_a_group_that_is_no_topic_is_not_made(
+    run: Run, server: StandIn, group: str, resource: list[str]
+) -> None:
+    """Its client would be let in, and hear nothing."""
+    result = run("url", "--hub", "chat", "--mqtt", "--group", "site/door", "--group", group, *resource)
+
+    assert (result.exit_code, result.stdout, server.asked) == (2, "", [])
+    assert result.stderr.startswith("hubwire: no MQTT client can be in the group '")
+    assert result.stderr.count("\n") == 1
+
+
+def test_url_for_others_of_a_group_that_is_no_topic_is_made(run: Run, server: StandIn) -> None:
+    server.on("POST", "/control/url", 200, {"url": "ws://h/client/hubs/chat?access_token=t"})
+
+    result = run("url", "--hub", "chat", "--group", "site/#", "--role", "webpubsub.sendToGroup.site/#")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    document = server.asked[0].document()
+    assert isinstance(document, dict)
+    assert document["groups"] == ["site/#"]
+
+
+@pytest.mark.parametrize("role", ["webpubsub.sendToGroup.site/#", "webpubsub.joinLeaveGroups.site/+/door"])
+def test_role_with_wildcards_of_mqtt_is_doubted(run: Run, server: StandIn, role: str) -> None:
+    server.on("POST", "/control/url", 200, {"url": "ws://h/clients/mqtt/hubs/chat?access_token=t"})
+
+    result = run("url", "--hub", "chat", "--mqtt", "--role", role, "--role", "webpubsub.sendToGroups.site/**")
+
+    assert (result.exit_code, result.stdout) == (0, "ws://h/clients/mqtt/hubs/chat?access_token=t\n")
+    assert result.stderr == (
+        f"hubwire: '{role}' allows nothing to an MQTT client, since + and # are in no topic; "
+        "patterns of roles have * and **, as in webpubsub.sendToGroups.site/**\n"
+    )
+
+
 def test_refusal_of_the_server_is_one_line_and_exit_code_1(run: Run, server: StandIn) -> None:
     """The message of the error body is what the user needs."""
     server.on("POST", "/control/url", 400, {"code": "Error.BadRequest", "message": "bad hub\nname", "target": "hub"})

@@ -24,10 +24,12 @@ from hubwire.cli.management import Manager
 from hubwire.cli.text import printable
 from hubwire.model.names import is_hub_name
 from hubwire.model.permissions import parse_roles
+from hubwire.protocols.mqtt.topics import is_group_topic
 
 __all__ = [
     "ConnectionString",
     "bearer",
+    "check_topics",
     "client_url",
     "client_url_of",
     "doubtful_roles",
@@ -130,7 +132,7 @@ def client_url(
     answer = control(folder, "POST", "/control/url", request)
     if not isinstance(answer, dict) or not isinstance(url := answer.get("url"), str):
         raise CommandFailed("the server's answer holds no URL; is it a Hubwire server of another version?")
-    _doubt(roles)
+    _doubt(roles, mqtt)
     return url
 
 
@@ -158,7 +160,7 @@ def client_url_of(
     service = service_of(folder, resource)
     audience = f"{service.endpoint}/client{'s/mqtt' if mqtt else ''}/hubs/{quote(hub, safe='')}"
     claims = {"aud": audience, "sub": user_id, "role": roles, "webpubsub.group": groups}
-    _doubt(roles)
+    _doubt(roles, mqtt)
     token = _token({name: value for name, value in claims.items() if value}, minutes * 60, service.access_key)
     return f"ws{audience.removeprefix('http')}?access_token={token}"
 
@@ -192,9 +194,34 @@ def tunnel_url(service: ConnectionString, hub: str, tool_id: str, target: str = 
     return URL(f"{audience}&access_token={token}", encoded=True)
 
 
-def _doubt(roles: tuple[str, ...]) -> None:
-    for doubt in doubtful_roles(roles):
+def check_topics(groups: tuple[str, ...]) -> None:
+    """
+    Can MQTT clients be in these groups. A token for another one would be taken, and its client hear nothing.
+
+    Raises:
+        BadCommandLine: not in all of them.
+    """
+    for group in groups:
+        if not is_group_topic(group):
+            raise BadCommandLine(
+                f"no MQTT client can be in the group '{printable(group)}': a topic has 1 to 1024 characters, "
+                "not only blanks, no + or # (wildcards are not offered) and no $ in front"
+            )
+
+
+def _doubt(roles: tuple[str, ...], mqtt: bool) -> None:
+    for doubt in doubtful_roles(roles) + (_roles_without_topics(roles) if mqtt else []):
         click.echo(f"hubwire: {doubt}", err=True)
+
+
+def _roles_without_topics(roles: tuple[str, ...]) -> list[str]:
+    """A line for each role with wildcards of MQTT, which are letters like others here, and in no topic."""
+    hint = "patterns of roles have * and **, as in webpubsub.sendToGroups.site/**"
+    return [
+        f"'{printable(role)}' allows nothing to an MQTT client, since + and # are in no topic; {hint}"
+        for role in roles
+        if "+" in role or "#" in role
+    ]
 
 
 def doubtful_roles(roles: tuple[str, ...]) -> list[str]:

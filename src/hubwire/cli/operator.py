@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from hubwire.cli.access import client_url, client_url_of
+from hubwire.cli.access import check_topics, client_url, client_url_of
 from hubwire.cli.control import control
 from hubwire.cli.options import as_json, client_options, data_folder, resource_option
 from hubwire.cli.output import print_document
@@ -56,6 +56,8 @@ def url(
     data: Path,
 ) -> None:
     """Print a client access URL: address and token in one, for anything that opens a WebSocket."""
+    if mqtt:
+        check_topics(groups)
     if resource is None:
         text = client_url(data, hub, user_id, roles, groups, minutes, mqtt=mqtt)
     else:
