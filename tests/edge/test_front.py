@@ -216,6 +216,26 @@ async def test_absolute_target_is_served_by_its_path_and_names_the_host() -> Non
 
 
 @both_loops
+async def test_host_is_handed_on_as_it_was_sent_beside_the_one_that_counts() -> None:
+    """Whoever signs a request has signed that one."""
+    hosts: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        hosts.append(scope["state"]["sent_host"])
+        await answer(send)
+
+    async with serve(app, trusted=TrustedProxies(["127.0.0.0/8"])) as served:
+        client = await served.connect()
+        await client.send(get("http://other:82/", "X-Forwarded-Host: Public", host="Name.Example:81"))
+        await client.response()
+        await client.send(get("/", "Connection: Upgrade", "Upgrade: h2c", host="Name:1"))
+        await client.response()
+
+        assert hosts == ["Name.Example:81", "Name:1"]
+        client.close()
+
+
+@both_loops
 async def test_ipv6_host_and_peer() -> None:
     async with serve(echo, host="::1") as served:
         client = await served.connect()

@@ -23,12 +23,35 @@ def a_call(
     return Call("POST", b"/", b"", headers, Caller("h", "http", None, False), stream, LIMIT, idle_s)
 
 
+async def no_parts() -> AsyncGenerator[bytes, None]:
+    yield b""
+
+
 @pytest.mark.parametrize("parts", [(), (b"",), (b"0123456789",), (b"01234", b"", b"56789"), (b"0",) * 10])
 async def test_body_within_the_limit_comes_whole(parts: tuple[bytes, ...]) -> None:
     call = a_call(parts)
 
     assert await call.body() == b"".join(parts)
     assert call.read_bytes == len(b"".join(parts))
+
+
+async def test_body_is_there_for_everybody_who_asks() -> None:
+    """Whoever vouches for it and whoever takes it apart see the same bytes."""
+    call = a_call([b"01", b"23"])
+
+    assert await call.body(4) == b"0123"
+    assert await call.body() == b"0123"
+    assert call.read_bytes == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "target", "expected"),
+    [(b"", b"/a?", b"/a?"), (b"b=%20", b"//a?b=%20", b"//a?b=%20"), (b"b", None, b"/a?b"), (b"", None, b"/a")],
+)
+def test_target_is_the_one_that_came(query: bytes, target: bytes | None, expected: bytes) -> None:
+    caller = Caller("h", "http", None, False)
+
+    assert Call("GET", b"/a", query, (), caller, no_parts, 1, 1, target).raw_target == expected
 
 
 @pytest.mark.parametrize("parts", [(b"0123456789a",), (b"0",) * 11, (b"x" * 80,)])
@@ -125,13 +148,22 @@ def test_caller_is_whom_the_edge_found_out() -> None:
         "state": {"host": "hub.example", "scheme": "https", "client_ip": "192.0.2.1", "control": False},
     }
 
-    assert caller_of(scope) == Caller("hub.example", "https", "192.0.2.1", False)
+    assert caller_of(scope) == Caller("hub.example", "https", "192.0.2.1", False, sent_host="inner:80")
+
+
+def test_host_that_was_sent_is_known_beside_the_one_that_counts() -> None:
+    """In its own spelling, also where the HTTP server gets another one."""
+    scope = {"headers": [(b"host", b"other:82")], "state": {"host": "other:82", "sent_host": "Ignored:1"}}
+
+    caller = caller_of(scope)
+
+    assert (caller.host, caller.sent_host) == ("other:82", "Ignored:1")
 
 
 def test_caller_is_taken_at_his_word_where_the_edge_says_nothing() -> None:
     scope = {"headers": [(b"a", b"b"), (b"host", b"Hub:80")], "scheme": "https", "client": ("10.0.0.1", 1)}
 
-    assert caller_of(scope) == Caller("Hub:80", "https", "10.0.0.1", False)
+    assert caller_of(scope) == Caller("Hub:80", "https", "10.0.0.1", False, sent_host="Hub:80")
 
 
 def test_caller_without_a_host_used_the_address_of_the_server() -> None:

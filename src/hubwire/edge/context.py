@@ -90,8 +90,8 @@ class FrontContext:
     Args:
         app: answers what is no upgrade. Its `scope["state"]` has `app_state` and, for each request: `host` (authority
             that the client asked for, lower-case), `scheme`, `client_ip` (these three by a trusted proxy's word, if
-            there is one), `target` (path and query as sent; an empty query is seen only there), `control` and
-            `resource` (name).
+            there is one), `target` (path and query as sent; an empty query is seen only there), `sent_host` (the header
+            as it came), `control` and `resource` (name).
         upgrade: see `Upgrade`.
         max_head_bytes: of a request head, its empty line included; more is answered 431.
         head_timeout_s: from the first byte of a head to its end, and for the first byte of a new connection.

@@ -349,6 +349,7 @@ class Front:
                 "scheme": scheme,
                 "client_ip": self._client_ip,
                 "target": head.target,
+                "sent_host": next(iter(head.fields.get("host", ())), ""),
                 "control": self._control,
                 "resource": resource,
             }

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from hubwire.model.communication import CommunicationService
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.rest.faults import BodyLate, BodyTooLarge
@@ -80,6 +81,7 @@ class Caller(NamedTuple):
         control: came over the control socket, so it is the local operator.
         own_ip: address of ours that the connection came to; None if nobody knows it.
         resource: name of the resource that the listener, or the host, belongs to.
+        sent_host: the `Host` header as it came, whatever a proxy or the target of the request says; empty without one.
     """
 
     host: str
@@ -88,6 +90,7 @@ class Caller(NamedTuple):
     control: bool
     own_ip: str | None = None
     resource: str = DEFAULT_RESOURCE
+    sent_host: str = ""
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller:
@@ -96,12 +99,14 @@ def caller_of(scope: Mapping[str, Any]) -> Caller:
 
     Args:
         scope: of ASGI. What the edge found out (a trusted proxy's word counts there) stands in its `state` as `host`,
-            `scheme`, `client_ip`, `control` and `resource`; where one is missing, the request's own word holds.
+            `scheme`, `client_ip`, `control`, `resource` and `sent_host`; where one is missing, the request's own word
+            holds.
     """
     state: Mapping[str, Any] = scope.get("state") or {}
+    own_host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)
     host = state.get("host")
     if host is None:
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)
+        host = own_host
     if host is None and scope.get("server"):
         name, port = scope["server"]
         host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
@@ -110,13 +115,15 @@ def caller_of(scope: Mapping[str, Any]) -> Caller:
     scheme = state.get("scheme") or scope.get("scheme", "http")
     own_ip = scope["server"][0] if scope.get("server") else None
     resource = state.get("resource") or DEFAULT_RESOURCE
-    return Caller(host or "", scheme, client_ip, state.get("control") is True, own_ip, resource)
+    sent_host = state.get("sent_host") or own_host or ""
+    return Caller(host or "", scheme, client_ip, state.get("control") is True, own_ip, resource, sent_host)
 
 
 class Call:
     """
     Args:
         raw_path, raw_query: still percent-encoded.
+        raw_target: the same as one, as it came; only there an empty query is seen.
         headers: names in lower case, in the order in which they came.
         parts: begins to read the body.
         limit_bytes: of the body.
@@ -128,10 +135,12 @@ class Call:
         api_version: the one asked for, or the latest.
         scope: path of a request to the resource manager, decoded: at which a role has to hold.
         bearer: who sends it, for handlers that have to look at further rights; None for the operator.
+        service: communication service that it is for, where it is for one.
         read_bytes: of the body, so far.
     """
 
     __slots__ = (
+        "_content",
         "_first",
         "_idle_s",
         "_limit_bytes",
@@ -146,8 +155,10 @@ class Call:
         "query",
         "raw_path",
         "raw_query",
+        "raw_target",
         "read_bytes",
         "scope",
+        "service",
     )
 
     def __init__(
@@ -160,10 +171,12 @@ class Call:
         parts: Callable[[], AsyncGenerator[bytes, None]],
         limit_bytes: int,
         idle_s: float,
+        raw_target: bytes | None = None,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
         self.raw_query = raw_query
+        self.raw_target = raw_target or (raw_path + b"?" + raw_query if raw_query else raw_path)
         self.headers = headers
         self.caller = caller
         self.names: Mapping[str, str] = {}
@@ -172,6 +185,8 @@ class Call:
         self.read_bytes = 0
         self.scope = ""
         self.bearer: Any = None
+        self.service: CommunicationService | None = None
+        self._content: bytes | None = None
         self._first = dict(reversed(headers))
         self._parts = parts
         self._limit_bytes = limit_bytes
@@ -195,15 +210,17 @@ class Call:
 
     async def body(self, limit_bytes: int | None = None) -> bytes:
         """
-        Read the body, once. None was sent: empty.
+        The body, read at the first call. None was sent: empty.
 
         Args:
-            limit_bytes: of this body; never more than of any.
+            limit_bytes: of this body; never more than of any. Counts at the first call.
 
         Raises:
             BodyTooLarge: over the limit, whether a length was declared or not.
             BodyLate: the next part did not come in time.
         """
+        if self._content is not None:
+            return self._content
         if limit_bytes is not None:
             self._limit_bytes = min(self._limit_bytes, limit_bytes)
         asks_first = (self.header("expect") or "").lower() == "100-continue"
@@ -218,6 +235,7 @@ class Call:
         self._unread = False
         if self.read_bytes > self._limit_bytes:
             raise BodyTooLarge(self._limit_bytes, drained=True)
+        self._content = body
         return body
 
     async def _gather(self, declared: int | None) -> bytes:
