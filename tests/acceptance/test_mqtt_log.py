@@ -193,6 +193,18 @@ def test_retained_publication_that_is_refused(server: Server, hub: str) -> None:
     assert "retain" in records(server, hub)[0]["message"]
 
 
+def test_client_that_is_gone_without_a_word_is_logged_as_that(server: Server, hub: str, version: int) -> None:
+    """The power of the device failed, or it was killed."""
+    with MqttClient(server, hub, version=version, client_id="device") as client:
+        client.drop()
+    wait_until(lambda: "ConnectionAborted" in server.log() and server.log().count(hub) >= 2, "its end")
+    (line,) = [line for line in server.log().splitlines() if hub in line and "ConnectionStarted" not in line]
+    ended = json.loads(line)
+    assert (ended["operationName"], ended["level"]) == ("ConnectionAborted", "Informational")
+    assert ended["properties"]["message"] == "The client is gone without a DISCONNECT packet"
+    assert (ended["properties"]["connectionId"], ended["properties"]["code"]) == ("device", 1006)
+
+
 def test_client_that_is_let_in_is_logged_without_what_it_has_shown(server: Server, hub: str) -> None:
     with MqttClient(server, hub, client_id="device", username="secret name", password=b"secret word") as client:
         client.goodbye()

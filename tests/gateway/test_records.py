@@ -75,6 +75,65 @@ async def test_end_that_somebody_may_want_to_mend_is_a_warning(
     assert written.fields(operation)[0]["category"] == category.value
 
 
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("code", [1000, 1001, 1005, 1006])
+async def test_mqtt_client_that_is_gone_without_a_disconnect_packet_is_recorded_so(
+    house: House, written: Written, code: int, clean: bool
+) -> None:
+    """Once its session is over, however its socket was closed."""
+    device = Device(house, "d", 4, user_id="u")
+    await device.connect(clean=clean)
+
+    device.lose(code)
+    assert ("ConnectionAborted" in written.operations) == clean
+    await house.loop.advance(60)
+
+    assert written.operations == ["ConnectionStarted", "ConnectionAborted"]
+    assert written.levels("ConnectionAborted") == [logging.INFO]
+    [end] = written.fields("ConnectionAborted")
+    assert (end["connectionId"], end["code"], end["category"]) == ("d", code if clean else 1006, None)
+    assert written.records[-1].getMessage() == "The client is gone without a DISCONNECT packet"
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("clean", [True, False])
+async def test_mqtt_client_that_has_said_goodbye_ends_normally(
+    house: House, written: Written, version: int, clean: bool
+) -> None:
+    """Also if its session has waited for it, in vain."""
+    device = Device(house, "d", version)
+    await device.connect(clean=clean)
+    await device.send(wire.disconnect())
+    device.lose()
+    await house.loop.advance(60)
+
+    assert written.operations == ["ConnectionStarted", "ConnectionEnded"]
+    [end] = written.fields("ConnectionEnded")
+    assert (end["category"], end["code"]) == ("Normal", 1000)
+
+
+@pytest.mark.parametrize("offer", [JSON, RELIABLE])
+async def test_client_whose_socket_was_lost_is_recorded_so(house: House, written: Written, offer: str) -> None:
+    client = await house.client(offer)
+    client.drop(1006)
+    await house.loop.advance(60)
+
+    assert written.operations == ["ConnectionStarted", "ConnectionAborted"]
+    assert written.levels("ConnectionAborted") == [logging.INFO]
+    [end] = written.fields("ConnectionAborted")
+    assert (end["code"], end["category"]) == (1006, None)
+    assert house.telemetry.closed[CloseCategory.NORMAL] == 1
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1005])
+async def test_page_that_is_left_ends_normally(house: House, written: Written, code: int) -> None:
+    client = await house.client(JSON)
+    client.drop(code)
+
+    [end] = written.fields("ConnectionEnded")
+    assert (end["category"], end["code"]) == ("Normal", code)
+
+
 async def test_reason_that_the_application_gave_is_recorded(house: House, written: Written) -> None:
     await house.client(JSON)
 
@@ -249,7 +308,7 @@ async def test_topic_that_a_stranger_chose_cannot_forge_a_line(house: House, wri
     await settle()
 
     assert set(written.operations) == {
-        *("ConnectionRefused", "ConnectionStarted", "RequestRefused", "WillDropped", "ConnectionEnded"),
+        *("ConnectionRefused", "ConnectionStarted", "RequestRefused", "WillDropped", "ConnectionAborted"),
         "RefusedForbidden",
     }
     for row in written.records:

@@ -18,6 +18,7 @@ from hubwire.model.names import HubKey
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.mqtt.arrival import Refusal
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason, ReturnCode
+from hubwire.protocols.mqtt.session import MqttSession
 
 __all__ = [
     "bulk_left_out",
@@ -56,6 +57,10 @@ _ADVICE: Final = {
     ),
 }
 """What to mend where the reason alone does not tell, by what the refusal is about."""
+_GOODBYE: Final = 1000
+_NO_CLOSE_FRAME: Final = 1006
+_GONE: Final = "The client is gone without a goodbye"
+_GONE_DEVICE: Final = "The client is gone without a DISCONNECT packet"
 _TOLD_BY_THE_END: Final = frozenset({Reason.ADMINISTRATIVE_ACTION, Reason.SERVER_SHUTTING_DOWN})
 _SHOWN: Final = 256
 """Characters of a name that a stranger chose."""
@@ -74,13 +79,29 @@ def recovered(connection: Connection) -> None:
 
 
 def ended(connection: Connection, category: CloseCategory, code: int, text: str, _reason: str | None) -> None:
-    """A connection ended for good: expectedly, or at level warning for a reason that somebody may want to mend."""
+    """
+    A connection ended for good: expectedly, or at level warning for a reason that somebody may want to mend. In between
+    are clients that are gone without a word, which is what a network does, and what a device does that is broken.
+    """
+    session = connection.session
+    gone: str | None = None
+    if category == CloseCategory.NORMAL and not text:
+        if not isinstance(session, MqttSession):
+            gone = _GONE if code == _NO_CLOSE_FRAME else None
+        elif session.ending is None:
+            gone = _GONE_DEVICE
+        else:
+            code = _GOODBYE  # its session has waited for another socket since, and that is no loss
     level, operation = (
         (logging.INFO, "ConnectionEnded") if category in _EXPECTED else (logging.WARNING, "ConnectionAborted")
     )
+    if gone is not None:
+        operation, text = "ConnectionAborted", gone
     duration = round((connection.ended_at - connection.opened_at) * 1000)
+    # The service has no category for what is gone, and counts it as normal; in a record that would be misleading.
+    named = category.value if gone is None else None
     text = text or "Connection ended"
-    _connection(level, operation, connection, text, category=category.value, code=code, duration=duration)
+    _connection(level, operation, connection, text, category=named, code=code, duration=duration)
 
 
 def refused(head: RequestHead, status: int, cause: str) -> None:
