@@ -38,6 +38,9 @@ class Newcomer:
         self.connection: Connection | None = None
         self.client_gone = False
 
+    def leave(self) -> None:
+        self.client_gone = True
+
 
 class Gate:
     """

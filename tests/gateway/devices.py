@@ -146,7 +146,7 @@ class Device:
     def lose(self, code: int = 1006) -> None:
         """The socket is gone, and there was no goodbye of MQTT."""
         if self.newcomer.connection is None:
-            self.newcomer.client_gone = True
+            self.newcomer.leave()
         else:
             self.server.gateway.lost(self.newcomer.connection, self.sink, code, CloseCategory.NORMAL)
 

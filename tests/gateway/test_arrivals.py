@@ -1,6 +1,7 @@
 """MQTT clients up to their CONNACK: what is taken, who is asked, and who is sent away with which code."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.house import House
 from gateway.written import Written
 from handlers import NOTHING, answer, handler, handling
 from hubwire.gateway.arrivals import MqttOptions
+from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.model.commands import Exists
 from hubwire.model.errors import NotFound
 from hubwire.model.resources import ResourcePolicy
@@ -77,6 +79,11 @@ def places(house: House) -> tuple[int, int]:
     return house.gateway._admission.places(HUB.resource)
 
 
+def beside(house: House) -> int:
+    """Those who wait although there is no place."""
+    return house.gateway._admission.beside(HUB.resource)
+
+
 def counted(house: House) -> dict[CloseCategory, int]:
     return {category: count for category, count in house.telemetry.closed.items() if count}
 
@@ -136,7 +143,7 @@ async def test_nothing_is_there_before_the_connect(house: House, version: int) -
 
     assert await device.send(device.packet()[:-1]) == []
 
-    assert (house.telemetry.connections, places(house), house.node.connections()) == (0, (0, 0), [])
+    assert (house.telemetry.connections, house.node.connections()) == (0, [])
     assert not device.is_in
 
 
@@ -311,6 +318,147 @@ async def test_client_over_the_quota_is_refused_until_another_has_left(version: 
     await second.connect()
     assert second.connack.code == 0
     assert places(house) == (0, 1)
+
+
+@VERSIONS
+async def test_client_has_a_place_from_its_upgrade_until_its_session_ends(version: int) -> None:
+    house = House(quota=1)
+    device = Device(house, "d", version)
+    device.upgrade()
+    assert places(house) == (1, 1)
+    refusal = house.refusal(access_token=house.token())
+    assert refusal is not None
+    assert refusal.status == 429
+
+    await device.send(device.packet(clean=False))
+    assert places(house) == (0, 1)
+
+    device.lose()
+    assert places(house) == (0, 1)
+    await house.loop.advance(32)
+    assert places(house) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        lambda house, device: device.lose(),
+        lambda house, device: house.gateway.never_arrived(device.newcomer, device.sink),
+        lambda house, device: house.gateway.arrive(device.newcomer, wire.PINGREQ, device.sink),
+        lambda house, device: house.gateway.arrive(device.newcomer, wire.connect(5, "a/b"), device.sink),
+        lambda house, device: house.gateway.arrive(device.newcomer, wire.connect(5, "owned"), device.sink),
+    ],
+    ids=["lost", "silent", "no CONNECT", "refused by itself", "refused for another"],
+)
+async def test_client_that_does_not_come_in_gives_its_place_back(leaves: Callable[[House, Device], object]) -> None:
+    house = House(quota=2)
+    await Device(house, "owned", user_id="u").connect()
+    for _ in range(2 + 16 + 1):
+        device = Device(house, "d")
+        device.upgrade()
+        assert places(house) == (1, 2)
+
+        leaves(house, device)
+        device.lose()  # in the end, however it began
+
+        assert places(house) == (0, 1)
+
+
+async def test_client_that_is_gone_while_the_handler_is_asked_gives_its_place_back_at_once() -> None:
+    house = asked_house(quota=1)
+    [free] = hold(house)
+    device = Device(house)
+    device.upgrade()
+    work = device.sending(device.packet())
+    await settle()
+    device.lose()
+    assert places(house) == (0, 0)
+
+    free.set()
+    await work
+    assert places(house) == (0, 0)
+
+
+async def test_client_that_is_gone_while_it_waits_for_its_topics_has_its_place_until_its_session_ends() -> None:
+    house = House(quota=1)
+    subscribed = house.bus.hold()
+    device = Device(house, "d")
+    device.upgrade()
+    work = device.sending(device.packet())
+    await settle()
+    device.lose()
+    assert places(house) == (1, 1)
+
+    house.bus.gate = None
+    subscribed.set_result(None)
+    await work
+    assert places(house) == (0, 1)
+    device.lose()
+    assert places(house) == (0, 0)
+
+
+@VERSIONS
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("away", [False, True])
+async def test_session_that_fills_the_last_place_does_not_keep_its_own_client_out(
+    version: int, clean: bool, away: bool
+) -> None:
+    house = House(quota=1)
+    device = Device(house, "d", version)
+    await device.connect(clean=False)
+    if away:
+        device.lose()
+    device = Device(house, "d", version)
+    device.upgrade()
+    assert (places(house), beside(house)) == ((0, 1), 1)
+
+    await device.send(device.packet(clean=clean))
+
+    assert (device.connack.code, device.connack.session_present) == (0, not clean)
+    assert (places(house), beside(house)) == ((0, 1), 0)
+
+
+async def test_client_that_goes_on_with_its_session_needs_no_second_place() -> None:
+    house = House(quota=2)
+    device = Device(house, "d")
+    await device.connect(clean=False)
+    device.upgrade()
+    assert places(house) == (1, 2)
+
+    await device.send(device.packet(clean=False))
+
+    assert places(house) == (0, 1)
+
+
+async def test_no_more_than_a_few_wait_beside_a_quota_that_is_used_up(written: Written) -> None:
+    house = House(quota=1)
+    await Device(house, "d").connect()
+    waiting = [Device(house, f"{number}") for number in range(16)]
+    for device in waiting:
+        device.upgrade()
+
+    with pytest.raises(HandshakeRefused) as refusal:
+        Device(house, "d").upgrade()
+
+    assert (refusal.value.status, refusal.value.headers) == (429, {"Retry-After": "1"})
+    assert counted(house) == {CloseCategory.THROTTLED: 1}
+    assert written.records[-1].getMessage() == "ConnectionCountLimitReached"
+    waiting[0].lose()
+    back = Device(house, "d")
+    await back.connect()
+    assert back.is_in
+
+
+async def test_client_beside_the_quota_is_in_once_there_is_a_place() -> None:
+    house = House(quota=1)
+    first, second = Device(house, "1"), Device(house, "2")
+    await first.connect()
+    second.upgrade()
+    first.lose()
+
+    await second.send(second.packet())
+
+    assert (second.connack.code, places(house), beside(house)) == (0, (0, 1), 0)
 
 
 async def test_quota_of_the_resource_counts_as_well(house: House) -> None:
@@ -706,27 +854,29 @@ async def test_policy_of_the_time_of_the_answer_counts() -> None:
     device.upgrade()
     work = device.sending(device.packet())
     await settle()
-    house.directory.policies[HUB.resource] = ResourcePolicy(quota=0)
+    house.directory.policies[HUB.resource] = ResourcePolicy(stopped=True)
 
     free.set()
     await work
 
-    refused(device, 0x97, 3)
+    refused(device, 0x88, 3)
+    assert places(house) == (0, 0)
 
 
-async def test_client_that_is_asked_about_takes_no_place_until_it_is_in() -> None:
+async def test_place_of_a_client_is_its_own_from_the_upgrade_on_whatever_the_quota_becomes() -> None:
     house = asked_house(quota=1)
     [free] = hold(house)
     device = Device(house)
     device.upgrade()
     work = device.sending(device.packet())
     await settle()
-    assert places(house) == (0, 0)
+    assert places(house) == (1, 1)
+    house.directory.policies[HUB.resource] = ResourcePolicy(quota=0)
 
     free.set()
     await work
 
-    assert places(house) == (0, 1)
+    assert (device.connack.code, places(house)) == (0, (0, 1))
 
 
 async def test_what_comes_behind_the_connect_waits_for_the_handler() -> None:

@@ -163,7 +163,7 @@ class MqttProtocol(ClientProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter()
         if self._newcomer is not None:
-            self._newcomer.client_gone = True
+            self._newcomer.leave()
         super().connection_lost(exc)
 
     def _go_on(self) -> None:

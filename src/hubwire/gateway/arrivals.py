@@ -82,9 +82,15 @@ class Arrivals:
         self._policy = options.policy
         self._sessions = Sessions(node, events, admission, telemetry, limits, options.takeover, wills, go_on)
 
-    def greet(self, attempt: Attempt, claims: ClientClaims) -> Newcomer:
-        """A client that may send its CONNECT."""
-        return Newcomer(attempt, claims, Arrival(self._policy))
+    def greet(self, attempt: Attempt, claims: ClientClaims, policy: ResourcePolicy) -> Newcomer:
+        """
+        A client that may send its CONNECT. It has a place, which it loses by being refused or by `Newcomer.leave`.
+
+        Raises:
+            HandshakeRefused: there is none.
+        """
+        place = self._admission.greet(attempt.hub.resource, policy)
+        return Newcomer(attempt, claims, Arrival(self._policy), place)
 
     def arrive(self, newcomer: Newcomer, payload: bytes, sink: Sink) -> Awaitable[None] | None:
         """
@@ -99,6 +105,7 @@ class Arrivals:
             self._telemetry.closed[CloseCategory.BAD_REQUEST] += 1
             connect = newcomer.arrival.connect
             records.mqtt_refused(newcomer.attempt, "" if connect is None else connect.client_id, refusal.refusal)
+            newcomer.place.give_back()
             _say_no(sink, refusal.answer, refusal.refusal.code)
             return None
         if connect is None:
@@ -121,6 +128,7 @@ class Arrivals:
         """No CONNECT came in time."""
         self._telemetry.closed[CloseCategory.BAD_REQUEST] += 1
         records.mqtt_never_arrived(newcomer.attempt)
+        newcomer.place.give_back()
         sink.close(_PROTOCOL_ERROR, "")
 
     def _policy_now(self, newcomer: Newcomer) -> ResourcePolicy:
@@ -199,6 +207,7 @@ class Arrivals:
         self._telemetry.closed[refusal.category] += 1
         said = Refusal(refusal.code, asking.version, "", refusal.reason)
         records.mqtt_refused(newcomer.attempt, asking.client_id, said, refusal.cause, advise=refusal.advise)
+        newcomer.place.give_back()
         answer = newcomer.arrival.refuse(refusal.code, refusal.text, refusal.user_properties)
         _say_no(asking.sink, answer, refusal.code)
 

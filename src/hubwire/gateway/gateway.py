@@ -115,7 +115,7 @@ class Gateway:
             attempt = read(head)
             policy = self._admission.policy(attempt)
             if attempt.protocol == "mqtt":
-                newcomer = self._arrivals.greet(attempt, self._identify(attempt))
+                newcomer = self._arrivals.greet(attempt, self._identify(attempt), policy)
                 return Opening(None, attempt.protocol, attempt.websocket_key, newcomer=newcomer)
             if attempt.recovery is not None:
                 return self._recover(attempt, attempt.recovery)

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from hubwire.auth.callers import ClientClaims
+from hubwire.gateway.admission import Place
 from hubwire.gateway.attempt import Attempt
 from hubwire.hub.connection import Connection
 from hubwire.model.names import HubKey
@@ -19,17 +20,24 @@ class Newcomer:
 
     Attributes:
         connection: once it is in.
-        client_gone: to be set when its socket is lost before that.
+        client_gone: its socket was lost before that.
+        place: until then, unless it was refused.
     """
 
-    __slots__ = ("arrival", "attempt", "claims", "client_gone", "connection")
+    __slots__ = ("arrival", "attempt", "claims", "client_gone", "connection", "place")
 
-    def __init__(self, attempt: Attempt, claims: ClientClaims, arrival: Arrival) -> None:
+    def __init__(self, attempt: Attempt, claims: ClientClaims, arrival: Arrival, place: Place) -> None:
         self.attempt = attempt
         self.claims = claims
         self.arrival = arrival
+        self.place = place
         self.connection: Connection | None = None
         self.client_gone = False
+
+    def leave(self) -> None:
+        """Its socket is lost, and it is not in. What is under way about it goes on and lets nobody in."""
+        self.client_gone = True
+        self.place.give_back()
 
 
 class Asking(Struct, frozen=True):

@@ -85,7 +85,7 @@ class Sessions:
         """
         there = self._there(asking)
         if there is None:
-            self._admission.check_place(asking.hub.resource, policy)
+            asking.newcomer.place.check(policy)
         elif not isinstance(there.session, MqttSession):
             raise _not_for(asking, "the client id is that of a connection that is no MQTT client's")
 
@@ -172,7 +172,7 @@ class Sessions:
         verdict: ConnectVerdict,
         source: EventSource,
     ) -> Awaitable[None] | None:
-        self._admission.take(asking.hub.resource, policy)
+        asking.newcomer.place.claim(policy)
         waiting: Awaitable[None] | None = None
         let_in = False
         try:
@@ -250,6 +250,7 @@ class Sessions:
         """Go on with a session. It keeps its user, its roles and its groups, whatever the token and the handler say."""
         session = connection.session
         assert isinstance(session, MqttSession)
+        asking.newcomer.place.give_back()  # the session has its own
         self._wills.replaced(connection)
         self._let_go(connection)
         session.takes_over(asking.newcomer.arrival)
