@@ -191,7 +191,15 @@ HOUSE = Rule(
         # The URLs that aiohttp takes.
         "yarl": ("cli/", "adapters/"),
     },
-    pure=("model/", "protocols/", "hub/", "auth/jwt.py", "auth/signatures.py", "auth/failures.py"),
+    pure=(
+        "model/",
+        "protocols/",
+        "hub/",
+        "auth/jwt.py",
+        "auth/signatures.py",
+        "auth/request_signatures.py",
+        "auth/failures.py",
+    ),
     impure=frozenset(
         {
             "asyncio",
