@@ -1,5 +1,6 @@
 """Wills of MQTT clients: when they are published, when not, and to whom."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -292,6 +293,34 @@ async def test_refused_connect_leaves_the_will_as_it_was(house: House) -> None:
     assert other.messages == GONE
 
 
+# The log
+
+
+@VERSIONS
+@pytest.mark.parametrize("clean", [False, True])
+async def test_will_that_is_published_is_recorded_with_its_topic_only(
+    house: House, version: int, clean: bool, written: Written
+) -> None:
+    device = await owner(house, wire.Will("t" * 300, b"s3cret"), version, clean=clean)
+
+    device.lose()
+    await house.loop.advance(60)
+
+    [record] = written.fields("WillPublished")
+    assert (record["topic"], record["connectionId"]) == ("t" * 256, "owner")
+    assert written.levels("WillPublished") == [logging.INFO]
+    assert "s3cret" not in written.text
+
+
+async def test_will_that_is_not_published_is_not_recorded(house: House, written: Written) -> None:
+    device = await owner(house, will())
+    await device.send(wire.disconnect())
+    device.lose()
+    await house.loop.advance(60)
+
+    assert "WillPublished" not in written.operations
+
+
 # Roles
 
 
@@ -303,6 +332,7 @@ async def test_will_without_the_role_is_dropped_and_recorded(house: House, versi
     await settle()
 
     assert other.messages == []
+    assert "WillPublished" not in written.operations
     [record] = written.fields("WillDropped")
     assert (record["topic"], record["connectionId"]) == ("g", "owner")
     assert "gone" not in written.text.replace("WillDropped", "")

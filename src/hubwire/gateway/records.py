@@ -33,6 +33,7 @@ __all__ = [
     "refused",
     "started",
     "will_dropped",
+    "will_published",
 ]
 
 _connectivity: Final = logging.getLogger("hubwire.connectivity")
@@ -194,6 +195,11 @@ def _listed(names: Sequence[str]) -> str:
     """As many of them as fit into a sentence."""
     listed = ", ".join(f"'{name[:_LISTED_CHARACTERS]}'" for name in names[:_LISTED])
     return listed if len(names) <= _LISTED else f"{listed} and {len(names) - _LISTED} more"
+
+
+def will_published(connection: Connection, topic: str) -> None:
+    """The will of a client that is gone, or that has left and asked for it, is on its way."""
+    _connection(logging.INFO, "WillPublished", connection, "The will is published", topic=topic[:_SHOWN])
 
 
 def _reason(refusal: Refusal) -> Reason:

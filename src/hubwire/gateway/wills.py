@@ -71,3 +71,4 @@ class Wills:
             return
         message = GroupMessage(will.topic, will.data, connection.user_id, will.metadata, will.publication)
         self._node.execute(Send(to_group(connection.hub, will.topic), message, ttl_s=will.ttl_s))
+        records.will_published(connection, will.topic)
