@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
 from msgspec import Struct
@@ -17,22 +18,28 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from hubwire.model.communication import CommunicationCaller
 from hubwire.model.errors import BadRequest, NotFound, Refused, Unavailable
+from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.listeners import kind_of
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
+from hubwire.rest.communication_faults import communication_fault, verification_fault
+from hubwire.rest.communication_versions import COMMUNICATION_VERSIONS, communication_version
 from hubwire.rest.cors import Cors
 from hubwire.rest.faults import Fault, MethodNotAllowed, fault_of
 from hubwire.rest.issuer_faults import identity_fault, issuer_fault
 from hubwire.rest.management_faults import management_fault
-from hubwire.rest.ports import Callers, Managers, VaultDoor
+from hubwire.rest.ports import Callers, CommunicationDoor, Managers, VaultDoor
 from hubwire.rest.query import QueryString
 from hubwire.rest.routing import Match, Routes, segments
 from hubwire.rest.vault_faults import vault_fault
 
 __all__ = ["Handler", "Operation", "Reply", "RestApp", "Surface"]
 
-Surface: TypeAlias = Literal["data", "operator", "probe", "issuer", "identity", "management", "vault"]
+Surface: TypeAlias = Literal[
+    "data", "operator", "probe", "issuer", "identity", "management", "vault", "communication", "verification"
+]
 """
 Who may call, and by which rules.
 
@@ -45,10 +52,21 @@ Who may call, and by which rules.
               compare without letter case, and errors have the form of Azure Resource Manager
     vault     whoever holds a token for a Key Vault, which alone is served at its address; errors have the form of Key
               Vault, and the first one tells how to sign in
+    communication  whoever holds a key of a communication service or a token for it, or the local operator; its
+              api-versions are its own, errors have the form of Communication Services, and paths name users
+    verification  anybody may ask, and its handlers see to who is told what; errors have OAuth's form
 """
 
 _log: Final = logging.getLogger("hubwire.http")
 _SUPPORTED: Final = ", ".join(API_VERSIONS)
+_SUPPORTED_OF_COMMUNICATION: Final = ", ".join(COMMUNICATION_VERSIONS)
+_OPEN_TO_PAGES: Final = ("data", "communication")
+"""Surfaces that web pages of the allowed origins may call."""
+
+_OPERATOR: Final = CommunicationCaller("operator", "operator")
+_APART: Final = ("management", "vault", "communication")
+"""Surfaces whose paths are looked up by themselves."""
+
 _URL_LIMIT: Final = 2048
 _STRANGERS_QUERY_BYTES: Final = 8192
 _TOLD: Final = (401, 403, 429, 503)
@@ -84,6 +102,7 @@ class Operation(Struct, frozen=True):
         anonymous: needs no token although its surface does.
         action: data action that it takes, or action of the resource manager; a caller with a token of an issuer needs a
             role that allows it.
+        personal: its path names a person, and so stays out of the log. That of communication services always does.
     """
 
     method: str
@@ -94,6 +113,7 @@ class Operation(Struct, frozen=True):
     surface: Surface = "data"
     anonymous: bool = False
     action: str | None = None
+    personal: bool = False
 
 
 # What is logged and counted for a request that reached no row.
@@ -121,6 +141,7 @@ class RestApp:
         issuer_url: base URL of the token issuer.
         managers: who may call the resource manager; None where it is not served.
         vaults: who may call Key Vaults; None where there are none.
+        communication: who may call communication services; None where there are none.
     """
 
     def __init__(
@@ -135,9 +156,10 @@ class RestApp:
         issuer_url: str,
         managers: Managers | None = None,
         vaults: VaultDoor | None = None,
+        communication: CommunicationDoor | None = None,
     ) -> None:
         self.operations = tuple(operations)
-        rows = [row for row in self.operations if row.surface not in ("management", "vault")]
+        rows = [row for row in self.operations if row.surface not in _APART]
         self._every = Routes((row.method, row.path, row) for row in rows)
         self._public = Routes((row.method, row.path, row) for row in rows if row.surface != "operator")
         managed = [row for row in self.operations if row.surface == "management"]
@@ -146,6 +168,10 @@ class RestApp:
         self._of_vaults = Routes(((row.method, row.path, row) for row in of_vaults), fold=True)
         self._vaults = vaults
         self._managed_roots = frozenset(row.path.split("/")[1].lower() for row in managed)
+        of_communication = [row for row in self.operations if row.surface == "communication"]
+        self._of_communication = Routes(((row.method, row.path, row) for row in of_communication), fold=True)
+        self._communication_roots = frozenset(row.path.split("/")[1].lower() for row in of_communication)
+        self._communication = communication
         self._managers = managers
         self._callers = callers
         self._issuer_url = issuer_url
@@ -188,6 +214,7 @@ class RestApp:
             parts=request.stream,
             limit_bytes=self._limit_bytes,
             idle_s=self._idle_s,
+            raw_target=_target(scope),
         )
 
     async def _answer(self, exchange: _Exchange) -> Reply:
@@ -210,12 +237,25 @@ class RestApp:
         if operation.surface == "vault":
             assert self._vaults is not None, "who has such rows knows who may call them"
             call.bearer = await self._vaults.caller(call.caller, call.header("authorization"))
-        if operation.surface in ("issuer", "identity") and len(call.raw_query) > _STRANGERS_QUERY_BYTES:
+        if operation.surface == "communication":
+            await self._admit_to_communication(call, operation)
+        if operation.surface in ("issuer", "identity", "verification") and len(call.raw_query) > _STRANGERS_QUERY_BYTES:
             raise BadRequest("The query is too long.", "query")
         call.query = QueryString(call.raw_query)
         if operation.surface == "data":
             call.api_version = _api_version(call.query)
+        if operation.surface == "communication":
+            call.api_version = communication_version(call.query)
         return await operation.handler(call)
+
+    async def _admit_to_communication(self, call: Call, operation: Operation) -> None:
+        """Find the service, and who calls it; whoever only brings a user's token is the handler's matter."""
+        assert self._communication is not None, "who has such rows knows who may call them"
+        call.service = self._communication.service(call.caller.resource)
+        if call.caller.control:
+            call.bearer = _OPERATOR
+        elif not operation.anonymous:
+            call.bearer = await self._communication.caller(call.service, call)
 
     async def _admit_manager(self, call: Call, operation: Operation) -> None:
         """Whoever calls the resource manager has a role at what the path names, and the operator all of them."""
@@ -242,19 +282,26 @@ class RestApp:
                 return identity_fault(error)
             case "vault" if self._vaults is not None:
                 return vault_fault(error, self._vaults.challenge(exchange.call.caller))
+            case "communication":
+                return communication_fault(error)
+            case "verification":
+                return verification_fault(error)
             case _:
                 return fault_of(error)
 
     def _match(self, exchange: _Exchange) -> Match[Operation]:
         call = exchange.call
-        kind = kind_of(call.caller.resource)
-        if kind == "communication":
-            raise NotFound("There is no operation at this path of a communication service.", "Path")
-        if kind == "vault":
+        if kind_of(call.caller.resource) == "vault":
             exchange.surface = "vault"
             match = self._of_vaults.match(call.raw_path)
             if match is None:
                 raise NotFound("There is no operation at this path of a vault.", "Path")
+            return match
+        if self._leads_to_communication(call):
+            exchange.surface = "communication"
+            match = self._of_communication.match(call.raw_path)
+            if match is None:
+                raise NotFound("There is no operation at this path of a communication service.", "Path")
             return match
         routes = self._every if call.caller.control else self._public
         match = routes.match(call.raw_path)
@@ -265,11 +312,18 @@ class RestApp:
             raise NotFound("There is no operation at this path.", "Path")
         return match
 
+    def _leads_to_communication(self, call: Call) -> bool:
+        """The main ports have paths of the first service beside all others, and those are enough to tell."""
+        if call.caller.resource != DEFAULT_RESOURCE:
+            return kind_of(call.caller.resource) == "communication"
+        root = unquote_to_bytes(next((part for part in call.raw_path.split(b"/") if part), b""))
+        return root.decode("latin-1").lower() in self._communication_roots
+
     def _preflight(self, call: Call, match: Match[Operation]) -> Reply:
         """The answer to a method that the path does not take: only a browser's question gets a better one than 405."""
         methods = tuple(sorted(match.rows))
         asked = call.method == "OPTIONS" and call.header("access-control-request-method") is not None
-        shared = all(row.surface == "data" for row in match.rows.values())
+        shared = all(row.surface in _OPEN_TO_PAGES for row in match.rows.values())
         if not (asked and shared and self._cors.allows(call.header("origin"))):
             raise MethodNotAllowed(methods)
         headers = self._cors.preflight(methods, call.header("access-control-request-headers") or "")
@@ -282,6 +336,9 @@ class RestApp:
             yield "content-type", reply.content_type
         if exchange.surface == "data":
             yield "api-supported-versions", _SUPPORTED
+        if exchange.surface == "communication":
+            yield "api-supported-versions", _SUPPORTED_OF_COMMUNICATION
+        if exchange.surface in _OPEN_TO_PAGES:
             yield from self._cors.answer(call.header("origin"))
         if exchange.surface == "vault":
             yield "x-ms-request-id", str(uuid4())
@@ -316,13 +373,13 @@ class RestApp:
             "operationName": name,
             "routeTemplate": operation.path if operation is not None else None,
             "httpMethod": call.method,
-            "url": _printable(call.raw_path),
+            "url": _shown_path(exchange),
             "statusCode": status,
             "duration": round((time.perf_counter() - exchange.started) * 1000, 3),
             "callerIpAddress": call.caller.client_ip,
             "traceId": call.request_id,
         }
-        told = status in _TOLD or exchange.surface in ("issuer", "identity")
+        told = status in _TOLD or exchange.surface in ("issuer", "identity", "verification")
         if told and isinstance(failure, Refused):
             # The caller is told nothing more, or cannot mend it: the operator has to know.
             record["reason"] = failure.message
@@ -352,6 +409,23 @@ def _api_version(query: QueryString) -> str:
     if version not in API_VERSIONS:
         raise BadRequest(f"The api-version is not supported; the supported ones are {_SUPPORTED}.", "api-version")
     return version
+
+
+def _shown_path(exchange: _Exchange) -> str:
+    """The path for the log, without the persons that it names."""
+    operation = exchange.operation
+    if exchange.surface != "communication" and (operation is None or not operation.personal):
+        return _printable(exchange.call.raw_path)
+    if operation is not None:
+        return operation.path
+    root = next((part for part in exchange.call.raw_path.split(b"/") if part), b"")
+    return f"/{_printable(root)}/…"
+
+
+def _target(scope: Scope) -> bytes | None:
+    """The request target as the edge has read it; None where nobody has."""
+    target = (scope.get("state") or {}).get("target")
+    return None if target is None else str(target).encode("latin-1")
 
 
 def _printable(raw_path: bytes) -> str:

@@ -6,11 +6,12 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from hubwire.model.commands import Answer, Command, Query
+from hubwire.model.communication import CommunicationCaller, CommunicationService
 from hubwire.model.hubs import AccessKeys, KeyKind
 from hubwire.model.vaults import VaultCaller
-from hubwire.rest.call import Caller
+from hubwire.rest.call import Call, Caller
 
-__all__ = ["Callers", "Catalog", "Managers", "Node", "Principals", "Server", "VaultDoor"]
+__all__ = ["Callers", "Catalog", "CommunicationDoor", "Managers", "Node", "Principals", "Server", "VaultDoor"]
 
 
 class Node(Protocol):
@@ -100,6 +101,32 @@ class VaultDoor(Protocol):
 
     def base(self, asked: Caller, /) -> str:
         """URL of the vault as this caller knows it, without a slash at the end."""
+
+
+class CommunicationDoor(Protocol):
+    """Which communication service is called, and who calls it."""
+
+    def service(self, resource: str, /) -> CommunicationService:
+        """
+        Args:
+            resource: of the caller: the service's listeners, or what its host stands for; the first service is at the
+                main ports.
+
+        Raises:
+            NotFound: there is no such service.
+        """
+
+    async def caller(self, service: CommunicationService, call: Call, /) -> CommunicationCaller:
+        """
+        Raises:
+            BodyTooLarge, BodyLate: the body, which a signature vouches for, cannot be read.
+            Unauthorized: no credential, or one that proves nothing for this service.
+            Throttled: the same, from an address that failed too often.
+            Unavailable: it cannot be told now.
+        """
+
+    async def verifier(self, service: CommunicationService, call: Call, /) -> CommunicationCaller:
+        """The same for whoever wants to know what a token is worth, who may show a key as a password as well."""
 
 
 class Principals(Protocol):
