@@ -6,8 +6,8 @@ Sources: Web PubSub's page on authorization with Entra; Entra's reference of acc
 clients of the resource manager ask for.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from hubwire.auth.callers import Principal
@@ -18,7 +18,17 @@ from hubwire.model.directory import Assignment
 from hubwire.model.errors import Forbidden, Unauthorized
 from hubwire.model.roles import BUILT_IN, Role, allows, covers, full_name, manages, role_with_id
 
-__all__ = ["DATA_PLANE", "MANAGEMENT", "VAULTS", "Bearer", "Bearers", "LocalIssuer", "RoleDirectory", "Service"]
+__all__ = [
+    "DATA_PLANE",
+    "MANAGEMENT",
+    "VAULTS",
+    "Bearer",
+    "Bearers",
+    "LocalIssuer",
+    "Proved",
+    "RoleDirectory",
+    "Service",
+]
 
 
 class Service(NamedTuple):
@@ -58,6 +68,18 @@ class Bearer(NamedTuple):
 
     tenant: str
     principal_id: str
+
+
+class Proved(NamedTuple):
+    """
+    What a token proves.
+
+    Attributes:
+        claims: all that it says.
+    """
+
+    bearer: Bearer
+    claims: Mapping[str, Any]
 
 
 class RoleDirectory(Protocol):
@@ -142,6 +164,10 @@ class Bearers:
         Raises:
             Unauthorized, Unavailable: as for `caller`.
         """
+        return (await self.proved(token, also)).bearer
+
+    async def proved(self, token: str, also: Collection[str] = ()) -> Proved:
+        """The same, with what else the token says."""
         return await self._proved(unverified(token), also)
 
     def check(self, bearer: Bearer, action: str, scope: str) -> None:
@@ -177,8 +203,7 @@ class Bearers:
             for item in self._roles.roles_of(bearer.tenant, bearer.principal_id)
         )
 
-    async def _proved(self, token: Unverified, also: Collection[str]) -> Bearer:
-        """Tenant and object id of a token, once it is proved."""
+    async def _proved(self, token: Unverified, also: Collection[str]) -> Proved:
         issuer, kid = token.text("iss"), token.header.get("kid")
         local = self._local if self._local is not None and issuer == self._local.url else None
         if not isinstance(kid, str) or (local is None and issuer not in self._trusted):
@@ -196,7 +221,7 @@ class Bearers:
         principal_id = token.text("oid").lower() or token.text("sub")
         if not principal_id:
             raise Unauthorized("token names no principal")
-        return Bearer(self._tenant(token, local), principal_id)
+        return Proved(Bearer(self._tenant(token, local), principal_id), claims)
 
     def _tenant(self, token: Unverified, local: LocalIssuer | None) -> str:
         """
