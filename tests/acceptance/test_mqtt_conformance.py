@@ -14,7 +14,7 @@ import pytest
 
 from acceptance.mqtt_raw import MODES, VERSIONS, Heard, MqttRaw, Place, mqtt_server, mqtt_target
 from acceptance.servers import Server, wait_until
-from vectors.mqtt_packets import binary, text
+from vectors.mqtt_packets import binary, text, whole
 from vectors.mqtt_wire import (
     PUBACK,
     PUBCOMP,
@@ -606,6 +606,21 @@ def test_client_that_pings_is_not_given_up(place: Place, version: int) -> None:
         with place.entered(version, keep_alive_s=SHORT_S) as silent:
             wait_until(lambda: client.quiet() == [] and _is_told_something(silent), "the end of who says nothing")
         assert client.quiet() == []
+
+
+@IN_ONE_MODE
+@pytest.mark.parametrize("version", VERSIONS)
+def test_packet_that_never_ends_keeps_nobody_alive(place: Place, version: int) -> None:
+    """Only whole packets are signs of life [3.1.2.10]."""
+    with place.entered(version, keep_alive_s=SHORT_S) as client:
+        client.say(whole(0x30, bytes(1 << 19))[:100])
+
+        def is_given_up() -> bool:
+            client.say(b"x")
+            return _is_told_something(client)
+
+        wait_until(is_given_up, "the end of who never says anything whole")
+        client.ends_with(NORMAL, *["DISCONNECT 8d"] * (version == 5))
 
 
 def _is_told_something(client: MqttRaw) -> bool:

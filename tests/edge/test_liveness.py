@@ -16,7 +16,7 @@ class Client:
         answers: does it answer a ping.
     """
 
-    def __init__(self, house: "House", interval: int = 20, answers: bool = False) -> None:
+    def __init__(self, house: "House", interval: float = 20, answers: bool = False) -> None:
         self.house = house
         self.last_seen = 0
         self.interval = interval
@@ -24,7 +24,7 @@ class Client:
         self.pinged: list[float] = []
         self.given_up: list[float] = []
 
-    def keep_alive_s(self) -> int:
+    def keep_alive_s(self) -> float:
         return self.interval
 
     def ping(self) -> None:
@@ -50,7 +50,7 @@ class House:
     def time(self) -> float:
         return self.loop.time() - self.start
 
-    def watch(self, interval: int = 20, answers: bool = False, patience: int | None = None) -> Client:
+    def watch(self, interval: float = 20, answers: bool = False, patience: int | None = None) -> Client:
         client = Client(self, interval, answers)
         if patience is None:
             self.liveness.watch(client)
@@ -92,8 +92,14 @@ async def test_silence_is_counted_from_the_last_sign_of_life(house: House) -> No
     assert (client.pinged, client.given_up) == ([33, 53], [73])
 
 
+async def test_interval_between_two_ticks_is_that_up_to_the_later_one(house: House) -> None:
+    client = house.watch(1.6)
+    await house.loop.advance(10)
+
+    assert (client.pinged, client.given_up) == ([1.75, 3.5], [5.25])
+
+
 async def test_busy_client_is_never_pinged(house: House) -> None:
-    """Any byte is a sign of life."""
     client = house.watch(5)
     for _ in range(50):
         await house.loop.advance(2)
@@ -102,8 +108,8 @@ async def test_busy_client_is_never_pinged(house: House) -> None:
     assert (client.pinged, client.given_up) == ([], [])
 
 
-@pytest.mark.parametrize("interval", [1, 7, 120])
-async def test_each_hub_has_its_own_interval(house: House, interval: int) -> None:
+@pytest.mark.parametrize("interval", [1, 1.5, 7, 120])
+async def test_each_hub_has_its_own_interval(house: House, interval: float) -> None:
     client, other = house.watch(interval), house.watch(20)
 
     await house.loop.advance(400)
@@ -282,15 +288,21 @@ async def test_time_in_which_the_process_stood_still_is_nobodys_silence(house: H
     assert alive.given_up == []
 
 
-@pytest.mark.parametrize("late_s", [0.5, 0.9, 1.5, 1.9, 2.5])
+@pytest.mark.parametrize("late_s", [0.1, 0.25, 0.3, 0.5, 0.9, 1.5, 1.9, 2.5])
 async def test_client_with_the_least_interval_is_not_given_up_for_one_late_tick(house: House, late_s: float) -> None:
-    """It answers each ping, and three seconds of silence are its end."""
-    client = house.watch(1, answers=True)
-    await house.loop.advance(10)
-    house.loop.jump(1 + late_s)
-    await house.loop.advance(10)
+    """It answers each ping, and three seconds of silence are its end; or it says something each second by itself."""
+    client, device = house.watch(1, answers=True), house.watch(1.75, patience=1)
+    for _ in range(10):
+        device.say()
+        await house.loop.advance(1)
+    house.loop.jump(late_s)
+    await house.loop.advance(0)
+    device.say()
+    await house.loop.advance(1)
+    device.say()
+    await house.loop.advance(1)
 
-    assert client.given_up == []
+    assert (client.given_up, device.given_up) == ([], [])
 
 
 async def test_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_given_up(house: House) -> None:
@@ -321,8 +333,9 @@ async def test_thousands_are_looked_after_some_at_a_time(house: House) -> None:
         if turns[-1] < 1200:
             house.loop.call_soon(count)
 
+    await house.loop.advance(0.9)
     count()
-    await house.loop.advance(1)
+    await house.loop.advance(0.1)
 
     assert turns[-1] == 1200
     assert max(later - earlier for earlier, later in pairwise(turns)) <= 500

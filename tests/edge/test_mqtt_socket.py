@@ -33,8 +33,25 @@ LIMIT = 1000
 """Bytes that a message may have here."""
 
 
+class Reader:
+    """What has become of the bytes that the gateway was given: some of the packets in them are not whole."""
+
+    def __init__(self) -> None:
+        self.taken = False
+
+    def has_taken(self) -> bool:
+        taken, self.taken = self.taken, False
+        return taken
+
+
+class Arrival:
+    def __init__(self) -> None:
+        self.reader = Reader()
+
+
 class Newcomer:
     def __init__(self) -> None:
+        self.arrival = Arrival()
         self.connection: Connection | None = None
         self.client_gone = False
 
@@ -49,11 +66,11 @@ class Gate:
 
     Attributes:
         newcomer, connection: of its only client.
-        keep_alive: seconds.
+        keep_alive: seconds of silence that are the end.
         decision: what a CONNECT waits for; None: nothing.
         refuses: whoever comes.
         waits: what a message waits for that has this payload.
-        heard: of the client once it was in.
+        heard: of the client once it was in. What begins with `half` is no whole packet.
         said: of this, what is a request, since it does not begin with `ack`; in the order in which it was carried out.
         told: by the edge: what was called, and with what code.
     """
@@ -61,7 +78,7 @@ class Gate:
     def __init__(self) -> None:
         self.newcomer = Newcomer()
         self.connection = connection()
-        self.keep_alive = 0
+        self.keep_alive = 0.0
         self.decision: asyncio.Future[None] | None = None
         self.refuses = False
         self.waits: dict[bytes, asyncio.Future[None]] = {}
@@ -113,6 +130,8 @@ class Gate:
 
     def hear(self, connection: Connection, payload: bytes) -> list[bytes]:
         self.heard.append(payload)
+        if payload and not payload.startswith(b"half"):
+            self.newcomer.arrival.reader.taken = True
         return [] if payload.startswith(b"ack") else [payload]
 
     def carry_out(self, connection: Connection, requests: list[bytes], sink: Sink | None) -> Awaitable[None] | None:
@@ -161,7 +180,7 @@ class Gate:
             connection.sink = None
             self.told.append(("lost", code))
 
-    def keep_alive_s(self, connection: Connection) -> int:
+    def keep_alive_s(self, connection: Connection) -> float:
         return self.keep_alive
 
 
@@ -757,7 +776,7 @@ async def test_silent_client_is_given_up_by_name_and_never_pinged() -> None:
     await endpoint.advance(15)
     assert (socket.frames, endpoint.gate.told) == ([], [])
 
-    await endpoint.advance(1)
+    await endpoint.advance(0.5)
 
     assert endpoint.gate.told == [("timed out", 0)]
     assert words(socket) == [b"timed out", None]
@@ -766,31 +785,88 @@ async def test_silent_client_is_given_up_by_name_and_never_pinged() -> None:
     assert endpoint.loop.timers == 0
 
 
-@pytest.mark.parametrize("late_s", [0.0, 0.5, 0.99])
-async def test_client_has_all_of_its_time_wherever_the_clock_stands(late_s: float) -> None:
-    """The clock counts whole seconds, and with the least keep alive there are two."""
+@pytest.mark.parametrize("late_s", [0.0, 0.125, 0.24])
+async def test_client_has_all_of_its_time_wherever_the_clock_stands_and_hardly_more(late_s: float) -> None:
+    """The clock counts quarters of a second, and with the least keep alive there are six."""
     endpoint = Endpoint()
-    endpoint.gate.keep_alive = 2
+    endpoint.gate.keep_alive = 1.5
     socket = endpoint.connect()
     await endpoint.advance(late_s)
     for _ in range(20):
-        socket.feed(client_frame(BINARY, b"x"))
-        await endpoint.advance(2)
-
+        say(socket, b"x")
+        await endpoint.advance(1.5)
     assert endpoint.gate.told == []
 
+    await endpoint.advance(0.5)
+    assert endpoint.gate.told == [("timed out", 0)]
 
-@pytest.mark.parametrize("sign", [client_frame(BINARY, b"1"), client_frame(BINARY, b"1")[:1], client_frame(PONG)])
-async def test_any_byte_is_a_sign_of_life(sign: bytes) -> None:
+
+@pytest.mark.parametrize(
+    "nothing", [client_frame(BINARY, b"half"), client_frame(BINARY, b""), client_frame(PONG), client_frame(PING)]
+)
+async def test_only_whole_packets_are_signs_of_life(nothing: bytes) -> None:
+    """[OASIS MQTT 5.0, 3.1.2.10]"""
     endpoint = Endpoint()
-    endpoint.gate.keep_alive = 15
+    endpoint.gate.keep_alive = 3
     socket = endpoint.connect()
-    await endpoint.advance(14)
-    socket.feed(sign)
-    await endpoint.advance(15)
+    for _ in range(10):
+        await endpoint.advance(2)
+        say(socket, b"1")
+    for _ in range(6):
+        await endpoint.advance(0.5)
+        socket.feed(nothing)
     assert endpoint.gate.told == []
 
-    await endpoint.advance(1)
+    await endpoint.advance(0.5)
+    assert endpoint.gate.told == [("timed out", 0)]
+
+
+@pytest.mark.parametrize("size", [1, LIMIT, 5 * LIMIT])
+async def test_packet_that_comes_for_ever_is_no_sign_of_life(size: int) -> None:
+    """Whether it comes in small messages or in some that are heard in pieces."""
+    endpoint = Endpoint()
+    endpoint.gate.keep_alive = 3
+    socket = endpoint.connect()
+    for _ in range(4):
+        assert endpoint.gate.told == []
+        say(socket, b"half" * (size // 4 + 1))
+        await settle()
+        await endpoint.advance(1)
+
+    assert endpoint.gate.told == [("timed out", 0)]
+
+
+async def test_sign_of_life_counts_while_what_was_said_before_it_is_with_a_handler() -> None:
+    endpoint = Endpoint()
+    endpoint.gate.keep_alive = 3
+    socket = endpoint.connect()
+    waiting = endpoint.gate.waits[b"1"] = future()
+    say(socket, b"1")
+    for _ in range(10):
+        await endpoint.advance(2)
+        say(socket, b"ack")
+    assert endpoint.gate.told == []
+
+    await endpoint.advance(3.5)
+    assert endpoint.gate.told == [("timed out", 0)]
+    waiting.set_result(None)
+
+
+async def test_client_whose_long_message_is_not_heard_yet_is_not_silent() -> None:
+    """What it has said since waits behind that."""
+    endpoint = Endpoint()
+    endpoint.gate.keep_alive = 3
+    socket = endpoint.connect()
+    waiting = endpoint.gate.waits[b"1"] = future()
+    say(socket, b"1", b"2" * 5000)
+    await endpoint.advance(100)
+    assert endpoint.gate.told == []
+
+    waiting.set_result(None)
+    await settle()
+    await endpoint.advance(3)
+    assert endpoint.gate.told == []
+    await endpoint.advance(0.5)
     assert endpoint.gate.told == [("timed out", 0)]
 
 
@@ -804,7 +880,7 @@ async def test_silence_counts_from_when_the_client_is_in() -> None:
     await endpoint.advance(15)
     assert endpoint.gate.told == []
 
-    await endpoint.advance(1)
+    await endpoint.advance(0.5)
     assert endpoint.gate.told == [("timed out", 0)]
 
 
@@ -825,7 +901,7 @@ async def test_client_to_whom_nobody_listens_is_not_silent() -> None:
     assert endpoint.gate.told == []
     assert endpoint.loop.timers == 1
 
-    await endpoint.advance(1)
+    await endpoint.advance(0.5)
     assert endpoint.gate.told == [("timed out", 0)]
 
 

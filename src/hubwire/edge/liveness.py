@@ -2,22 +2,31 @@
 Are the clients still there? One clock for all of them, instead of a timer for each.
 
 A client that was silent for its keep-alive interval is pinged; one that is silent for three of them is given up, unless
-another number was said. Any byte counts as a sign of life, so a busy client is never pinged.
+another number was said. What counts as a sign of life is the client's affair.
 
 Source: the service's close category PingTimeout (no numbers are published); the hub resource's
 webSocketKeepAliveIntervalInSeconds, default 20.
 """
 
 import asyncio
+import math
 from itertools import chain, islice
 from typing import Final, Protocol
 
-__all__ = ["Liveness", "Watched"]
+__all__ = ["TICK_S", "Liveness", "Watched"]
+
+TICK_S: Final = 0.25
+"""
+How exact the clock is, in seconds. The least interval that MQTT has is the end after one and a half; and a tick is one
+look at a dictionary, whoever is there.
+"""
 
 _MISSED: Final = 3
-_TICK_S: Final = 1.0
-_LONGEST_TICK_S: Final = 2.0
-"""A longer one means that this process stood still. Not more: with the least interval, three seconds are an end."""
+_LONGEST_TICK_S: Final = 2 * TICK_S
+"""
+A longer one means that this process stood still. Not more: who sends something each second, as is enough with that
+interval, may have been heard a second before.
+"""
 _SLICE: Final = 500
 
 
@@ -26,10 +35,10 @@ class Watched(Protocol):
 
     last_seen: int
 
-    def keep_alive_s(self) -> int:
+    def keep_alive_s(self) -> float:
         """
-        Its interval now, in whole seconds; asked again each time, since settings may change. Of one that says 0, no
-        sign of life is expected from then on.
+        Its interval now, in seconds; asked again each time, since settings may change. Of one that says 0, no sign of
+        life is expected from then on.
         """
 
     def ping(self) -> None:
@@ -42,8 +51,9 @@ class Watched(Protocol):
 class Liveness:
     """
     Attributes:
-        now: whole seconds that this clock ran; clients copy it into `last_seen`. It stands still while there are no
-            clients, and while this process does: time in which nothing could be heard is nobody's silence.
+        now: whole ticks that this clock ran; clients copy it into `last_seen` with each sign of life. It stands still
+            while there are no clients, and while this process does: time in which nothing could be heard is nobody's
+            silence.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,7 +61,7 @@ class Liveness:
         self._loop = loop
         self._ran = 0.0
         self._looked = 0.0
-        # Clients by the second in which they are due, the interval that led to it, and how many of it are the end; and
+        # Clients by the tick in which they are due, the interval that led to it, and how many of it are the end; and
         # these three by client.
         self._due: dict[tuple[int, int, int], dict[Watched, None]] = {}
         self._when: dict[Watched, tuple[int, int, int]] = {}
@@ -65,7 +75,7 @@ class Liveness:
             patience: how many intervals of silence are its end. With 1 it is given up where others are pinged.
         """
         client.last_seen = self.now
-        self._enter(client, self.now, client.keep_alive_s(), patience)
+        self._enter(client, self.now, _ticks(client.keep_alive_s()), patience)
         if self._timer is None:
             self._looked = self._loop.time()
             self._wind()
@@ -94,10 +104,10 @@ class Liveness:
         if stood_still:
             # The answers that came meanwhile may not be read yet. Who is due is judged by what was heard before.
             self._look()
-            passed = _TICK_S
+            passed = TICK_S
         self._ran += passed
         self._looked = time
-        self.now = int(self._ran)
+        self.now = int(self._ran / TICK_S)
         if not stood_still:
             self._look()
         self._wind()
@@ -105,7 +115,7 @@ class Liveness:
     def _wind(self) -> None:
         """Let the clock go on while there is anybody. It may go already: who is given up may be watched anew."""
         if self._when and self._timer is None:
-            self._timer = self._loop.call_later(_TICK_S, self._tick)
+            self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _look(self) -> None:
         """Look after those who are due, some at a time: a ping costs a system call, and others want their turn."""
@@ -125,9 +135,14 @@ class Liveness:
             client.give_up()
             return
         # The setting may have changed. Who is silent by the new one was not asked under it, and is so now.
-        new = client.keep_alive_s()
+        new = _ticks(client.keep_alive_s())
         if silence >= min(interval, new) and new:
             self._enter(client, self.now, new, patience)
             client.ping()
         else:
             self._enter(client, client.last_seen, new, patience)
+
+
+def _ticks(seconds: float) -> int:
+    """As many as it takes."""
+    return math.ceil(seconds / TICK_S)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from websockets.speedups import apply_mask
 
 from hubwire.edge.clients import Clients
+from hubwire.edge.liveness import TICK_S
 from hubwire.edge.websocket import ClientProtocol
 from hubwire.gateway.newcomer import Newcomer
 from hubwire.gateway.opening import Opening
@@ -42,13 +43,16 @@ class MqttProtocol(ClientProtocol):
     while that is decided on waits as the messages of all clients do.
     """
 
-    __slots__ = ("_connect_timer", "_newcomer", "_unheard")
+    __slots__ = ("_connect_timer", "_newcomer", "_packets", "_unheard", "_was_crowded")
 
     def __init__(self, clients: Clients, transport: asyncio.Transport, opening: Opening) -> None:
         super().__init__(clients, transport, opening)
         self._reader = FrameReader(clients.max_message_bytes, apply_mask, allow_unmasked_control=True)
         self._limit_bytes = clients.reliable_buffer_bytes
+        assert opening.newcomer is not None, "else this is no client of MQTT"
         self._newcomer: Newcomer | None = opening.newcomer
+        self._packets = opening.newcomer.arrival.reader
+        self._was_crowded = False
         self._connect_timer: asyncio.TimerHandle | None = None
         self._unheard = 0
 
@@ -87,11 +91,17 @@ class MqttProtocol(ClientProtocol):
             if not self._unheard and connection is not None and connection.sink is self and len(payload) <= _PIECE:
                 # What it asks for waits for its turn. What it acknowledges must not: others send to it meanwhile.
                 requests = self._clients.gateway.hear(connection, payload)
+                self._mind_packets()
                 if requests:
-                    super()._take(_REQUESTS, (connection, requests))
+                    self._queue(_REQUESTS, (connection, requests))
                 return
             self._unheard += 1
+        self._queue(opcode, payload)
+
+    def _queue(self, opcode: int, payload: Any) -> None:
         super()._take(opcode, payload)
+        if self._crowded:
+            self._was_crowded = True
 
     def _handle(self, opcode: int, payload: Any) -> Awaitable[None] | None:
         if opcode == _REQUESTS:
@@ -123,7 +133,9 @@ class MqttProtocol(ClientProtocol):
     def _hear(self, payload: bytes) -> Awaitable[None] | None:
         newcomer = self._newcomer
         if newcomer is None:
-            return super()._receive(BINARY, payload)
+            waiting = super()._receive(BINARY, payload)
+            self._mind_packets()
+            return waiting
         if self._closing:
             return None
         waiting = self._clients.gateway.arrive(newcomer, payload, self)
@@ -167,8 +179,10 @@ class MqttProtocol(ClientProtocol):
         super().connection_lost(exc)
 
     def _go_on(self) -> None:
-        # What it has said while nobody listened is not read yet.
-        self.last_seen = self._clients.liveness.now
+        if self._was_crowded:
+            # What it has said while nobody listened is not read yet.
+            self._was_crowded = False
+            self.last_seen = self._clients.liveness.now
         super()._go_on()
 
     # Out: the sink.
@@ -199,11 +213,19 @@ class MqttProtocol(ClientProtocol):
     def _watch(self) -> None:
         self._clients.liveness.watch(self, 1)
 
-    def keep_alive_s(self) -> int:
-        """Whole seconds of silence after which this client is given up; 0 for never."""
+    def _came(self) -> None:
+        """Bytes came, which are no sign of life by themselves."""
+
+    def _mind_packets(self) -> None:
+        """A packet is one, once it is whole: half of one may be all that a client is able to say [5.0, 3.1.2.10]."""
+        if self._packets.has_taken():
+            self.last_seen = self._clients.liveness.now
+
+    def keep_alive_s(self) -> float:
+        """Seconds of silence after which this client is given up; 0 for never."""
         seconds = super().keep_alive_s()
-        # What the clock takes for n seconds may be little more than n - 1.
-        return seconds + 1 if seconds else 0
+        # What the clock takes for n ticks may be little more than n - 1.
+        return seconds + TICK_S if seconds else 0.0
 
     def ping(self) -> None:
         """Nothing: it is the client that asks."""
@@ -211,7 +233,7 @@ class MqttProtocol(ClientProtocol):
     def give_up(self) -> None:
         """Nothing was heard for too long."""
         connection = self._connection
-        if self._crowded:
+        if self._crowded or self._unheard:
             self._watch()  # nobody listened
         elif connection is not None and connection.sink is self:
             self._clients.gateway.timed_out(connection)

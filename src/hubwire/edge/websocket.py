@@ -187,7 +187,7 @@ class ClientProtocol:
     # In.
 
     def data_received(self, data: bytes) -> None:
-        self.last_seen = self._clients.liveness.now
+        self._came()
         self._clients.telemetry.inbound_bytes += len(data)
         if self._threshold is not None:
             self._threshold.heard.append(data)
@@ -497,8 +497,12 @@ class ClientProtocol:
     def _watch(self) -> None:
         self._clients.liveness.watch(self)
 
-    def keep_alive_s(self) -> int:
-        """Whole seconds of silence after which this client is pinged."""
+    def _came(self) -> None:
+        """Bytes came. All are a sign of life, so a busy client is never pinged."""
+        self.last_seen = self._clients.liveness.now
+
+    def keep_alive_s(self) -> float:
+        """Seconds of silence after which this client is pinged."""
         assert self._connection is not None
         return self._clients.gateway.keep_alive_s(self._connection)
 

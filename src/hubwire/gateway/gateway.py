@@ -321,14 +321,14 @@ class Gateway:
         """See `Arrivals`."""
         self._arrivals.never_arrived(newcomer, sink)
 
-    def keep_alive_s(self, connection: Connection) -> int:
+    def keep_alive_s(self, connection: Connection) -> float:
         """
-        Whole seconds of silence after which this client is pinged, or, where only it may ping, is taken for gone; 0 for
+        Seconds of silence after which this client is pinged, or, where only it may ping, is taken for gone; 0 for
         never. Asked again each time, since it may change.
         """
         session = connection.session
         if isinstance(session, MqttSession):
-            return (session.keep_alive_s * 3 + 1) // 2  # OASIS MQTT 5.0, 3.1.2.10: one and a half times its interval
+            return session.keep_alive_s * 1.5  # OASIS MQTT 5.0, 3.1.2.10: one and a half times its interval
         return self._directory.settings(connection.hub).web_socket_keep_alive_interval_in_seconds
 
     # Its messages.

@@ -143,6 +143,17 @@ def test_packet_that_announces_too_much_is_refused_before_it_came() -> None:
     assert reader.feed(PING) == []
 
 
+def test_reader_tells_once_of_what_became_complete() -> None:
+    """Not of what is only half there, whichever way the packet takes through the reader."""
+    reader = PacketReader(LIMIT)
+    for half, rest in ((b"\xc0", b"\x00"), (b"\x30\x05abc", b"de\xc0"), (b"", b"\x00"), (b"", whole(0x30, bytes(500)))):
+        reader.feed(half)
+        assert not reader.has_taken()
+        reader.feed(rest)
+        assert reader.has_taken()
+        assert not reader.has_taken()
+
+
 def test_reader_holds_nothing_between_packets() -> None:
     reader = PacketReader(LIMIT)
     reader.feed(b"\x30\x05abc")

@@ -34,7 +34,7 @@ class PacketReader:
         max_packet_bytes: of a whole packet, its first bytes included.
     """
 
-    __slots__ = ("_buffer", "_max", "_need", "fault", "padded", "strict")
+    __slots__ = ("_buffer", "_max", "_need", "_taken", "fault", "padded", "strict")
 
     def __init__(self, max_packet_bytes: int) -> None:
         self.strict = False
@@ -42,7 +42,13 @@ class PacketReader:
         self.fault: MqttViolation | None = None
         self._max = max_packet_bytes
         self._buffer: bytearray | None = None
+        self._taken = False
         self._need = 0  # bytes that the buffer must hold before it is worth another look
+
+    def has_taken(self) -> bool:
+        """Has a packet become complete since somebody asked."""
+        taken, self._taken = self._taken, False
+        return taken
 
     def feed_first(self, data: bytes) -> tuple[int, bytes] | None:
         """
@@ -66,6 +72,7 @@ class PacketReader:
             # Nearly always: one whole packet, and not a long one.
             size = len(data)
             if size >= 2 and data[1] == size - 2 and size < 130 and size <= self._max and self.fault is None:
+                self._taken = True
                 return [(data[0], data[2:])]
         return self._take(data, _ALL)
 
@@ -82,6 +89,8 @@ class PacketReader:
             position = self._read(data, packets, most)
             if position < len(data):
                 self._buffer = bytearray(memoryview(data)[position:])
+            if packets:
+                self._taken = True
         return packets
 
     def _read(self, data: bytes, packets: list[tuple[int, bytes]], most: int) -> int:
