@@ -122,7 +122,11 @@ def test_next_key_is_published_before_it_signs_and_an_old_one_after() -> None:
         assert keys.public(kid_of(key)) == certificate_of(key).public_key()
 
 
-@pytest.mark.parametrize("kid", ["", "unknown", kid_of(FIRST).lower(), kid_of(FIRST) + "=", kid_of(SECOND)])
+@pytest.mark.parametrize(
+    "kid",
+    ["", "unknown", kid_of(FIRST).lower(), kid_of(FIRST) + "=", kid_of(SECOND)],
+    ids=["empty", "unknown", "lower", "padded", "another"],
+)
 def test_key_of_another_name_is_not_ours(kid: str) -> None:
     assert ring(FIRST).public(kid) is None
 
