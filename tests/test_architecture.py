@@ -172,8 +172,16 @@ HOUSE = Rule(
         "jwt": ("auth/",),
         "cryptography": ("auth/", "edge/tls.py", "edge/proxies.py"),
         "OpenSSL": ("edge/tls.py",),
-        "sqlalchemy": ("adapters/store_sql.py", "adapters/journal_sql.py", "adapters/sqlite_files.py"),
-        "aiosqlite": ("adapters/store_sql.py",),
+        "sqlalchemy": (
+            "adapters/store_sql.py",
+            "adapters/store_postgresql.py",
+            "adapters/store_sqlite.py",
+            "adapters/journal_sql.py",
+            "adapters/sqlite_files.py",
+        ),
+        # The drivers of databases, which are named in URLs only.
+        "aiosqlite": ("adapters/store_sqlite.py",),
+        "asyncpg": ("adapters/store_postgresql.py",),
         "aiohttp": ("cli/", "adapters/"),
         # The official clients of what we call with a managed identity.
         "azure": ("adapters/credentials_azure.py", "adapters/vault_azure.py"),

@@ -63,7 +63,7 @@ async def test_new_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 async def test_commits_go_to_a_write_ahead_log_and_to_the_disk(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/store.db")
-    async with store._engine.connect() as connection:
+    async with store._database.engine.connect() as connection:
         synchronous = (await connection.exec_driver_sql("PRAGMA synchronous")).scalar()
     await store.close()
 
@@ -90,7 +90,7 @@ async def test_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     "url",
-    ["", "store.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://user:secret@host/db", "mysql:"],
+    ["", "store.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://user:secret@host/db", "mysql:"],
 )
 async def test_url_that_is_no_file_of_sqlite_is_refused(url: str) -> None:
     with pytest.raises(StartFailed, match="sqlite:///") as failed:

@@ -1,17 +1,19 @@
 """
-The contract of `model.ports.Store`. A new adapter joins by an entry in `STORES`: a function from an empty folder to a
-function that opens the same store again and again.
+The contract of `model.ports.Store`. A new adapter joins by an entry in `STORES`: a function from the fixtures of a test
+to a function that opens the same new store again and again.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from hubwire.adapters.store_sql import open_store
-from hubwire.model.errors import PreconditionFailed
+from hubwire.model.errors import BadRequest, PreconditionFailed
 from hubwire.model.ports import Change, Store
+from postgresql import PostgresqlServer
 
 Open = Callable[[], Awaitable[Store]]
 
@@ -34,16 +36,23 @@ HARD_KEYS += [
 HARD_KEYS.sort()
 
 
-def sqlite(folder: Path) -> Open:
+def sqlite(request: pytest.FixtureRequest) -> Open:
+    folder: Path = request.getfixturevalue("tmp_path")
     return lambda: open_store(f"sqlite:///{folder}/store.db")
 
 
-STORES: dict[str, Callable[[Path], Open]] = {"sqlite": sqlite}
+def postgresql(request: pytest.FixtureRequest) -> Open:
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    url = server.new_database()
+    return lambda: open_store(url)
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest], Open]] = {"sqlite": sqlite, "postgresql": postgresql}
 
 
 @pytest.fixture(params=STORES)
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    return STORES[request.param](tmp_path)
+def opener(request: pytest.FixtureRequest) -> Open:
+    return STORES[request.param](request)
 
 
 @pytest.fixture
@@ -145,6 +154,43 @@ async def test_deleting_what_is_not_there_is_harmless(store: Store) -> None:
     await store.commit([Change("k", "a", None)])
 
     assert await keys(store) == []
+
+
+async def test_large_document_comes_back_as_it_was_put(store: Store) -> None:
+    body = {"text": "ä" * 5_000_000, "list": list(range(100_000))}
+
+    await store.commit([Change("k", "a", body)])
+
+    document = await store.get("k", "a")
+    assert document is not None
+    assert document.body == body
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "a\udfffb"])
+async def test_text_that_nobody_can_store_is_not_there_and_refused(store: Store, text: str) -> None:
+    """U+0000, which PostgreSQL has not, and half characters, which nobody has."""
+    await store.commit([Change("k", key, {}) for key in ("a", "a\x01", "ab", "b", "\ue000")])
+
+    for change in (Change("k", text, {}), Change(text, "k", {}), Change("k", text, None)):
+        with pytest.raises(BadRequest):
+            await store.commit([Change("k", "other", {}), change])
+
+    assert await store.get("k", text) is None
+    assert await store.get(text, "a") is None
+    assert await keys(store, text) == []
+    assert await keys(store, after=text) == [key for key in ("a", "a\x01", "ab", "b", "\ue000") if key > text]
+
+
+async def test_longest_key_is_stored_and_a_longer_one_refused(store: Store) -> None:
+    """Random characters, as an index may compress others."""
+    random = Random(1)
+    key = "".join(chr(random.randrange(0x10000, 0x20000)) for _ in range(499)) + "abc"
+
+    await store.commit([Change("k", key, {})])
+    with pytest.raises(BadRequest):
+        await store.commit([Change("k", key + "d", {})])
+
+    assert await keys(store) == [key]
 
 
 # Lists
@@ -315,6 +361,50 @@ async def test_of_two_stores_that_put_the_same_absent_document_one_wins(store: S
         assert await keys(store) == await keys(other) == ["a"]
     finally:
         await other.close()
+
+
+async def test_commits_that_touch_the_same_documents_the_other_way_round_all_succeed(
+    store: Store, opener: Open
+) -> None:
+    """Nobody waits for somebody who waits for him."""
+    names = [f"{number:02}" for number in range(20)]
+    other = await opener()
+    try:
+        for turn in range(10):
+            forth = [Change("k", name, {"turn": turn}) for name in names]
+            back = [Change("k", name, {"turn": turn} if turn % 2 else None) for name in reversed(names)]
+            await asyncio.gather(*(each.commit(order) for each in (store, other) for order in (forth, back)))
+
+            assert len({document.body["turn"] for document in await store.list("k", "", None, 100)}) <= 1
+    finally:
+        await other.close()
+
+
+async def test_of_two_commits_that_each_demand_the_absence_of_the_other_one_wins(store: Store, opener: Open) -> None:
+    other = await opener()
+    try:
+        for turn in range(20):
+            a, b = f"a{turn}", f"b{turn}"
+            results = await asyncio.gather(
+                store.commit([Change("k", a, None, "absent"), Change("k", b, {})]),
+                other.commit([Change("k", b, None, "absent"), Change("k", a, {})]),
+                return_exceptions=True,
+            )
+            assert sorted(map(type, results), key=str) == sorted([type(None), PreconditionFailed], key=str)
+    finally:
+        await other.close()
+
+
+async def test_commit_of_thousands_is_whole(store: Store) -> None:
+    names = [f"{number:05}" for number in range(3000)]
+    await store.commit([Change("k", name, {}, "absent") for name in names])
+    with pytest.raises(PreconditionFailed):
+        await store.commit([Change("k", name, None, "any" if name < "02999" else "absent") for name in names])
+    assert await keys(store, limit=5000) == names
+
+    await store.commit([Change("k", name, None) for name in names])
+
+    assert await keys(store) == []
 
 
 async def test_many_at_once_lose_nothing(store: Store) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from hubwire.model.errors import StartFailed
 
-__all__ = ["DataFolder", "replace_file"]
+__all__ = ["DataFolder", "locked", "replace_file"]
 
 # sun_path holds 108 bytes with its end on Linux, 104 elsewhere.
 _SOCKET_PATH_LIMIT: Final = 100
@@ -39,6 +39,25 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+def locked(path: Path) -> int | None:
+    """
+    Make a file if it is not there, and lock it.
+
+    Returns:
+        its descriptor, which keeps the lock until it is closed; None if another one does.
+
+    Raises:
+        OSError: it cannot be made or opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 class DataFolder:
     """
     An open and locked data folder. Only its owner may read what is in it: the database holds keys.
@@ -51,15 +70,14 @@ class DataFolder:
         self.path = Path(path).absolute()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = locked(self.path / "lock")
         except OSError as error:
             raise StartFailed(f"cannot write to data folder {self.path}: {error.strerror or error}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            taken = f"data folder {self.path} is in use by another server; stop it or name another with --data"
-            raise StartFailed(taken) from error
+        if lock is None:
+            raise StartFailed(
+                f"data folder {self.path} is in use by another server; stop it or name another with --data"
+            )
+        self._lock = lock
         self._folder: int | None = None
 
     @property

@@ -13,11 +13,12 @@ from typing import Any, Final, Literal, NamedTuple
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hubwire.model.errors import StartFailed
 
-__all__ = ["FileKind", "engine_options", "path_of", "prepare", "reason", "set_up"]
+__all__ = ["FileKind", "engine_options", "path_of", "prepare", "reading", "reason", "set_up"]
 
 _URL_PREFIXES: Final = ("sqlite:///", "sqlite+aiosqlite:///")
 _BUSY_S: Final = 5.0
@@ -120,7 +121,17 @@ def set_up(engine: Engine, kind: FileKind) -> None:
     event.listen(engine, "begin", _begin)
 
 
+def reading(engine: AsyncEngine) -> AsyncEngine:
+    """
+    The same engine for single statements that read. Each sees one state, as it does without a transaction; the lock of
+    a transaction would cost three times what such a statement does, and have it wait for other processes that write.
+    """
+    return engine.execution_options(hubwire_reads=True)
+
+
 def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("hubwire_reads"):
+        return
     # Not the default, which takes the lock at the first change and may find that what it has read is out of date.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 

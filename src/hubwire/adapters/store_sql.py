@@ -1,45 +1,47 @@
 """
-The store in an SQL database: one table of documents. At present in SQLite, one file.
+The store in an SQL database: one table of documents, in a file of SQLite or a database of PostgreSQL.
 
-Statements are plain SQL by way of SQLAlchemy Core; what only SQLite has stands in `sqlite_files`. So a database server
-can take its place without a change of what is stored.
+Statements are plain SQL by way of SQLAlchemy Core; what only one of the two has stands in `store_sqlite` and
+`store_postgresql`. What is stored is the same in both.
 """
 
 import asyncio
-import sqlite3
+import logging
 import uuid
-from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from sqlalchemy import (
-    URL,
     Column,
     ColumnElement,
     MetaData,
-    Row,
     Select,
     String,
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     insert,
     select,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hubwire.adapters.sqlite_files import FileKind, engine_options, path_of, prepare, reason, set_up
-from hubwire.model.errors import NotStored, PreconditionFailed, StartFailed
+from hubwire.adapters.store_postgresql import is_postgresql, open_postgresql
+from hubwire.adapters.store_sqlite import open_sqlite
+from hubwire.model.errors import BadRequest, NotStored, PreconditionFailed, StartFailed, Unavailable
 from hubwire.model.ports import Change, Document
 
 __all__ = ["SqlStore", "open_store"]
 
+_log: Final = logging.getLogger("hubwire.store")
+
 _T = TypeVar("_T")
+_Id: TypeAlias = tuple[str, str]
+"""Kind and key."""
 
 # Keys sort by code point. That is SQLite's own order; a database server's depends on its language.
 _KEY: Final = Text().with_variant(Text(collation="C"), "postgresql")
@@ -52,57 +54,111 @@ _DOCUMENTS: Final = Table(
     Column("body", Text, nullable=False),
     Column("etag", String(32), nullable=False),
 )
-_FILE: Final = FileKind("store", "hubwire.db", 0x48425752, 1, "FULL")
+_HERE: Final = and_(_DOCUMENTS.c.kind == bindparam("of_kind"), _DOCUMENTS.c.key == bindparam("of_key"))
+_ETAG: Final = select(_DOCUMENTS.c.etag).where(_HERE)
+_INSERT: Final = insert(_DOCUMENTS)
+_UPDATE: Final = update(_DOCUMENTS).where(_HERE).values(body=bindparam("to_body"), etag=bindparam("to_etag"))
+_DELETE: Final = delete(_DOCUMENTS).where(_HERE)
+
+_KEYS_AT_ONCE: Final = 500
+_LONGEST_KEY: Final = 2000
+"""In bytes, together with its kind: PostgreSQL has no room in its index for more than 2,704, lengths included."""
 _LAST_CODE_POINT: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 
 
-async def open_store(url: str) -> "SqlStore":
+class Database(Protocol):
+    """
+    What a kind of database adds to its engine.
+
+    Attributes:
+        engine: for transactions.
+        reads: the same for single statements that read.
+    """
+
+    @property
+    def engine(self) -> AsyncEngine: ...
+
+    @property
+    def reads(self) -> AsyncEngine: ...
+
+    async def row(self, connection: AsyncConnection, kind: str, key: str, /) -> tuple[str, str] | None:
+        """Body and etag of a document, the cheapest way. May fail by whatever the driver raises."""
+
+    async def ready(self) -> None:
+        """Called before a change; it is refused (NotStored) where the store is ours no more."""
+
+    async def hold(self, connection: AsyncConnection, ids: Sequence[_Id], /) -> str:
+        """Keep others from changing these until the transaction ends. Returns a mark of it."""
+
+    async def was_committed(self, mark: str, /) -> bool:
+        """What became of a transaction that nobody told us the end of."""
+
+    def is_lost(self, error: Exception, /) -> bool:
+        """Was it the connection that broke."""
+
+    async def confirm(self) -> None:
+        """Called after a connection broke; refuses (NotStored) as `ready` does."""
+
+    def reason(self, error: Exception, /) -> str:
+        """Why something failed: one line, and nothing that is stored."""
+
+    async def close(self) -> None:
+        """Release everything."""
+
+
+async def open_store(url: str, *, alone: bool = False) -> "SqlStore":
     """
     Open the store, and create it if it is not there.
 
     Args:
-        url: "sqlite:///" and the path of a file as it is, nothing encoded. The folder is there; a new file is for its
-            owner alone (mode 0600).
+        url: "sqlite:///" and the path of a file as it is, nothing encoded, whose folder is there; a new file is for its
+            owner alone (mode 0600). Or that of a database of PostgreSQL, as libpq has them.
+        alone: be the only one that opens it in this way until it is closed, or the process ends.
 
     Raises:
-        StartFailed: no such folder, no permission, a damaged file, or one that is not ours.
+        StartFailed: it cannot be opened, is damaged, is not ours, or another one has it.
     """
-    path = path_of(url, _FILE)
-    try:
-        prepare(path, _FILE)
-        return SqlStore(await _ready_engine(path))
-    except (OSError, SQLAlchemyError, sqlite3.Error, StartFailed) as error:
-        raise StartFailed(f"cannot open the store {path}: {reason(error)}") from error
+    opened = open_postgresql if is_postgresql(url) else open_sqlite
+    return SqlStore(await opened(url, _METADATA, alone=alone))
 
 
 class SqlStore:
-    """A `Store` on an engine whose database is ready. Made by `open_store`."""
+    """A `Store` in a database that is ready. Made by `open_store`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._running: set[asyncio.Task[Any]] = set()
+        self._unread = ""
 
     async def get(self, kind: str, key: str) -> Document | None:
-        found = await self._finish(_read(self._engine, select(_DOCUMENTS).where(_is(kind, key))))
-        return found[0] if found else None
+        if not (_is_storable(kind) and _is_storable(key)):
+            return None
+        found = await self._finish(self._row(kind, key))
+        return None if found is None else _document(kind, key, *found)
 
     async def list(self, kind: str, prefix: str, after: str | None, limit: int) -> list[Document]:
+        if not (_is_storable(kind) and _is_storable(prefix)):
+            return []
         # A range rather than LIKE: nothing in a prefix has a meaning, letter case counts, and the index serves it.
         query = select(_DOCUMENTS).where(_DOCUMENTS.c.kind == kind, _DOCUMENTS.c.key >= prefix)
         end = _end_of(prefix)
         if end is not None:
             query = query.where(_DOCUMENTS.c.key < end)
         if after is not None:
-            query = query.where(_DOCUMENTS.c.key > after)
-        return await self._finish(_read(self._engine, query.order_by(_DOCUMENTS.c.key).limit(limit)))
+            query = query.where(_follows(after))
+        rows = await self._finish(self._read(query.order_by(_DOCUMENTS.c.key).limit(limit)))
+        return [_document(*row) for row in rows]
 
     async def commit(self, changes: Sequence[Change]) -> None:
-        await self._finish(_write(self._engine, changes))
+        for change in changes:
+            _check(change)
+        if changes:
+            await self._finish(self._write(changes))
 
     async def close(self) -> None:
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._engine.dispose()
+        await self._database.close()
 
     async def _finish(self, work: Coroutine[Any, Any, _T]) -> _T:
         # Cancelled in the middle, the driver leaves a connection behind that keeps the database locked. So only the
@@ -112,55 +168,180 @@ class SqlStore:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
+    async def _row(self, kind: str, key: str) -> tuple[str, str] | None:
+        try:
+            async with self._database.reads.connect() as connection:
+                return await self._database.row(connection, kind, key)
+        except Exception:  # whatever the driver raises: what follows tries once more, and knows what to say of it
+            rows = await self._read(select(_DOCUMENTS.c.body, _DOCUMENTS.c.etag).where(_is(kind, key)))
+            return next(iter(rows), None)
 
-async def _write(engine: AsyncEngine, changes: Sequence[Change]) -> None:
+    async def _read(self, query: Select[Any]) -> Sequence[Any]:
+        """
+        Raises:
+            Unavailable: the database does not answer.
+            StartFailed: it is damaged, or we may not read it.
+        """
+        for is_last in (False, True):
+            try:
+                async with self._database.reads.connect() as connection:
+                    rows: Sequence[Any] = (await connection.execute(query)).all()
+            except (SQLAlchemyError, OSError) as error:
+                # Every connection of the pool breaks when a server is restarted; the next one may be a new one.
+                if not self._database.is_lost(error):
+                    raise StartFailed(f"cannot read the store: {self._database.reason(error)}") from error
+                if is_last:
+                    self._report(self._database.reason(error))
+                    raise Unavailable("the store cannot be read") from error
+                continue
+            self._report("")
+            return rows
+        raise AssertionError("the last attempt returns or raises")
+
+    def _report(self, why: str) -> None:
+        """Say that reading fails, and why, once."""
+        if why and why != self._unread:
+            _log.warning("the store cannot be read: %s", why)
+        self._unread = why
+
+    async def _write(self, changes: Sequence[Change]) -> None:
+        """
+        Raises:
+            PreconditionFailed: nothing was changed.
+            NotStored: the disk is full or fails, somebody else keeps the database locked, or it does not answer.
+        """
+        await self._database.ready()
+        for is_last in (False, True):
+            mark = ""
+            try:
+                async with self._database.engine.begin() as connection:
+                    held = await self._database.hold(connection, [(change.kind, change.key) for change in changes])
+                    await _carry_out(connection, changes)
+                    mark = held
+                return
+            except (SQLAlchemyError, OSError) as error:
+                if not self._database.is_lost(error):
+                    raise NotStored(self._database.reason(error)) from error
+                _log.warning("the store does not answer a change: %s", self._database.reason(error))
+                if mark and await self._was_committed(mark):
+                    return
+                if is_last:
+                    raise NotStored("the database does not answer") from error
+            # Whoever breaks connections may have let another server in.
+            await self._database.confirm()
+
+    async def _was_committed(self, mark: str) -> bool:
+        """
+        Raises:
+            NotStored: nobody knows.
+        """
+        try:
+            return await self._database.was_committed(mark)
+        except (SQLAlchemyError, OSError) as error:
+            raise NotStored(
+                "the database went away in the middle, and nobody knows whether it has the change"
+            ) from error
+
+
+class _State(NamedTuple):
+    """Of a document, or of none: then the etag is None. The body is None where it is not changed."""
+
+    etag: str | None
+    body: str | None = None
+
+
+async def _carry_out(connection: AsyncConnection, changes: Sequence[Change]) -> None:
     """
+    Look, decide, and then write what is left of it: three statements for any number of changes.
+
     Raises:
-        NotStored: the disk is full or fails, or somebody else keeps the database locked.
+        PreconditionFailed
     """
+    before = await _etags(connection, changes)
+    after: dict[_Id, _State] = {}
+    for change in changes:
+        id = (change.kind, change.key)
+        etag = after[id].etag if id in after else before.get(id)
+        if not _is_met(change.expect, etag):
+            raise PreconditionFailed(f"{change.kind} {change.key} is not in the expected state", target=change.key)
+        if change.body is None:
+            after[id] = _State(None)
+        else:
+            # Random and not counted: a document that was deleted and made anew must not get an old tag again.
+            after[id] = _State(uuid.uuid4().hex, msgspec.json.encode(change.body).decode())
+    if gone := [_where(id) for id, state in after.items() if state.etag is None and id in before]:
+        await connection.execute(_DELETE, gone)
+    if changed := [
+        {**_where(id), "to_body": state.body, "to_etag": state.etag}
+        for id, state in after.items()
+        if state.etag is not None and id in before
+    ]:
+        await connection.execute(_UPDATE, changed)
+    if new := [
+        {"kind": id[0], "key": id[1], "body": state.body, "etag": state.etag}
+        for id, state in after.items()
+        if state.etag is not None and id not in before
+    ]:
+        await connection.execute(_INSERT, new)
+
+
+async def _etags(connection: AsyncConnection, changes: Sequence[Change]) -> Mapping[_Id, str]:
+    """Of those documents that are there."""
+    if len(changes) == 1:
+        id = (changes[0].kind, changes[0].key)
+        etag = await connection.scalar(_ETAG, _where(id))
+        return {} if etag is None else {id: etag}
+    found: dict[_Id, str] = {}
+    for kind in sorted({change.kind for change in changes}):
+        keys = sorted({change.key for change in changes if change.kind == kind})
+        for some in (keys[start : start + _KEYS_AT_ONCE] for start in range(0, len(keys), _KEYS_AT_ONCE)):
+            query = select(_DOCUMENTS.c.key, _DOCUMENTS.c.etag).where(
+                _DOCUMENTS.c.kind == kind, _DOCUMENTS.c.key.in_(some)
+            )
+            found.update({(kind, row.key): row.etag for row in await connection.execute(query)})
+    return found
+
+
+def _where(id: _Id) -> dict[str, str]:
+    return {"of_kind": id[0], "of_key": id[1]}
+
+
+def _document(kind: str, key: str, body: str, etag: str) -> Document:
     try:
-        async with engine.begin() as connection:
-            for change in changes:
-                await _apply(connection, change)
-    except SQLAlchemyError as error:
-        raise NotStored(reason(error)) from error
-
-
-async def _read(engine: AsyncEngine, query: Select[Any]) -> list[Document]:
-    """
-    Raises:
-        StartFailed: damaged. Everything is read at the start, so that is when it is noticed.
-    """
-    try:
-        async with engine.connect() as connection:
-            return [_document(row) for row in await connection.execute(query)]
-    except SQLAlchemyError as error:
-        raise StartFailed(f"cannot read the store: {reason(error)}") from error
-
-
-def _document(row: Row[Any]) -> Document:
-    try:
-        return Document(row.kind, row.key, msgspec.json.decode(row.body), row.etag)
+        return Document(kind, key, msgspec.json.decode(body), etag)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Never with its content, which may be secret.
-        raise StartFailed(f"the stored {row.kind} {row.key} is damaged: its body is not JSON") from error
+        raise StartFailed(f"the stored {kind} {key} is damaged: its body is not JSON") from error
 
 
-async def _apply(connection: AsyncConnection, change: Change) -> None:
-    here = _is(change.kind, change.key)
-    # The lock means nothing to SQLite, where the whole transaction is alone; elsewhere it keeps what was seen true.
-    etag = await connection.scalar(select(_DOCUMENTS.c.etag).where(here).with_for_update())
-    if not _is_met(change.expect, etag):
-        raise PreconditionFailed(f"{change.kind} {change.key} is not in the expected state", target=change.key)
-    if change.body is None:
-        await connection.execute(delete(_DOCUMENTS).where(here))
-        return
-    # Random and not counted: a document that was deleted and made anew must not get an old tag again.
-    content = {"body": msgspec.json.encode(change.body).decode(), "etag": uuid.uuid4().hex}
-    if etag is None:
-        await connection.execute(insert(_DOCUMENTS).values(kind=change.kind, key=change.key, **content))
-    else:
-        await connection.execute(update(_DOCUMENTS).where(here).values(**content))
+def _is_storable(text: str) -> bool:
+    """Half characters are in no text that is sent to a database, and U+0000 is in none that PostgreSQL has."""
+    return "\0" not in text and not _has_surrogates(text)
+
+
+def _has_surrogates(text: str) -> bool:
+    return not text.isascii() and any(ord(letter) in _SURROGATES for letter in text)
+
+
+def _check(change: Change) -> None:
+    """
+    Raises:
+        BadRequest: no store could keep it.
+    """
+    if not (_is_storable(change.kind) and _is_storable(change.key)):
+        raise BadRequest("A name cannot have U+0000 or half characters in it.", target="name")
+    if len(change.kind.encode()) + len(change.key.encode()) > _LONGEST_KEY:
+        raise BadRequest(f"A name is too long: more than {_LONGEST_KEY} bytes as UTF-8.", target="name")
+
+
+def _follows(after: str) -> ColumnElement[bool]:
+    """Is a key greater than a text, which need not be one that can be stored itself."""
+    for place, letter in enumerate(after):
+        if letter == "\0":
+            return _DOCUMENTS.c.key > after[:place]
+        if ord(letter) in _SURROGATES:
+            return _DOCUMENTS.c.key >= after[:place] + chr(_SURROGATES.stop)
+    return _DOCUMENTS.c.key > after
 
 
 def _is_met(expect: str, etag: str | None) -> bool:
@@ -186,16 +367,3 @@ def _end_of(prefix: str) -> str | None:
             # Surrogates are code points that no stored text has, and that cannot be sent to a database.
             return prefix + chr(_SURROGATES.stop if last in _SURROGATES else last)
     return None
-
-
-async def _ready_engine(path: Path) -> AsyncEngine:
-    url = URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, **engine_options())
-    set_up(engine.sync_engine, _FILE)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_METADATA.create_all)
-    except SQLAlchemyError:
-        await engine.dispose()
-        raise
-    return engine

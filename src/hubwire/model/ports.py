@@ -134,21 +134,27 @@ class Change(Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Small documents: keys, hubs, later users and resources. Never live traffic."""
+    """
+    Small documents: keys, hubs, users and resources. Never live traffic.
+
+    Reading raises Unavailable where a database on another machine does not answer. Keys are any text, U+0000 left out;
+    a kind and a key have up to 2,000 bytes as UTF-8.
+    """
 
     async def get(self, kind: str, key: str) -> Document | None:
-        """One document, or None."""
+        """One document, or None. What it costs does not depend on how many there are."""
 
     async def list(self, kind: str, prefix: str, after: str | None, limit: int) -> list[Document]:
         """Documents of a kind whose key starts with `prefix`, by ascending key (code point order), after `after`."""
 
     async def commit(self, changes: Sequence[Change]) -> None:
         """
-        All or none.
+        All or none, and as if one commit came after the other. Changes of one see those before them.
 
         Raises:
             PreconditionFailed: a change found another state than it demanded; nothing was changed.
-            NotStored: it could not be written; nothing was changed.
+            BadRequest: a key that cannot be stored; nothing was changed.
+            NotStored: it could not be written; nothing was changed, unless the reason says that nobody knows.
         """
 
     async def close(self) -> None:

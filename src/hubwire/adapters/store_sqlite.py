@@ -1,0 +1,112 @@
+"""
+The store in a file of SQLite: what it has there that no database server has.
+
+One connection carries everything out, one after the other, so a transaction is alone by itself.
+"""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL, MetaData
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from hubwire.adapters.data_folder import locked
+from hubwire.adapters.sqlite_files import FileKind, engine_options, path_of, prepare, reading, reason, set_up
+from hubwire.model.errors import StartFailed
+
+__all__ = ["SqliteDatabase", "open_sqlite"]
+
+_FILE: Final = FileKind("store", "hubwire.db", 0x48425752, 1, "FULL")
+_GET: Final = "SELECT body, etag FROM documents WHERE kind = ? AND key = ?"
+
+
+async def open_sqlite(url: str, tables: MetaData, *, alone: bool) -> "SqliteDatabase":
+    """
+    Open a file, and make it and what is in it if that is not there.
+
+    Args:
+        alone: demand that nobody else has it open in this way.
+
+    Raises:
+        StartFailed: no such folder, no permission, a damaged file, one that is not ours, or one that is taken.
+    """
+    path = path_of(url, _FILE)
+    lock = None
+    try:
+        if alone:
+            # Beside it: whoever closes a file ends the locks of SQLite that this process holds on it.
+            lock = locked(path.with_name(f"{path.name}-lock"))
+            if lock is None:
+                raise StartFailed("another server has it")
+        prepare(path, _FILE)
+        return SqliteDatabase(await _ready_engine(path, tables), lock)
+    except BaseException as error:
+        if lock is not None:
+            os.close(lock)
+        if isinstance(error, (OSError, SQLAlchemyError, sqlite3.Error, StartFailed)):
+            raise StartFailed(f"cannot open the store {path}: {reason(error)}") from error
+        raise
+
+
+class SqliteDatabase:
+    """A `Database` of the store. Made by `open_sqlite`."""
+
+    def __init__(self, engine: AsyncEngine, lock: int | None) -> None:
+        self.engine = engine
+        self.reads = reading(engine)
+        self._lock = lock
+
+    async def row(self, connection: AsyncConnection, kind: str, key: str) -> tuple[str, str] | None:
+        """By the driver itself, in one step of its thread where the statement of an engine takes four."""
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        return next(iter(await driver.execute_fetchall(_GET, (kind, key))), None)
+
+    async def hold(self, _connection: AsyncConnection, _ids: Sequence[tuple[str, str]]) -> str:
+        """Nothing is to be done."""
+        return ""
+
+    async def was_committed(self, _mark: str) -> bool:
+        """Never asked: there is no connection that could be lost."""
+        return False
+
+    def is_lost(self, _error: Exception) -> bool:
+        """No connection can be."""
+        return False
+
+    def reason(self, error: Exception) -> str:
+        """In words of the system or the database."""
+        return reason(error)
+
+    async def ready(self) -> None:
+        """The lock goes with the process."""
+
+    async def confirm(self) -> None:
+        """The lock goes with the process."""
+
+    async def close(self) -> None:
+        """Let somebody else have the file."""
+        await self.engine.dispose()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+async def _ready_engine(path: Path, tables: MetaData) -> AsyncEngine:
+    url = URL.create("sqlite+aiosqlite", database=str(path))
+    # Every transaction is ended by who began it, and what reads needs none: there is nothing to undo afterwards, which
+    # would be a step of the thread each time.
+    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_reset_on_return=None, **engine_options())
+    set_up(engine.sync_engine, _FILE)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(tables.create_all)
+    except SQLAlchemyError:
+        await engine.dispose()
+        raise
+    return engine
