@@ -26,6 +26,7 @@ from vectors.signed_requests import DATE, HOST, KEY, NOW, RECORDED, SIGNED_HEADE
 
 OTHER = base64.b64encode(bytes(range(64, 128))).decode()
 KID = "foreign-key"
+SERVICE_ID = "2dee53b4-1111-4222-8333-8493fb117652"
 ADDRESS = "10.0.0.1"
 RECORD = next(one for one in RECORDED if one.body)
 
@@ -35,11 +36,12 @@ class Services:
 
     def __init__(self) -> None:
         self.keys = CommunicationKeys(KEY, OTHER, 3, 5)
+        self.local_auth = True
 
     def service(self, name: str, /) -> CommunicationService:
         if name != "default":
             raise NotFound("There is no such service.")
-        return CommunicationService("default", "2dee53b4-1111-4222-8333-8493fb117652", "local", "Europe", self.keys)
+        return CommunicationService("default", SERVICE_ID, "local", "Europe", self.keys, local_auth=self.local_auth)
 
 
 class World:
@@ -60,6 +62,7 @@ class World:
         ip: str | None = ADDRESS,
         service: str = "default",
         body: bytes | None = None,
+        verifies: bool = False,
     ) -> CommunicationCaller:
         """Whoever sends the recorded request, with these Authorization headers."""
         headers = {
@@ -70,7 +73,8 @@ class World:
         }
         digest = hashlib.sha256(RECORD.body.encode() if body is None else body).digest()
         request = SignedRequest(RECORD.method, RECORD.target.encode(), headers, digest)
-        return await self.callers.caller(request, service, ip)
+        known = self.callers.verifier if verifies else self.callers.caller
+        return await known(request, service, ip)
 
 
 BY_KEY = f"HMAC-SHA256 SignedHeaders={SIGNED_HEADERS}&Signature={RECORD.signature}"
@@ -190,3 +194,61 @@ async def test_address_that_failed_too_often_is_slowed_down_and_asking_is_no_fai
 async def test_issuer_whose_keys_cannot_be_had_is_said() -> None:
     with pytest.raises(Unavailable):
         await World(down=True).caller(with_token())
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("user", ["default", "Default", SERVICE_ID, SERVICE_ID.upper(), "de%66ault"])
+async def test_whoever_verifies_tokens_may_show_a_key_as_a_password(world: World, user: str) -> None:
+    """Under either name of the service; nobody else may."""
+    for kind, key, generation in (("primary", KEY, 3), ("secondary", OTHER, 5)):
+        for written in (key, key.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")):
+            found = await world.caller(basic(user, written), verifies=True)
+            assert found == CommunicationCaller(kind, kind, generation)  # type: ignore[arg-type]
+        with pytest.raises(Unauthorized):
+            await world.caller(basic(user, key))
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        basic("other", KEY),
+        basic("", KEY),
+        basic("default", KEY[:-4]),
+        basic("default", ""),
+        basic("default", "\N{SNOWMAN}"),
+        basic("\N{SNOWMAN}", KEY),
+        "Basic",
+        "Basic \N{SNOWMAN}",
+        "Basic ====",
+        "Basic " + base64.b64encode(b"default").decode(),
+        "Digest x",
+    ],
+)
+async def test_password_that_is_no_key_proves_nothing(world: World, authorization: str) -> None:
+    with pytest.raises(Unauthorized):
+        await world.caller(authorization, verifies=True)
+
+
+async def test_passwords_are_not_guessed_without_end(world: World) -> None:
+    for _ in range(3):
+        with pytest.raises(Unauthorized):
+            await world.caller(basic("default", "x"), verifies=True)
+    with pytest.raises(Throttled):
+        await world.caller(basic("default", "x"), verifies=True)
+
+
+async def test_whoever_verifies_tokens_may_prove_it_like_any_caller(world: World) -> None:
+    assert (await world.caller(BY_KEY, verifies=True)).kind == "primary"
+    assert (await world.caller(with_token(), verifies=True)).kind == "entra"
+
+
+async def test_keys_that_are_switched_off_prove_nothing(world: World) -> None:
+    world.services.local_auth = False
+
+    for authorization in (BY_KEY, basic("default", KEY)):
+        with pytest.raises(Unauthorized):
+            await world.caller(authorization, verifies=True)
+    assert (await world.caller(with_token())).kind == "entra"

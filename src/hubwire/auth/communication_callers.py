@@ -5,14 +5,18 @@ Sources: the service's pages on authentication; tokens that the official clients
 on Entra users, for what their tokens are for.
 """
 
+import base64
+import binascii
+import hmac
 import time
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
+from urllib.parse import unquote_to_bytes
 
 from hubwire.auth.bearers import Bearers, Service
 from hubwire.auth.failures import Failures
 from hubwire.auth.request_signatures import SCHEME, SignedRequest, matching_key
-from hubwire.model.communication import CommunicationCaller, CommunicationService
+from hubwire.model.communication import CommunicationCaller, CommunicationKeyKind, CommunicationService
 from hubwire.model.errors import Forbidden, Unauthorized
 
 __all__ = [
@@ -96,18 +100,35 @@ class CommunicationCallers:
             NotFound: there is no such service any more.
             Unavailable: the keys of the token's issuer cannot be had now.
         """
+        return await self._proved(request, service, client_ip, passwords=False)
+
+    async def verifier(self, request: SignedRequest, service: str, client_ip: str | None) -> CommunicationCaller:
+        """
+        The same for whoever asks what a token is worth. They may show an access key as the password of HTTP Basic, too,
+        with the name or the id of the service for a user name: libraries for such questions sign no requests.
+        """
+        return await self._proved(request, service, client_ip, passwords=True)
+
+    async def _proved(
+        self, request: SignedRequest, service: str, client_ip: str | None, *, passwords: bool
+    ) -> CommunicationCaller:
         found = self._services.service(service)
         values = request.headers.get("authorization", ())
         try:
             if len(values) != 1:
                 raise Unauthorized("there is not one Authorization header")
             scheme, _, rest = values[0].strip().partition(" ")
+            if scheme.lower() == "bearer":
+                return await self._with_token(rest.strip())
+            if not found.local_auth:
+                raise Unauthorized("access keys of this service are switched off")
             if scheme.lower() == SCHEME:
                 kind = matching_key(request, found.keys, self._clock(), self._skew_s)
-                return CommunicationCaller(kind, kind, found.keys.generation(kind))
-            if scheme.lower() != "bearer":
+            elif passwords and scheme.lower() == "basic":
+                kind = _key_shown(found, rest.strip())
+            else:
                 raise Unauthorized("neither a signature nor a bearer token")
-            return await self._with_token(rest.strip())
+            return CommunicationCaller(kind, kind, found.keys.generation(kind))
         except Unauthorized:
             if values and client_ip is not None:
                 now = self._clock()
@@ -126,3 +147,26 @@ class CommunicationCallers:
                 "Authorization",
             )
         return CommunicationCaller("entra", bearer.principal_id)
+
+
+def _key_shown(service: CommunicationService, credentials: str) -> CommunicationKeyKind:
+    """
+    Which key stands in the credentials of HTTP Basic. Source: RFC 7617.
+
+    Raises:
+        Unauthorized: none does.
+    """
+    try:
+        user, _, password = base64.b64decode(credentials, validate=True).partition(b":")
+        # Names and keys are ASCII as they are; some clients percent-encode both (RFC 6749, 2.3.1).
+        name = unquote_to_bytes(user).lower()
+    except (binascii.Error, ValueError) as error:
+        raise Unauthorized("the credentials are no base64") from error
+    shown = unquote_to_bytes(password)
+    kinds: tuple[CommunicationKeyKind, ...] = ("primary", "secondary")
+    for kind, key in zip(kinds, (service.keys.primary, service.keys.secondary), strict=True):
+        if name in (service.name.lower().encode(), service.immutable_id.encode()) and hmac.compare_digest(
+            shown, key.encode()
+        ):
+            return kind
+    raise Unauthorized("the password is no access key of this service")
