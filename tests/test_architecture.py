@@ -154,15 +154,15 @@ HOUSE = Rule(
         "adapters/issuer_keys.py": ("auth.signatures",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.
         "gateway/events.py": ("hub.connection", "protocols.mqtt"),
-        "gateway/gateway.py": ("hub.connection", "protocols.mqtt", "protocols.session"),
+        "gateway/gateway.py": ("hub.connection", "protocols.session"),
         "gateway/opening.py": ("hub.connection",),
         "gateway/records.py": ("hub.connection", "protocols.mqtt"),
-        "gateway/requests.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/requests.py": ("hub.connection",),
         # MQTT opens with its first packet, and a session of it may end by what another client does.
         "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
         "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),
         "gateway/sessions.py": ("hub.connection", "protocols.mqtt"),
-        "gateway/wills.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/wills.py": ("hub.connection",),
         "edge/websocket.py": ("hub.connection",),
         # So it is with a tunnel and the way out that it is given.
         "edge/tunnel_socket.py": ("upstream.tunnel",),

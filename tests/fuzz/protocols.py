@@ -65,7 +65,7 @@ def _check_message(payload: bytes, as_text: bool) -> None:
         check_receivable(GroupMessage(request.group, request.data, "user", request.metadata))
     for session in (JsonSession(), ReliableJsonSession(QueueLimits())):
         session.receive(text)
-        session.outgoing()
+        session.outgoing(0.0)
 
 
 def check_receivable(message: GroupMessage) -> None:

@@ -2,10 +2,13 @@
 
 import pytest
 
+from hubwire.model.errors import ProtocolViolation
+from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.protocols.json_v1 import JsonSession
 from hubwire.protocols.reliable import ReliableJsonSession
+from hubwire.protocols.session import Breach, Session
 from hubwire.protocols.simple import SimpleSession
 
 JSON = "json.webpubsub.azure.v1"
@@ -55,3 +58,17 @@ def test_simple_client_is_made_as_it_asked() -> None:
     assert session.subprotocol == "mine"
     (request,) = session.receive("x")
     assert (getattr(request, "group", None), getattr(request, "no_echo", None)) == ("g", True)
+
+
+@pytest.mark.parametrize(
+    "session", [*(catalog.create(name, QueueLimits()) for name in (JSON, RELIABLE)), catalog.simple()]
+)
+def test_clients_of_the_services_own_protocols_have_no_words_for_their_end(session: Session) -> None:
+    """How their WebSocket is closed counts, the server asks for signs of life, and who breaks the rules is out."""
+    session.not_allowed("g", "no")
+    session.forget_will()
+
+    assert (session.says_goodbye, session.silence_s) == (False, None)
+    assert (session.ending, session.will, session.fault) == (None, None, None)
+    breach = session.breached(ProtocolViolation("broken", 1002))
+    assert breach == Breach(1002, CloseCategory.BAD_REQUEST, final=True)

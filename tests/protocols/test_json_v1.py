@@ -172,15 +172,15 @@ def test_each_ping_is_answered_once() -> None:
     assert session.receive('{"type":"ping"}') == ()
     assert session.receive('{"type":"ping"}') == ()
 
-    assert frames(b"".join(session.outgoing())) == [PONG, PONG]
-    assert session.outgoing() == ()
+    assert frames(b"".join(session.outgoing(0.0))) == [PONG, PONG]
+    assert session.outgoing(0.0) == ()
 
 
 def test_nobody_is_sent_a_pong_that_it_did_not_ask_for() -> None:
     session = JsonSession()
     session.receive('{"type":"joinGroup","group":"g"}')
 
-    assert session.outgoing() == ()
+    assert session.outgoing(0.0) == ()
 
 
 def test_ack_of_a_sequence_is_ignored_where_nothing_is_numbered() -> None:
@@ -194,7 +194,7 @@ def test_cancelled_invocation_is_ignored() -> None:
     session = JsonSession()
 
     assert session.receive('{"type":"cancelInvocation","invocationId":"1"}') == ()
-    assert session.outgoing() == ()
+    assert session.outgoing(0.0) == ()
 
 
 def test_all_plain_clients_are_given_the_same_object() -> None:

@@ -190,8 +190,8 @@ def test_each_ping_is_answered_once_and_an_ack_never() -> None:
     one.receive('{"type":"ping"}')
     one.receive('{"type":"sequenceAck","sequenceId":1}')
 
-    assert json_of(b"".join(one.outgoing())) == [{"type": "pong"}]
-    assert one.outgoing() == ()
+    assert json_of(b"".join(one.outgoing(NOW))) == [{"type": "pong"}]
+    assert one.outgoing(NOW) == ()
 
 
 # Acknowledgements

@@ -55,7 +55,7 @@ def test_what_looks_like_a_request_is_a_payload() -> None:
     (request,) = SimpleSession().receive('{"type":"ping"}')
 
     assert request == SendEvent("message", Data("text", b'{"type":"ping"}'), must_succeed=True)
-    assert SimpleSession().outgoing() == ()
+    assert SimpleSession().outgoing(0.0) == ()
 
 
 def test_session_keeps_nothing() -> None:

@@ -18,7 +18,6 @@ from hubwire.model.resources import ResourcePolicy
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.mqtt.packets import Connect
 from hubwire.protocols.mqtt.reasons import Reason, return_code
-from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.upstream.cloudevents import ClientCertificate, ConnectVerdict, NotOfferedResponse
 from hubwire.upstream.connecting import ConnectRefused, ConnectRequest
 from hubwire.upstream.dispatcher import Dispatcher, NoHandler
@@ -358,10 +357,9 @@ def _content_type(publication: Publication) -> str:
 
 def _ending(connection: Connection) -> tuple[str | None, MqttEnding] | None:
     """How an MQTT session has ended, with the reason that its last DISCONNECT gave; None for other clients."""
-    session = connection.session
-    if not isinstance(session, MqttSession):
+    if not connection.session.says_goodbye:
         return None
-    ending = session.ending
+    ending = connection.session.ending
     if ending is None:
         return None, MqttEnding()
     properties = ending.user_properties if ending.initiated_by_client else None

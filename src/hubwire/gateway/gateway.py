@@ -34,8 +34,6 @@ from hubwire.model.resources import ResourcePolicy
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
-from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
-from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.session import Session
 from hubwire.upstream.sources import EventSource
 
@@ -45,10 +43,6 @@ _NORMAL: Final = 1000
 _SLICE: Final = 256
 """Requests of one packet that are carried out in one turn: a SUBSCRIBE may have thousands, and others want theirs."""
 _GOING_AWAY: Final = 1001
-_POLICY: Final = 1008
-_PROTOCOL_ERROR: Final = 1002
-_TOO_BIG: Final = 1009
-_V5: Final = 5
 _FAREWELL: Final = "The server is shutting down."
 _MQTT: Final = MqttOptions()
 _ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
@@ -326,9 +320,9 @@ class Gateway:
         Seconds of silence after which this client is pinged, or, where only it may ping, is taken for gone; 0 for
         never. Asked again each time, since it may change.
         """
-        session = connection.session
-        if isinstance(session, MqttSession):
-            return session.keep_alive_s * 1.5  # OASIS MQTT 5.0, 3.1.2.10: one and a half times its interval
+        silence_s = connection.session.silence_s
+        if silence_s is not None:
+            return silence_s
         return self._directory.settings(connection.hub).web_socket_keep_alive_interval_in_seconds
 
     # Its messages.
@@ -342,50 +336,32 @@ class Gateway:
         """
         if not connection.alive:
             return None
-        session = connection.session
-        if isinstance(session, MqttSession):
-            return self._receive_packets(connection, session, payload)
-        try:
-            requests = session.receive(payload)
-        except ProtocolViolation as violation:
-            self.violated(connection, violation)
-            return None
-        for frame in session.outgoing():
-            self._node.reply(connection, frame)
-        if len(requests) == 1:
-            return self._requests.handle(connection, requests[0])
-        return self._in_order(connection, connection.sink, requests) if requests else None
-
-    def _receive_packets(
-        self, connection: Connection, session: MqttSession, payload: str | bytes
-    ) -> Awaitable[None] | None:
-        """Several packets come in one message, and those before one that breaks the protocol still count."""
         sink = connection.sink
-        return self.carry_out(connection, self._hear(connection, session, payload), sink)
+        return self.carry_out(connection, self.hear(connection, payload), sink)
 
-    def _hear(self, connection: Connection, session: MqttSession, payload: str | bytes) -> Sequence[ClientRequest]:
-        requests = session.receive(payload)
-        for frame in session.outgoing(self._node.time()):
-            self._node.reply(connection, frame)
-        return requests
-
-    def hear(self, connection: Connection, payload: bytes) -> Sequence[ClientRequest]:
+    def hear(self, connection: Connection, payload: str | bytes) -> Sequence[ClientRequest]:
         """
-        Take what an MQTT client has sent while what it asked for before is under way. Its signs of life are answered
+        Take what a client has sent, also while what it asked for before is under way. Its signs of life are answered
         and its acknowledgements count at once.
 
         Returns:
             what it asks for, which is to be carried out in its turn.
         """
         session = connection.session
-        assert isinstance(session, MqttSession)
-        return self._hear(connection, session, payload)
+        try:
+            requests = session.receive(payload)
+        except ProtocolViolation as violation:
+            self.violated(connection, violation)
+            return ()
+        for frame in session.outgoing(self._node.time()):
+            self._node.reply(connection, frame)
+        return requests
 
     def carry_out(
         self, connection: Connection, requests: Sequence[ClientRequest], sink: Sink | None
     ) -> Awaitable[None] | None:
         """
-        Do what an MQTT client asks for, and end its socket if it has broken MQTT behind that.
+        Do what a client asks for, and end its socket if it has broken its protocol behind that.
 
         Args:
             sink: of the socket that it came by.
@@ -393,27 +369,19 @@ class Gateway:
         Returns:
             None when that is done; else to be awaited before more is carried out.
         """
-        session = connection.session
-        assert isinstance(session, MqttSession)
         waiting = self._in_order(connection, sink, requests)
         if waiting is not None:
-            return self._end_faulty_after(waiting, connection, session)
-        if session.fault is not None:
-            self._end_faulty(connection, session.fault)
+            return self._end_faulty_after(waiting, connection)
+        fault = connection.session.fault
+        if fault is not None:
+            self.violated(connection, fault)
         return None
 
-    async def _end_faulty_after(self, waiting: Awaitable[None], connection: Connection, session: MqttSession) -> None:
+    async def _end_faulty_after(self, waiting: Awaitable[None], connection: Connection) -> None:
         await waiting
         # There is none any more if the client came back by another socket meanwhile.
-        if session.fault is not None:
-            self._end_faulty(connection, session.fault)
-
-    def _end_faulty(self, connection: Connection, fault: MqttViolation) -> None:
-        """End the socket of a client that has broken MQTT, and is not listened to any more."""
-        if fault.code == Reason.QUOTA_EXCEEDED:
-            # It does not acknowledge what it is answered: nothing of such a session is worth keeping.
-            self._node.close(connection, _POLICY, fault.reason, CloseCategory.SLOW_CLIENT)
-        else:
+        fault = connection.session.fault
+        if fault is not None:
             self.violated(connection, fault)
 
     def _in_order(
@@ -451,18 +419,12 @@ class Gateway:
     # Its end.
 
     def violated(self, connection: Connection, violation: ProtocolViolation) -> None:
-        """The client broke its protocol: its connection ends, and cannot be recovered. A session of MQTT can."""
-        session, code = connection.session, violation.close_code
-        if isinstance(session, MqttSession):
-            of_packets = isinstance(violation, MqttViolation)
-            if not of_packets:
-                session.unreadable(violation)
-            # Where a DISCONNECT says what was wrong the close frame need not, but for a fault of the WebSocket itself.
-            if session.version == _V5 and (code == _TOO_BIG or (of_packets and code == _PROTOCOL_ERROR)):
-                code = _NORMAL
-            self._node.drop(connection, code, violation.reason, CloseCategory.BAD_REQUEST)
+        """The client broke its protocol, or that of its WebSocket."""
+        breach = connection.session.breached(violation)
+        if breach.final:
+            self._node.close(connection, breach.close_code, violation.reason, breach.category)
         else:
-            self._node.close(connection, code, violation.reason, CloseCategory.BAD_REQUEST)
+            self._node.drop(connection, breach.close_code, violation.reason, breach.category)
 
     def timed_out(self, connection: Connection) -> None:
         """Nothing came for longer than the client itself has said."""
@@ -483,10 +445,10 @@ class Gateway:
 
         Args:
             code: of the client's close frame; 1005 for one without a code, 1006 for none at all. Only 1000 is final:
-                official clients close with 1001 or without a code and then recover. An MQTT client says goodbye in a
-                packet, and without that has lost its socket, however that was closed.
+                official clients close with 1001 or without a code and then recover. Who says goodbye in a message has
+                lost its socket without that, however it was closed.
         """
-        final = code == _NORMAL and not connection.codec.keeps
+        final = code == _NORMAL and not connection.session.says_goodbye
         self._node.lost(connection, sink, final, category, code)
 
     def hung_up(self, connection: Connection, sink: Sink) -> None:

@@ -18,7 +18,6 @@ from hubwire.model.names import HubKey
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.mqtt.arrival import Refusal
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason, ReturnCode
-from hubwire.protocols.mqtt.session import MqttSession
 
 __all__ = [
     "bulk_left_out",
@@ -87,7 +86,7 @@ def ended(connection: Connection, category: CloseCategory, code: int, text: str,
     session = connection.session
     gone: str | None = None
     if category == CloseCategory.NORMAL and not text:
-        if not isinstance(session, MqttSession):
+        if not session.says_goodbye:
             gone = _GONE if code == _NO_CLOSE_FRAME else None
         elif session.ending is None:
             gone = _GONE_DEVICE

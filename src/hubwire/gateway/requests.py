@@ -35,7 +35,6 @@ from hubwire.model.messages import (
 )
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
-from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.upstream.dispatcher import NoHandler
 
 __all__ = ["Requests"]
@@ -180,9 +179,8 @@ class Requests:
             # Why is for the operator, who finds it in the log.
             self._node.close(connection, 1011, "The event handler failed.", CloseCategory.SEND_EVENT_FAILED)
         else:
-            session = connection.session
-            if isinstance(session, MqttSession) and isinstance(request, SendToGroup):
-                session.not_allowed(request.group, refusal.message)
+            if isinstance(request, SendToGroup):
+                connection.session.not_allowed(request.group, refusal.message)
             self._node.drop(connection, 1008, refusal.message, CloseCategory.UNAUTHORIZED)
 
 

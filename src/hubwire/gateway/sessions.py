@@ -200,9 +200,7 @@ class Sessions:
         newcomer, client_id = asking.newcomer, asking.client_id
         hub = asking.hub
         # By its id: a session that held its own connection would outlive it, until somebody collects garbage.
-        session = newcomer.arrival.session(
-            self._limits, lambda refusal: self._note(hub, client_id, refusal), client_id, said.user_id
-        )
+        session = newcomer.arrival.session(self._limits, lambda refusal: self._note(hub, client_id, refusal), client_id)
         connection = Connection(
             id=client_id,
             hub=hub,

@@ -13,7 +13,6 @@ from hubwire.hub.connection import Connection
 from hubwire.model.commands import Send
 from hubwire.model.messages import GroupMessage
 from hubwire.model.targets import to_group
-from hubwire.protocols.mqtt.session import MqttSession
 
 __all__ = ["Wills"]
 
@@ -27,14 +26,14 @@ class Wills:
 
     def lost(self, connection: Connection) -> None:
         """A client has lost its socket, and its session waits for it."""
-        session = connection.session
-        if not isinstance(session, MqttSession) or session.will is None:
+        will = connection.session.will
+        if will is None:
             return
-        if session.will.delay_s == 0:
+        if will.delay_s == 0:
             self._publish(connection)
         else:
             # The end of the session may come first, and publishes it then.
-            self._timers[connection] = self._node.later(session.will.delay_s, self._due, connection)
+            self._timers[connection] = self._node.later(will.delay_s, self._due, connection)
 
     def _due(self, connection: Connection) -> None:
         self._timers.pop(connection, None)
@@ -45,27 +44,24 @@ class Wills:
         timer = self._timers.pop(connection, None)
         if timer is not None:
             timer.cancel()
-        session = connection.session
-        if isinstance(session, MqttSession) and session.will is not None:
-            if session.will.delay_s == 0:
+        will = connection.session.will
+        if will is not None:
+            if will.delay_s == 0:
                 self._publish(connection)  # the former socket was there until now
-            session.will = None
+            connection.session.forget_will()
 
     def ended(self, connection: Connection) -> None:
         """A session has ended."""
         timer = self._timers.pop(connection, None)
         if timer is not None:
             timer.cancel()
-        session = connection.session
-        if isinstance(session, MqttSession) and session.will is not None:
-            self._publish(connection)
+        self._publish(connection)
 
     def _publish(self, connection: Connection) -> None:
-        session = connection.session
-        assert isinstance(session, MqttSession)
-        will, session.will = session.will, None
+        will = connection.session.will
         if will is None:
             return
+        connection.session.forget_will()
         if not connection.permissions.allows("sendToGroup", will.topic):
             records.will_dropped(connection, will.topic)
             return

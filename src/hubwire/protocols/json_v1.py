@@ -320,7 +320,7 @@ class Dialogue(Unnumbered):
     def acknowledge(self, sequence_id: int) -> None:
         """The client has everything up to this number. Where nothing is numbered, that means nothing."""
 
-    def outgoing(self) -> Sequence[bytes]:
+    def outgoing(self, now: float) -> Sequence[bytes]:  # noqa: ARG002  what is owed is owed now
         if not self._pongs:
             return ()
         owed, self._pongs = self._pongs, 0

@@ -6,11 +6,14 @@ state machine of one client and outlives its socket.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from hubwire.model.errors import ProtocolViolation
 from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage
+from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.endings import Ending, WillMessage
 
-__all__ = ["Batch", "Codec", "Session", "Unnumbered"]
+__all__ = ["Batch", "Breach", "Codec", "Session", "Unnumbered", "Unspoken"]
 
 
 class Codec(Protocol):
@@ -101,6 +104,20 @@ class Batch:
         return Batch(self._codec, left, self.expires_at, messages)
 
 
+class Breach(NamedTuple):
+    """
+    What becomes of a client that has broken its protocol.
+
+    Attributes:
+        close_code: of the WebSocket.
+        final: nothing of its session is kept. Else only its socket ends, if the session is recoverable.
+    """
+
+    close_code: int
+    category: CloseCategory
+    final: bool
+
+
 class Session(Protocol):
     """The state machine of one client. Knows no clock: the time comes as an argument, in monotonic seconds."""
 
@@ -120,6 +137,35 @@ class Session(Protocol):
     def retention_s(self) -> float | None:
         """How long it may wait for that; None for as long as the node lets others wait."""
 
+    @property
+    def silence_s(self) -> float | None:
+        """
+        Seconds without a word of the client after which it is taken for gone; 0 for never. None where the server
+        asks for signs of life. It may change.
+        """
+
+    @property
+    def says_goodbye(self) -> bool:
+        """Is there a message by which a client leaves, so that it means nothing how its WebSocket is closed."""
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the latest socket was ended by such a message, of either side; None if it was not, or not yet."""
+
+    @property
+    def will(self) -> WillMessage | None:
+        """What is to be published if the client goes without a goodbye, or has said that it should be."""
+
+    def forget_will(self) -> None:
+        """It was published, or is not to be."""
+
+    @property
+    def fault(self) -> ProtocolViolation | None:
+        """
+        How the client has broken the protocol by its latest socket, of which nothing more is heard. The requests
+        before that count. None if it has not, and where `receive` raises.
+        """
+
     def takes(self, group: str) -> bool:
         """Can the client be told of a group of this name, and so be a member of it."""
 
@@ -134,8 +180,19 @@ class Session(Protocol):
             ProtocolViolation: not in the language of this subprotocol.
         """
 
-    def outgoing(self) -> Sequence[bytes]:
+    def outgoing(self, now: float) -> Sequence[bytes]:
         """Frames that the protocol itself must say now. Ask after each `receive`."""
+
+    def not_allowed(self, group: str, text: str) -> None:
+        """
+        The client may not send to a group. Only the end of its socket can tell it so, which is to follow.
+
+        Args:
+            text: for the client.
+        """
+
+    def breached(self, violation: ProtocolViolation) -> Breach:
+        """The client has broken the protocol, or that of the WebSocket below; what becomes of it."""
 
     def deliver(self, batch: Batch, now: float) -> bytes:
         """
@@ -161,7 +218,42 @@ class Session(Protocol):
         """Messages and bytes that wait for an acknowledgement."""
 
 
-class Unnumbered:
+class Unspoken:
+    """The part of a session in whose protocol nothing is said of its end, and in which every message is one request."""
+
+    __slots__ = ()
+
+    @property
+    def silence_s(self) -> float | None:
+        return None
+
+    @property
+    def says_goodbye(self) -> bool:
+        return False
+
+    @property
+    def ending(self) -> Ending | None:
+        return None
+
+    @property
+    def will(self) -> WillMessage | None:
+        return None
+
+    def forget_will(self) -> None:
+        pass
+
+    @property
+    def fault(self) -> ProtocolViolation | None:
+        return None
+
+    def not_allowed(self, group: str, text: str) -> None:
+        pass
+
+    def breached(self, violation: ProtocolViolation) -> Breach:
+        return Breach(violation.close_code, CloseCategory.BAD_REQUEST, True)
+
+
+class Unnumbered(Unspoken):
     """
     The half of a session that keeps nothing of what it delivers, so that nothing can be recovered; and that knows
     nothing of groups.

@@ -70,5 +70,5 @@ class SimpleSession(Unnumbered):
             return (SendEvent(_EVENT, data, must_succeed=True),)
         return (SendToGroup(self._publish_to, data, no_echo=self._no_echo, must_succeed=True),)
 
-    def outgoing(self) -> Sequence[bytes]:
+    def outgoing(self, now: float) -> Sequence[bytes]:  # noqa: ARG002  what is owed is owed now
         return ()

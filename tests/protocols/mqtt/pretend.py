@@ -96,7 +96,7 @@ class Client:
         self.noted: list[Refusal] = []
         self.asked: list[ClientRequest] = []
         self.connect = Connect(version, client_id, clean_start, keep_alive_s, will, properties=properties)
-        self.session: MqttSession = self._arrive().session(limits, self.noted.append, client_id, None)
+        self.session: MqttSession = self._arrive().session(limits, self.noted.append, client_id)
 
     def _arrive(self) -> Arrival:
         arrival = Arrival(self.policy)

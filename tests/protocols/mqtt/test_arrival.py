@@ -71,12 +71,12 @@ def test_what_comes_right_behind_is_for_the_session(version: int) -> None:
     arrival = Arrival(Policy())
     arrival.feed(encode(connect(version), version) + rest)
 
-    session = arrival.session(QueueLimits(), lambda _: None, "me", None)
+    session = arrival.session(QueueLimits(), lambda _: None, "me")
 
     assert session.receive(b"") == []
-    assert heard(b"".join(session.outgoing()), version) == [Pingresp(), Pingresp()]
+    assert heard(b"".join(session.outgoing(0.0)), version) == [Pingresp(), Pingresp()]
     session.receive(b"\0")
-    assert heard(b"".join(session.outgoing()), version) == [Pingresp()]
+    assert heard(b"".join(session.outgoing(0.0)), version) == [Pingresp()]
 
 
 @pytest.mark.parametrize("version", [4, 5])
@@ -110,10 +110,10 @@ def test_length_of_a_connect_must_be_in_its_shortest_form_since_5_0(version: int
 def test_lengths_behind_a_connect_must_be_in_their_shortest_form_since_5_0(version: int) -> None:
     arrival = Arrival(Policy())
     arrival.feed(encode(connect(version), version) + b"\xc0\0\xc0\x80\0\xc0\0")
-    session = arrival.session(QueueLimits(), lambda _: None, "me", None)
+    session = arrival.session(QueueLimits(), lambda _: None, "me")
     session.receive(b"")
 
-    assert heard(b"".join(session.outgoing()), version) == [Pingresp()] * (1 if version == 5 else 3)
+    assert heard(b"".join(session.outgoing(0.0)), version) == [Pingresp()] * (1 if version == 5 else 3)
     assert (session.fault is None) == (version == 4)
 
 
@@ -205,7 +205,7 @@ def test_empty_identifier_is_given_another_where_that_can_be() -> None:
 def test_keep_alive_of_the_older_version_may_be_limited(keep_alive_s: int, limited: bool) -> None:
     packet = connect(4, keep_alive_s=keep_alive_s)
 
-    assert taken(packet).session(QueueLimits(), lambda _: None, "me", None).keep_alive_s == keep_alive_s
+    assert taken(packet).session(QueueLimits(), lambda _: None, "me").silence_s == keep_alive_s * 1.5
     if limited:
         taken(packet, AZURE)
     else:
@@ -221,7 +221,7 @@ def test_keep_alive_of_the_newer_version_is_replaced(policy: Policy, keep_alive_
 
     assert isinstance(connack, Connack)
     assert connack.properties.server_keep_alive_s == told
-    assert client.session.keep_alive_s == (told or keep_alive_s)
+    assert client.session.silence_s == (told or keep_alive_s) * 1.5
 
 
 # Wills

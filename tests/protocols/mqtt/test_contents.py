@@ -11,6 +11,7 @@ from hubwire.model.messages import (
     Publication,
     SendEvent,
 )
+from hubwire.protocols.endings import WillMessage
 from hubwire.protocols.mqtt.contents import (
     answer_message,
     data_of,
@@ -25,7 +26,6 @@ from hubwire.protocols.mqtt.contents import (
     will_of,
 )
 from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Connect, Properties, Will
-from hubwire.protocols.mqtt.terms import WillMessage
 
 ANY = b"\x0a\x05a.b/C\x12\x02\x08\x01"
 

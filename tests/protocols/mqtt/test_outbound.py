@@ -664,4 +664,4 @@ def test_without_a_clock_an_acknowledgement_lets_messages_go_too() -> None:
 
     one.session.receive(b"\x40\x02\0\1")
 
-    assert texts(one.hear(b"".join(one.session.outgoing()))) == ["b"]
+    assert texts(one.hear(b"".join(one.session.outgoing(NOW)))) == ["b"]

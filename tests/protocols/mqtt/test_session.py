@@ -17,6 +17,7 @@ from hubwire.model.messages import (
     SendToGroup,
 )
 from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.endings import Ending, WillMessage
 from hubwire.protocols.mqtt.arrival import Policy, Refusal
 from hubwire.protocols.mqtt.codec import CODECS
 from hubwire.protocols.mqtt.packets import (
@@ -41,9 +42,8 @@ from hubwire.protocols.mqtt.packets import (
     Will,
     encode,
 )
-from hubwire.protocols.mqtt.reasons import Reason
-from hubwire.protocols.mqtt.session import Ending, WillMessage
-from hubwire.protocols.session import Session
+from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
+from hubwire.protocols.session import Breach, Session
 from protocols.mqtt.pretend import FORBIDDEN, NOW, Client, from_mqtt
 from vectors.mqtt_packets import FAULTS
 
@@ -72,8 +72,10 @@ def test_session_is_one_of_the_house(version: int) -> None:
     assert session.codec.keeps
     assert session.subprotocol == "mqtt"
     assert session.held() == (0, 0)
+    assert session.says_goodbye
+    assert (session.ending, session.will, session.fault) == (None, None, None)
     assert session.resume(NOW) == ()
-    assert session.outgoing() == ()
+    assert session.outgoing(NOW) == ()
     assert session.takes("a/b")
     assert not session.takes("a/+")
     assert not session.takes("a\0b")
@@ -306,15 +308,16 @@ def test_fault_is_what_a_bad_request_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("close_code", "code"),
-    [(1002, Reason.PROTOCOL_ERROR), (1003, Reason.PROTOCOL_ERROR), (1009, Reason.PACKET_TOO_LARGE)],
+    ("close_code", "code", "closed"),
+    [(1002, Reason.PROTOCOL_ERROR, 1002), (1003, Reason.PROTOCOL_ERROR, 1003), (1009, Reason.PACKET_TOO_LARGE, 1000)],
 )
-def test_broken_frames_are_a_fault(close_code: int, code: Reason) -> None:
-    """Nothing is heard of this socket any more, and the last packet says why."""
+def test_broken_frames_are_a_fault(close_code: int, code: Reason, closed: int) -> None:
+    """Nothing is heard of this socket any more, and the last packet says why; the session may go on."""
     client = Client(5)
 
-    client.session.unreadable(ProtocolViolation("broken", close_code))
+    breach = client.session.breached(ProtocolViolation("broken", close_code))
 
+    assert breach == Breach(closed, CloseCategory.BAD_REQUEST, final=False)
     assert fault_of(client) == code
     assert client.say(Pingreq()) == []
     packets = client.tell(Disconnected("broken", CloseCategory.BAD_REQUEST))
@@ -326,10 +329,29 @@ def test_broken_frames_of_who_has_left_are_nothing() -> None:
     client = Client(5)
     bye(client)
 
-    client.session.unreadable(ProtocolViolation("broken", 1002))
+    client.session.breached(ProtocolViolation("broken", 1002))
 
     assert client.session.fault is None
     assert client.noted == []
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize(
+    ("violation", "breach"),
+    [
+        (MqttViolation(Reason.PROTOCOL_ERROR, "x"), Breach(1000, CloseCategory.BAD_REQUEST, final=False)),
+        (MqttViolation(Reason.PACKET_TOO_LARGE, "x", 1009), Breach(1000, CloseCategory.BAD_REQUEST, final=False)),
+        (MqttViolation(Reason.PROTOCOL_ERROR, "x", 1003), Breach(1003, CloseCategory.BAD_REQUEST, final=False)),
+        (MqttViolation(Reason.QUOTA_EXCEEDED, "x"), Breach(1008, CloseCategory.SLOW_CLIENT, final=True)),
+    ],
+)
+def test_broken_packets_end_the_socket_and_too_many_answers_the_session(
+    version: int, violation: MqttViolation, breach: Breach
+) -> None:
+    """Where a packet says why, the WebSocket is closed as normal."""
+    expected = breach if version == 5 or breach.final else breach._replace(close_code=violation.close_code)
+
+    assert Client(version).session.breached(violation) == expected
 
 
 @pytest.mark.parametrize("category", list(CloseCategory))
@@ -432,7 +454,7 @@ def test_another_socket_brings_everything_of_its_connect() -> None:
     session = client.session
     assert session.version == 5
     assert session.codec is CODECS[5]
-    assert session.keep_alive_s == 77
+    assert session.silence_s == 77 * 1.5
     assert session.retention_s == 7
     assert session.ending is None
     assert session.will is not None

@@ -24,12 +24,12 @@ from hubwire.protocols.mqtt.packets import CODES, Connack, Connect, Properties, 
 from hubwire.protocols.mqtt.reader import PacketReader
 from hubwire.protocols.mqtt.reasons import ADVICE, MqttViolation, Reason, ReturnCode, return_code
 from hubwire.protocols.mqtt.session import MqttSession
-from hubwire.protocols.mqtt.terms import Policy, Refusal, WillMessage
+from hubwire.protocols.mqtt.terms import Policy, Refusal
 from hubwire.protocols.mqtt.topics import is_group_topic
 from hubwire.protocols.mqtt.values import CONNACK, CONNECT
 from hubwire.protocols.reliable import QueueLimits
 
-__all__ = ["Arrival", "ArrivalRefused", "Policy", "Refusal", "WillMessage"]
+__all__ = ["Arrival", "ArrivalRefused", "Policy", "Refusal"]
 
 _CLIENT_IDS: Final = {
     # No control characters, and nothing that would end a path's segment or begin an escape in one. As a whole segment
@@ -145,9 +145,7 @@ class Arrival:
         packet = fitting(Connack(False, code, properties), connect.version, most)
         return b"" if most and len(packet) > most else build_frame(BINARY, packet)
 
-    def session(
-        self, limits: QueueLimits, note: Callable[[Refusal], None], client_id: str, user_id: str | None
-    ) -> MqttSession:
+    def session(self, limits: QueueLimits, note: Callable[[Refusal], None], client_id: str) -> MqttSession:
         """
         A session that begins with this socket.
 
@@ -155,9 +153,8 @@ class Arrival:
             limits: of what it may leave unacknowledged.
             note: told of each kind of refusal once.
             client_id: that it gets if it has sent none.
-            user_id: None for an anonymous client.
         """
-        return MqttSession(self, limits, note, client_id, user_id)
+        return MqttSession(self, limits, note, client_id)
 
 
 def _malformed(body: bytes, fault: MqttViolation) -> ArrivalRefused:

@@ -17,8 +17,8 @@ import msgspec
 
 from hubwire.model.messages import NO_METADATA, Data, DataKind, DataMessage, EventAnswer, GroupMessage, Publication
 from hubwire.model.names import metadata_fault
+from hubwire.protocols.endings import WillMessage
 from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Connect, Properties
-from hubwire.protocols.mqtt.terms import WillMessage
 from hubwire.protocols.mqtt.topics import SERVER_MESSAGES, answer_topic
 
 __all__ = [

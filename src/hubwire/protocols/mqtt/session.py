@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
 from hubwire.model.messages import Ack, ClientRequest, DirectMessage, Disconnected, EventAnswer, Goodbye
 from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.endings import Ending, WillMessage
 from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.mqtt.agreement import Agreement, Arrived, wire_text
 from hubwire.protocols.mqtt.codec import CODECS
@@ -41,17 +42,20 @@ from hubwire.protocols.mqtt.packets import (
 )
 from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
 from hubwire.protocols.mqtt.subscriptions import ANSWERS, DEFAULT, Options, Subscriptions, Wish
-from hubwire.protocols.mqtt.terms import Ending, Refusal, WillMessage
+from hubwire.protocols.mqtt.terms import Refusal
 from hubwire.protocols.mqtt.topics import is_group_topic
 from hubwire.protocols.mqtt.values import CONNECT, DISCONNECT
 from hubwire.protocols.reliable import QueueLimits
-from hubwire.protocols.session import Batch, Codec
+from hubwire.protocols.session import Batch, Breach, Codec
 
-__all__ = ["NAME", "Ending", "MqttSession", "WillMessage"]
+__all__ = ["NAME", "MqttSession"]
 
 NAME: Final = "mqtt"
 
+_NORMAL: Final = 1000
+_PROTOCOL_ERROR: Final = 1002
 _UNSUPPORTED_DATA: Final = 1003
+_POLICY: Final = 1008
 _TOO_BIG: Final = 1009
 _PINGRESP: Final = build_frame(BINARY, b"\xd0\0")
 
@@ -70,7 +74,6 @@ _CODES: Final = {
 class MqttSession:
     """
     Attributes:
-        user_id: whose it is; None for an anonymous client.
         will: what is to be published if the client goes without a goodbye, or has said that it should be.
         ending: the DISCONNECT packet of either side that has ended the latest socket; None for none.
 
@@ -93,7 +96,6 @@ class MqttSession:
         "_rest",
         "_subscriptions",
         "ending",
-        "user_id",
         "will",
     )
 
@@ -103,10 +105,8 @@ class MqttSession:
         limits: QueueLimits,
         note: Callable[[Refusal], None],
         client_id: str,
-        user_id: str | None,
     ) -> None:
         agreement = _agreement(arrival)
-        self.user_id = user_id
         self.will: WillMessage | None = None
         self.ending: Ending | None = None
         self._exchange = Exchange(client_id, agreement, note)
@@ -154,9 +154,12 @@ class MqttSession:
         return self._agreement.version
 
     @property
-    def keep_alive_s(self) -> int:
-        """Within one and a half times as long the client says something; 0 for whenever it wants."""
-        return self._agreement.keep_alive_s
+    def says_goodbye(self) -> bool:
+        return True
+
+    @property
+    def silence_s(self) -> float | None:
+        return self._agreement.keep_alive_s * 1.5  # [3.1.2.10]
 
     @property
     def recoverable(self) -> bool:
@@ -236,13 +239,8 @@ class MqttSession:
         if self._subscriptions is not None:
             self._subscriptions.options.pop(group, None)
 
-    def outgoing(self, now: float | None = None) -> Sequence[bytes]:
-        """
-        Args:
-            now: monotonic seconds; None for when something was last delivered.
-        """
-        if now is not None:
-            self._now = now
+    def outgoing(self, now: float) -> Sequence[bytes]:
+        self._now = now
         frames = self._exchange.said()
         outbound, agreement = self._outbound, self._agreement
         if outbound is None or self._away:
@@ -393,21 +391,31 @@ class MqttSession:
         self.ending = Ending(True, code, properties.reason_string, properties.user_properties)
         requests.append(Goodbye())
 
-    def unreadable(self, violation: ProtocolViolation) -> None:
+    def forget_will(self) -> None:
+        self.will = None
+
+    def breached(self, violation: ProtocolViolation) -> Breach:
+        code = violation.close_code
+        if not isinstance(violation, MqttViolation):
+            self._unreadable(violation)
+            told = code == _TOO_BIG
+        elif violation.code == Reason.QUOTA_EXCEEDED:
+            # It does not acknowledge what it is answered: nothing of such a session is worth keeping.
+            return Breach(_POLICY, CloseCategory.SLOW_CLIENT, True)
+        else:
+            told = code in (_PROTOCOL_ERROR, _TOO_BIG)
+        # Where a DISCONNECT says what was wrong the close frame need not, but for a fault of the WebSocket itself.
+        return Breach(_NORMAL if told and self.version >= 5 else code, CloseCategory.BAD_REQUEST, False)
+
+    def _unreadable(self, violation: ProtocolViolation) -> None:
         """Nothing more can be read of this socket, since its frames are broken: the last packet calls it a fault."""
         if not self._is_deaf():
             code = Reason.PACKET_TOO_LARGE if violation.close_code == _TOO_BIG else Reason.PROTOCOL_ERROR
             self._exchange.notice(code, "")
             self._exchange.fault = MqttViolation(code, violation.reason, violation.close_code)
 
-    def not_allowed(self, topic: str, text: str) -> None:
-        """
-        The client may not publish to a topic. With QoS 0 only the end of its socket can tell it so, which is to follow.
-
-        Args:
-            text: for the client.
-        """
-        self._exchange.notice(Reason.NOT_AUTHORIZED, topic, "PUBLISH")
+    def not_allowed(self, group: str, text: str) -> None:
+        self._exchange.notice(Reason.NOT_AUTHORIZED, group, "PUBLISH")
         self._exchange.fault = MqttViolation(Reason.NOT_AUTHORIZED, text)
 
     def _disconnected(self, text: str, category: CloseCategory, reason: str | None) -> bytes:

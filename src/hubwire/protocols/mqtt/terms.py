@@ -1,17 +1,15 @@
 """
-What is agreed with MQTT clients, and what comes of it, as values. Not compiled, since structs may not be; everybody
-else takes these names from `arrival` and `session`.
+What is agreed with MQTT clients, and what they are refused, as values. Not compiled, since structs may not be;
+everybody else takes these names from `arrival`.
 """
 
-from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from hubwire.model.messages import NO_METADATA, Data, Publication
 from hubwire.protocols.mqtt.reasons import Reason
 
-__all__ = ["Ending", "PacketName", "Policy", "Refusal", "WillMessage"]
+__all__ = ["PacketName", "Policy", "Refusal"]
 
 PacketName: TypeAlias = Literal["", "PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE"]
 
@@ -59,36 +57,3 @@ class Refusal(Struct, frozen=True):
     about: str = ""
     reason: Reason | None = None
     packet: PacketName = ""
-
-
-class WillMessage(Struct, frozen=True):
-    """
-    What is to be published if the client goes without a goodbye.
-
-    Attributes:
-        topic: name of a group.
-        delay_s: how long to wait for the client first; no longer than its session does.
-        ttl_s: as in `SendToGroup`, once it is published.
-    """
-
-    topic: str
-    data: Data
-    metadata: Mapping[str, str] = NO_METADATA
-    publication: Publication = Publication()
-    delay_s: int = 0
-    ttl_s: int = 0
-
-
-class Ending(Struct, frozen=True):
-    """
-    The DISCONNECT packet that ended the latest socket.
-
-    Attributes:
-        code: 0 for 3.1.1, whose packet has none.
-        reason: reason string; None for none.
-    """
-
-    initiated_by_client: bool
-    code: int
-    reason: str | None = None
-    user_properties: tuple[tuple[str, str], ...] = ()
