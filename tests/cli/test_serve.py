@@ -214,6 +214,11 @@ def test_banner_tells_how_to_begin(run: Run, app: App) -> None:
     assert result.stderr == ""
 
 
+def test_banner_names_the_mode_of_mqtt(run: Run, app: App) -> None:
+    assert "  mqtt clients       lenient\n" in run("serve").stdout
+    assert "  mqtt clients       azure\n" in run("serve", "--set", "mqtt_compatibility=azure").stdout
+
+
 def test_banner_names_another_data_folder(run: Run, app: App) -> None:
     """Else the line to try would look in the wrong place."""
     assert "$(hubwire url --data 'my data' --hub chat" in run("serve", "--data", "my data").stdout
@@ -226,8 +231,8 @@ def test_banner_shows_warnings(run: Run, app: App) -> None:
     lines = run("serve").stdout.splitlines()
 
     assert len(lines) == 12
-    assert lines[6].endswith("warning 0")
-    assert "15 more" in lines[-1]
+    assert lines[7].endswith("warning 0")
+    assert "16 more" in lines[-1]
 
 
 def test_banner_can_be_left_out(run: Run, app: App) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from hubwire.cli.text import one_line
+from hubwire.settings import Settings
 
-__all__ = ["LONGEST", "Announced", "banner", "coloured", "try_it"]
+__all__ = ["LONGEST", "Announced", "banner", "coloured", "mqtt_mode", "try_it"]
 
 LONGEST: Final = 12
 """Lines of a banner at most: it shall be read at a glance."""
@@ -39,12 +40,13 @@ class Announced(Protocol):
         """What the operator should know, a line each."""
 
 
-def banner(announced: Announced, version: str, command: str, *, colour: bool) -> list[str]:
+def banner(announced: Announced, version: str, command: str, mqtt: str, *, colour: bool) -> list[str]:
     """
     The lines to print, `LONGEST` at most.
 
     Args:
         command: a line that opens a first client; see `try_it`.
+        mqtt: see `mqtt_mode`.
         colour: may lines hold control sequences.
     """
     strong, weak, alarm, plain = ("\x1b[1m", "\x1b[2m", "\x1b[33m", "\x1b[0m") if colour else ("", "", "", "")
@@ -53,6 +55,7 @@ def banner(announced: Announced, version: str, command: str, *, colour: bool) ->
         *([f"  {weak}https{plain}              {announced.https_endpoint}"] if announced.https_endpoint else []),
         f"  {weak}connection string{plain}  {announced.connection_string}",
         f"  {weak}data folder{plain}        {announced.data}",
+        f"  {weak}mqtt clients{plain}       {mqtt}",
         f"  {weak}try it{plain}             {command}",
         f"  {weak}stop it{plain}            Ctrl-C",
     ]
@@ -73,6 +76,16 @@ def try_it(program: str, data_option: str) -> str:
         data_option: with a blank before it, or empty.
     """
     return f'{program} connect "$({program} url{data_option} --hub chat {_ROLES})"'
+
+
+def mqtt_mode(settings: Settings) -> str:
+    """What is taken of MQTT clients: the preset, and what is set by itself besides."""
+    single = (
+        ("mqtt_client_ids", settings.mqtt_client_ids),
+        ("mqtt_keep_alive", settings.mqtt_keep_alive),
+        ("mqtt_retain", settings.mqtt_retain),
+    )
+    return " ".join([settings.mqtt_compatibility, *(f"{name}={value}" for name, value in single if value is not None)])
 
 
 def coloured(is_terminal: bool, environ: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from hubwire import __version__
-from hubwire.cli.banner import Announced, banner, coloured, try_it
+from hubwire.cli.banner import Announced, banner, coloured, mqtt_mode, try_it
 from hubwire.cli.faults import BadCommandLine, CommandFailed
 from hubwire.cli.management import HOME_GROUP
 from hubwire.cli.options import file_path, folder_path
@@ -140,7 +140,7 @@ def serve(
             return  # its warnings are in the log as well
         command = try_it(program(), data_option(settings.data))
         colour = coloured(sys.stdout.isatty(), os.environ)
-        for line in banner(announced, __version__, command, colour=colour):
+        for line in banner(announced, __version__, command, mqtt_mode(settings), colour=colour):
             click.echo(line, color=colour)
         sys.stdout.flush()
 
