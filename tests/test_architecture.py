@@ -113,6 +113,7 @@ HOUSE = Rule(
         "upstream": Room(2, ("auth", "model", "time_limit")),
         "resources": Room(2, ("model",)),
         "adapters": Room(2, ("model", "time_limit")),
+        "communication": Room(2, ("auth", "model")),
         "auth": Room(1, ("model",)),
         "logs": Room(2, ("settings",)),
         "mqtt_clients": Room(7, ("settings", "gateway.arrivals", "protocols.mqtt")),

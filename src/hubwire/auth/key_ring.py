@@ -73,11 +73,12 @@ class KeyRing:
         self._source = source
         self._read: dict[TokenKey, _Key] = {}
 
-    def sign(self, claims: Mapping[str, object], now: float, *, thumbprint: bool) -> str:
+    def sign(self, claims: Mapping[str, object] | bytes, now: float, *, thumbprint: bool) -> str:
         """
         A token of the key whose time it is.
 
         Args:
+            claims: see `sign_rs256`.
             thumbprint: with `x5t` in its header, as tokens of version 1 have it.
         """
         chosen = self._key(self._signing(now))

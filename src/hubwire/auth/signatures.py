@@ -67,9 +67,15 @@ class Unverified(NamedTuple):
         return value if isinstance(value, str) else ""
 
 
-def sign_rs256(claims: Mapping[str, object], key: RSAPrivateKey, headers: Mapping[str, str]) -> str:
-    """A token that carries `claims`."""
-    return _JWS.encode(msgspec.json.encode(claims), key, algorithm="RS256", headers=dict(headers))
+def sign_rs256(claims: Mapping[str, object] | bytes, key: RSAPrivateKey, headers: Mapping[str, str]) -> str:
+    """
+    A token that carries `claims`.
+
+    Args:
+        claims: as JSON already, where it counts how that is written.
+    """
+    payload = claims if isinstance(claims, bytes) else msgspec.json.encode(claims)
+    return _JWS.encode(payload, key, algorithm="RS256", headers=dict(headers))
 
 
 def algorithm_of(token: str) -> str:

@@ -8,6 +8,7 @@ The tree of errors, and who is at fault.
         BadRequest            malformed or out of range (400)
         Unauthorized          no credential, or one that proves nothing (401)
           Untimely            a token whose time is over, or still to come (401)
+          IdentityNotOwned    a user that a communication service does not have (401)
         Forbidden             known, but not allowed (403, ack "Forbidden")
         NotFound              no such thing (404)
         Conflict              a limit or another state stands in the way (409)
@@ -31,6 +32,7 @@ __all__ = [
     "EventUndelivered",
     "Forbidden",
     "HubwireError",
+    "IdentityNotOwned",
     "NotFound",
     "NotStored",
     "PreconditionFailed",
@@ -99,6 +101,10 @@ class Unauthorized(Refused):
 
 class Untimely(Unauthorized):
     """A token whose time is over, or still to come."""
+
+
+class IdentityNotOwned(Unauthorized):
+    """A communication service has no such user, or no longer. Whose it may be is not said."""
 
 
 class Forbidden(Refused):

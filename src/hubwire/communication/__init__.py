@@ -1,0 +1,1 @@
+"""The users of communication services, and their tokens."""
