@@ -96,12 +96,15 @@ $(BIN)/python:
 
 # The build back end is locked too, and used without isolation: nothing that is not in a lock file is installed.
 $(PACKAGES): requirements/build.txt requirements/runtime.txt | $(BIN)/python
+	@echo 'Installing the packages that Hubwire needs, once ...'
 	$(BIN)/pip install --quiet -r requirements/build.txt -r requirements/runtime.txt
 	@touch $@
 
 # What a user gets: compiled if there is a C compiler, which takes half a minute whenever a source has changed. Without
 # one, or with HUBWIRE_NATIVE=off, the same in pure Python; HUBWIRE_NATIVE=require ends where it cannot be compiled.
+# pip is silent meanwhile.
 $(RUNTIME): $(PACKAGES) $(INSTALLED_FROM)
+	@echo 'Building Hubwire; where it is compiled this takes half a minute or more (HUBWIRE_NATIVE=off leaves that out) ...'
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --no-cache-dir --force-reinstall .
 	@$(BIN)/hubwire --version
 	@rm -f $(VENV)/.hubwire-runtime-*

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -66,3 +68,16 @@ def test_continuous_integration_runs_what_a_developer_runs() -> None:
     assert "set -euo pipefail" in lines
     assert lines[-1] == "make test"
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o100
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
+def test_first_start_says_what_takes_its_time_before_it_does(tmp_path: Path) -> None:
+    """pip is told to be silent, and compiles for minutes on a small machine."""
+    command = ["make", "--dry-run", "serve", f"VENV={tmp_path / 'none'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    lines = done.stdout.splitlines()
+    installs = [position for position, line in enumerate(lines) if "pip install" in line]
+    assert len(installs) == 2
+    said = [lines[position - 1] for position in installs]
+    assert [line.partition(" Hubwire")[0] for line in said] == ["echo 'Installing the packages that", "echo 'Building"]
