@@ -105,7 +105,7 @@ HOUSE = Rule(
         "event_handlers": Room(7, ("settings", "upstream", "resources", "adapters", "auth", "model")),
         "cli": Room(7, ("settings", "model")),
         "edge": Room(6, ("gateway", "protocols.frames", "model")),
-        "rest": Room(5, ("cluster", "auth", "resources", "model")),
+        "rest": Room(5, ("cluster", "auth", "resources", "communication", "model")),
         "gateway": Room(5, ("cluster", "upstream", "auth", "protocols.catalog", "model")),
         "cluster": Room(4, ("hub", "model")),
         "hub": Room(3, ("protocols.session", "model")),

@@ -28,6 +28,9 @@ class Door:
             raise NotFound("There is no such service.")
         return SERVICES[resource]
 
+    def known_as(self, immutable_id: str, /) -> CommunicationService:
+        raise NotFound("There is no such service.")
+
     async def caller(self, service: CommunicationService, call: Call, /) -> CommunicationCaller:
         await call.body(4)
         if call.header("authorization") is None:

@@ -116,6 +116,14 @@ class CommunicationDoor(Protocol):
             NotFound: there is no such service.
         """
 
+    def known_as(self, immutable_id: str, /) -> CommunicationService:
+        """
+        The service that has an id; letter case does not count.
+
+        Raises:
+            NotFound: there is none.
+        """
+
     async def caller(self, service: CommunicationService, call: Call, /) -> CommunicationCaller:
         """
         Raises:

@@ -1,0 +1,112 @@
+"""
+What the local operator may do with the users of communication services, over the control socket only: all that their
+callers may do, under the name of a service; and to list, to take along and to bring back all users of one.
+
+Answers to some rows hold tokens.
+"""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hubwire.communication.users import ExportedUser, Users
+from hubwire.model.communication import CommunicationCaller
+from hubwire.model.errors import IdentityNotOwned, NotFound
+from hubwire.model.listeners import listener_name
+from hubwire.rest.bodies import json_reply, read_json
+from hubwire.rest.call import Call
+from hubwire.rest.communication import CommunicationTable, service_of, shown_user
+from hubwire.rest.operation import Handler, Operation, Reply
+from hubwire.rest.ports import CommunicationDoor
+
+__all__ = ["CommunicationControl"]
+
+_SERVICES: Final = "/control/communication"
+_ONE: Final = _SERVICES + "/{service}"
+_USERS: Final = _ONE + "/identities"
+_MOST_USERS: Final = 1000
+_SOME_USERS: Final = 100
+_OPERATOR: Final = CommunicationCaller("operator", "operator")
+
+
+class _Import(Struct, forbid_unknown_fields=True):
+    """Body of `POST /control/communication/{service}/identities/:import`."""
+
+    value: Annotated[list[ExportedUser], Meta(max_length=_MOST_USERS)]
+
+
+class CommunicationControl:
+    """
+    The handlers.
+
+    Args:
+        table: what callers of a service may do.
+    """
+
+    def __init__(self, users: Users, table: CommunicationTable, door: CommunicationDoor) -> None:
+        self._users = users
+        self._table = table
+        self._door = door
+
+    def operations(self) -> tuple[Operation, ...]:
+        """The table."""
+
+        def row(method: str, path: str, name: str, handler: Handler, *statuses: int) -> Operation:
+            known = self._as_operator(handler)
+            return Operation(method, path, name, known, statuses, surface="operator", personal=True)
+
+        of_callers = [
+            row(
+                one.method,
+                _ONE + one.path,
+                f"Operator_{one.name}",
+                one.handler,
+                *(one.statuses[0], 400, 404, 409),
+            )
+            for one in self._table.operations()
+            if not one.anonymous
+        ]
+        return (
+            row("GET", _USERS, "ListCommunicationUsers", self._list, 200, 400, 404),
+            row("GET", _USERS + "/:export", "ExportCommunicationUsers", self._export, 200, 400, 404),
+            row("POST", _USERS + "/:import", "ImportCommunicationUsers", self._import, 200, 400, 404, 409),
+            *of_callers,
+        )
+
+    def _as_operator(self, handler: Handler) -> Handler:
+        """The same for the operator, to whom a user that is not there is nothing but that."""
+
+        async def handle(call: Call) -> Reply:
+            call.service = self._door.service(listener_name("communication", call.names["service"]))
+            call.bearer = _OPERATOR
+            try:
+                return await handler(call)
+            except IdentityNotOwned:
+                raise NotFound("There is no such user of this communication service.", "id") from None
+
+        return handle
+
+    async def _list(self, call: Call) -> Reply:
+        users = await self._users.list(service_of(call), *_page(call))
+        return _paged(call, [shown_user(user) for user in users])
+
+    async def _export(self, call: Call) -> Reply:
+        users = await self._users.export(service_of(call), *_page(call))
+        return _paged(call, [msgspec.to_builtins(user) for user in users])
+
+    async def _import(self, call: Call) -> Reply:
+        given = (await read_json(call, _Import)).value
+        done = [{"id": user.id, "result": await self._users.restore(service_of(call), user)} for user in given]
+        return json_reply({"value": done})
+
+
+def _page(call: Call) -> tuple[str | None, int]:
+    """After which user a list goes on, and how long it may be."""
+    return call.query.one("after"), call.query.number("limit", 1, _MOST_USERS) or _SOME_USERS
+
+
+def _paged(call: Call, users: list[Any]) -> Reply:
+    """A list that is as long as it may be says after whom it goes on; there may be nobody."""
+    _, limit = _page(call)
+    return json_reply({"value": users, **({"after": users[-1]["id"]} if len(users) == limit else {})})
