@@ -452,7 +452,8 @@ def test_url_of_an_mqtt_client_is_told_apart_from_a_bad_one(run: Run) -> None:
     stderr = run("connect", f"ws://localhost:8080/clients/mqtt/hubs/chat?access_token={TOKEN}").stderr
 
     assert stderr == (
-        "hubwire: this URL is for MQTT clients; connect speaks the JSON subprotocols: use hubwire connect --hub HUB\n"
+        "hubwire: this URL is for MQTT clients, such as mqtt.js and paho-mqtt over WebSocket; "
+        "connect speaks the JSON subprotocols only: hubwire connect --hub HUB\n"
     )
 
 

@@ -146,7 +146,10 @@ def parse_url(text: str) -> URL:
         raise BadCommandLine(f"this is not a client access URL; {_SAMPLE.format(place='localhost:8080')}")
     if url.path.lower().startswith("/clients/mqtt/"):
         instead = f"{program()} connect --hub HUB"
-        raise BadCommandLine(f"this URL is for MQTT clients; connect speaks the JSON subprotocols: use {instead}")
+        raise BadCommandLine(
+            "this URL is for MQTT clients, such as mqtt.js and paho-mqtt over WebSocket; "
+            f"connect speaks the JSON subprotocols only: {instead}"
+        )
     return url
 
 
