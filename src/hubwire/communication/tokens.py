@@ -242,7 +242,7 @@ def introspection(facts: TokenFacts | None) -> Mapping[str, Any]:
 
 def _authority(service: CommunicationService, kind: str, generation: int | None) -> str:
     """
-    Whose word a token was issued on, such as "primary.1" or "entra".
+    Whose word a token was issued on, such as "primary.1" or "entra"; empty for nobody's.
 
     Args:
         generation: of an access key; None is the one of now.
@@ -250,5 +250,7 @@ def _authority(service: CommunicationService, kind: str, generation: int | None)
     match kind:
         case "primary" | "secondary":
             return f"{kind}.{service.keys.generation(kind) if generation is None else generation}"
-        case _:
+        case "entra" | "operator":
             return kind
+        case _:
+            return ""
