@@ -70,6 +70,8 @@ HOUSE = Rule(
                 "shown_certificates",
                 "event_handlers",
                 "key_vaults",
+                "communication_services",
+                "communication_users",
                 "mqtt_clients",
                 "edge",
                 "rest",
@@ -102,6 +104,8 @@ HOUSE = Rule(
         "key_vaults": Room(
             7, ("settings", "vault_hosts", "rest", "upstream", "resources", "adapters", "auth", "model")
         ),
+        "communication_services": Room(7, ("hosting", "rest", "resources", "communication", "model")),
+        "communication_users": Room(7, ("rest", "resources", "communication", "auth", "model")),
         "event_handlers": Room(7, ("settings", "upstream", "resources", "adapters", "auth", "model")),
         "cli": Room(7, ("settings", "model")),
         "edge": Room(6, ("gateway", "protocols.frames", "model")),

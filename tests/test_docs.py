@@ -208,6 +208,7 @@ def documented_operations(heading: str) -> list[Documented]:
 
 def rest_tables() -> dict[str, list[Documented]]:
     """The tables of the code by the heading under which they are documented. Only their rows are looked at."""
+    from hubwire.rest.communication_services import CommunicationServiceTable
     from hubwire.rest.control import Control
     from hubwire.rest.dataplane import DataPlane
     from hubwire.rest.deployments import DeploymentTable
@@ -237,6 +238,7 @@ def rest_tables() -> dict[str, list[Documented]]:
         "## Managed identity": identity.operations(),
         "## Web PubSub resources": WebPubSubTable(nobody, nobody, "", nobody, nobody).operations(),
         "## Key Vaults": VaultTable(nobody, nobody, nobody, (), nobody).operations(),
+        "## Communication services": CommunicationServiceTable(nobody, nobody).operations(),
         "## Secrets": SecretTable(nobody, nobody).operations(),
         "## Vaults on the control socket": VaultControl(nobody, nobody, nobody).operations(),
         "## User-assigned identities": IdentityTable(nobody, nobody).operations(),

@@ -30,7 +30,9 @@ from hubwire.adapters.issuer_keys import IssuerKeys
 from hubwire.adapters.journal_sql import open_journal
 from hubwire.adapters.store_sql import open_store
 from hubwire.adapters.vault_azure import AzureVaults
-from hubwire.auth.bearers import MANAGEMENT, VAULTS, Bearers
+from hubwire.auth.bearers import DATA_PLANE, MANAGEMENT, VAULTS, Bearers
+from hubwire.auth.bearers import Service as CalledService
+from hubwire.auth.communication_callers import COMMUNICATION, CommunicationCallers
 from hubwire.auth.failures import Failures
 from hubwire.auth.issuer import Issuer
 from hubwire.auth.key_ring import new_token_key
@@ -40,6 +42,8 @@ from hubwire.auth.rest_callers import RestCallers
 from hubwire.auth.tunnel_callers import TunnelCallers
 from hubwire.auth.vault_callers import VaultCallers
 from hubwire.cluster.node import Node
+from hubwire.communication_services import Communication, load_communication
+from hubwire.communication_users import CommunicationEntrance, CommunicationUsers
 from hubwire.edge import fanout
 from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
@@ -66,6 +70,8 @@ from hubwire.mqtt_clients import mqtt_options
 from hubwire.periodic import Every
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.resources.catalog import Catalog
+from hubwire.resources.communication_services import CommunicationServices
+from hubwire.resources.deployable import ResourceTypes
 from hubwire.resources.deployables import Deployables, split_id
 from hubwire.resources.deployments import Deployments, Order
 from hubwire.resources.directory import Directory
@@ -119,6 +125,7 @@ class Announcement(Struct, frozen=True):
         data: path of its data folder.
         warnings: what the operator should know, a line each.
         https_endpoint: URL over HTTPS; None where that is not served.
+        communication: connection string of the first communication service; holds its primary access key.
     """
 
     endpoint: str
@@ -126,6 +133,7 @@ class Announcement(Struct, frozen=True):
     data: str
     warnings: tuple[str, ...]
     https_endpoint: str | None = None
+    communication: str = ""
 
     def __repr__(self) -> str:
         return f"Announcement({self.endpoint!r}, …)"
@@ -203,7 +211,10 @@ def offline_deployments(settings: Settings, action: Callable[[Catalog, Deploymen
             )
 
         vaults = KeyVaults(settings, await load_vaults(Path(settings.data), store, catalog, directory), directory)
-        return await action(catalog, await _load_deployments(settings, store, catalog, directory, nowhere, vaults))
+        main = f"https://localhost:{_https_port(settings)}" if settings.https else f"http://localhost:{settings.port}"
+        communication = Communication(await load_communication(store, catalog, directory), main)
+        more = (vaults.types, communication.types)
+        return await action(catalog, await _load_deployments(settings, store, catalog, directory, nowhere, more))
 
     return asyncio.run(_with_store(settings, _itself, act))
 
@@ -244,10 +255,10 @@ async def _load_deployments(
     catalog: Catalog,
     directory: Directory,
     place: Callable[[StoredResource], Place],
-    vaults: KeyVaults,
+    more: Sequence[ResourceTypes],
 ) -> Deployments:
     tenant_id = directory.tenant.tenant_id
-    deployables = Deployables(catalog, directory, place, tenant_id, vaults.types)
+    deployables = Deployables(catalog, directory, place, tenant_id, more)
     ignore = settings.foreign_resources == "ignore"
     deployments = Deployments(store, catalog, deployables, tenant_id, time.time, ignore_foreign=ignore)
     await deployments.load()
@@ -365,7 +376,12 @@ async def _serve(
         places = Places(server)
         vaults = KeyVaults(settings, await load_vaults(folder.path, store, catalog, directory), directory, endpoints)
         entra.issuer.is_vault = vaults.hosts.is_resource
-        deployments = await _load_deployments(settings, store, catalog, directory, places, vaults)
+        main = server.https_endpoint or server.endpoint
+        communication = Communication(await load_communication(store, catalog, directory), main)
+        more = (vaults.types, communication.types)
+        deployments = await _load_deployments(settings, store, catalog, directory, places, more)
+        users = CommunicationUsers(store, entra.issuer.ring, entra.issuer.base_url)
+        stack.push_async_callback(users.close)
         identity = IdentitySource(settings, entra.issuer)
         stack.push_async_callback(identity.close)
         elsewhere = AzureVaults(identity.tokens, settings.vault_hosts, authorities_of(settings))
@@ -383,6 +399,8 @@ async def _serve(
             journal,
             vaults,
             vaults.secrets(elsewhere),
+            communication,
+            users,
         )
 
         async def before() -> None:
@@ -398,9 +416,11 @@ async def _serve(
             str(folder.path),
             tuple(warned),
             server.https_endpoint,
+            communication.announced()["communicationConnectionString"],
         )
         if settings.ready_file is not None:
-            stack.enter_context(_ready_file(Path(settings.ready_file), server, key, entra.principal()))
+            more_to_know = {**communication.announced(), **entra.principal()}
+            stack.enter_context(_ready_file(Path(settings.ready_file), server, key, more_to_know))
         announce(announcement)
         warnings = announcement.warnings
         for warning in warnings:
@@ -481,6 +501,8 @@ class _Service:
         journal: Journal,
         vaults: KeyVaults,
         secrets: SecretSource,
+        communication: Communication,
+        users: CommunicationUsers,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
@@ -512,8 +534,11 @@ class _Service:
         )
         catalog.review = self._handlers.review
         self._vaults = vaults
+        self._communication = communication
         vaults.vaults.on_change.append(partial(self._handlers.secrets.look_again, vaults.local.has))
         entrance_of_vaults = VaultEntrance(settings, vaults.vaults, vaults.hosts, entra.issuer, entra.vault_callers)
+        callers = entra.communication_callers(communication.services)
+        entrance_of_services = CommunicationEntrance(communication.services, callers)
         hidden = ("authorization", (settings.client_certificate_header or "authorization").lower())
         shown = Shown(
             origin=origin_of(settings.public_endpoints),
@@ -554,11 +579,14 @@ class _Service:
                 *self._management(server, entra, deployments),
                 *HandlerTable(self._handlers.review.states).operations(),
                 *vaults.operations(entra.managers, entrance_of_vaults),
+                *communication.operations(entra.managers),
+                *users.operations(entrance_of_services),
             ),
-            principal=entra.principal,
+            principal=lambda: {**communication.announced(), **entra.principal()},
             issuer_url=entra.issuer.base_url,
             managers=entra.managers,
             vaults=entrance_of_vaults,
+            communication=entrance_of_services,
             public_endpoints=settings.public_endpoints,
             cors_origins=settings.cors_origins,
             max_message_bytes=settings.max_message_bytes,
@@ -598,7 +626,7 @@ class _Service:
             server.https_endpoint or server.endpoint,
             entra.managers,
             sorted({row.action for row in web_pubsub if row.action is not None}),
-            (entra.identities.documents, self._vaults.types.documents),
+            (entra.identities.documents, self._vaults.types.documents, self._communication.types.documents),
         )
         public = self._settings.public_endpoints[0] if self._settings.public_endpoints else None
         deploying = DeploymentTable(self._catalog, deployments, entra.managers, public, server.endpoint)
@@ -663,21 +691,25 @@ class _Service:
         hosts = tuple(dict.fromkeys(bound.getsockname()[0] for bound in sockets))
         catalog = self._catalog
 
-        vaults = self._vaults.vaults
+        vaults, services = self._vaults.vaults, self._communication.services
 
         def reserved() -> frozenset[int]:
-            pairs = [resource.ports for resource in catalog.resources()] + [vault.ports for vault in vaults.all()]
+            pairs = [resource.ports for resource in catalog.resources()]
+            pairs += [vault.ports for vault in vaults.all()] + [service.ports for service in services.all()]
             return frozenset(port for pair in pairs for port in pair)
 
         ports = OwnPorts(hosts, main, public, listeners, certificates, self._principals, self._hosts, reserved)
         self._places.own = ports
         self._catalog.ports = vaults.ports = self._vaults.hosts.own = ports
+        services.ports = self._communication.own = ports
         self._catalog.on_change.append(self._changed)
         self._catalog.on_end.insert(0, self._ending)
         for name, old, new in await self._catalog.open_ports():
             _log.warning("resource %s had the ports %s and has %s now", name, old, new)
         for name, old, new in await vaults.open_ports():
             _log.warning("Key Vault %s had the ports %s and has %s now", name, old, new)
+        for name, old, new in await services.open_ports():
+            _log.warning("communication service %s had the ports %s and has %s now", name, old, new)
 
     async def _ending(self, scope: str) -> None:
         """What is going to be deleted serves nobody any more, and its handlers hear of that while they are known."""
@@ -732,43 +764,12 @@ class _Entra:
         self._keeping: asyncio.Task[None] | None = None
         base_url = server.https_endpoint or server.endpoint
         self.issuer = Issuer(directory, base_url, endpoints, self._foreign, user_tokens=settings.user_tokens)
-        bearers = Bearers(
-            directory,
-            self.issuer if settings.local_issuer else None,
-            settings.trusted_issuers,
-            self._foreign,
-            settings.trusted_audiences,
-            settings.token_leeway_s,
-            time.time,
-        )
+        bearers = self._bearers(DATA_PLANE, settings.trusted_audiences)
         self.callers = RestCallers(principals, bearers, at_rest, catalog)
         self.tunnel_callers = TunnelCallers(principals, bearers, at_rest, catalog)
-        self.vault_callers = VaultCallers(
-            Bearers(
-                directory,
-                self.issuer if settings.local_issuer else None,
-                settings.trusted_issuers,
-                self._foreign,
-                (),
-                settings.token_leeway_s,
-                time.time,
-                VAULTS,
-            ),
-            at_rest,
-        )
-        self.managers = Managers(
-            Bearers(
-                directory,
-                self.issuer if settings.local_issuer else None,
-                settings.trusted_issuers,
-                self._foreign,
-                endpoints,
-                settings.token_leeway_s,
-                time.time,
-                MANAGEMENT,
-            ),
-            at_rest,
-        )
+        self.vault_callers = VaultCallers(self._bearers(VAULTS), at_rest)
+        self.managers = Managers(self._bearers(MANAGEMENT, endpoints), at_rest)
+        self._at_rest = at_rest
         self.identities = UserIdentities(catalog, directory)
         self._timer = Every(_TOKEN_KEYS_S, self._look)
 
@@ -776,6 +777,32 @@ class _Entra:
     def tenant_id(self) -> str:
         """The one tenant."""
         return self._directory.tenant.tenant_id
+
+    def communication_callers(self, services: CommunicationServices) -> CommunicationCallers:
+        """Who may call communication services."""
+        settings = self._settings
+        return CommunicationCallers(
+            self._bearers(COMMUNICATION),
+            self._at_rest,
+            services,
+            settings.communication_clock_skew_s,
+            self.tenant_id if settings.local_issuer else None,
+            tuple(name.lower() for name in settings.communication_principals),
+        )
+
+    def _bearers(self, service: CalledService, audiences: Sequence[str] = ()) -> Bearers:
+        """Who brings tokens of the issuers that are trusted, for one of our services."""
+        settings = self._settings
+        return Bearers(
+            self._directory,
+            self.issuer if settings.local_issuer else None,
+            settings.trusted_issuers,
+            self._foreign,
+            audiences,
+            settings.token_leeway_s,
+            time.time,
+            service,
+        )
 
     def operations(self) -> tuple[Operation, ...]:
         """All rows that have to do with tokens of issuers."""
@@ -878,7 +905,7 @@ def _raise_descriptor_limit(settings: Settings) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _ready_file(path: Path, server: Server, key: str, principal: Mapping[str, str]) -> Iterator[None]:
+def _ready_file(path: Path, server: Server, key: str, more: Mapping[str, str]) -> Iterator[None]:
     """There from when the server listens until it ends; whole or not at all. Only its owner may read the key in it."""
     path = path.absolute()
     content: dict[str, str | int] = {
@@ -891,7 +918,7 @@ def _ready_file(path: Path, server: Server, key: str, principal: Mapping[str, st
         content["httpsConnectionString"] = connection_string(server.https_endpoint, key)
     if server.ca_certificate is not None:
         content["caCertificate"] = server.ca_certificate
-    content |= principal
+    content |= more
     try:
         replace_file(path, json.dumps(content).encode())
     except OSError as error:

@@ -12,6 +12,7 @@ class Announced(Struct, frozen=True):
 
     endpoint: str = "http://localhost:8080"
     connection_string: str = "Endpoint=…"
+    communication: str = "endpoint=…"
     data: str = "data"
     warnings: tuple[str, ...] = ()
     https_endpoint: str | None = "https://localhost:8443"

@@ -22,6 +22,7 @@ class Announcement(Struct, frozen=True):
     data: str = "/srv/data"
     warnings: tuple[str, ...] = ()
     https_endpoint: str | None = "https://localhost:8443"
+    communication: str = "endpoint=https://localhost:8443/;accesskey=secret"
 
 
 class App(ModuleType):
@@ -197,12 +198,13 @@ def test_exit_code_of_the_server_is_the_command_s(run: Run, app: App) -> None:
 
 
 def test_banner_tells_how_to_begin(run: Run, app: App) -> None:
-    """Endpoint, connection string, a line to try, the data folder; plain where nobody sees colours."""
+    """Endpoint, connection strings, a line to try, the data folder; plain where nobody sees colours."""
     result = run("serve")
 
     lines = result.stdout.splitlines()
     assert "http://localhost:8080" in lines[0]
     assert any(line.endswith("Endpoint=http://localhost:8080;AccessKey=secret;Version=1.0;") for line in lines)
+    assert any(line.endswith("endpoint=https://localhost:8443/;accesskey=secret") for line in lines)
     assert any(line.endswith("/srv/data") for line in lines)
     assert any(
         line.endswith(
@@ -231,8 +233,8 @@ def test_banner_shows_warnings(run: Run, app: App) -> None:
     lines = run("serve").stdout.splitlines()
 
     assert len(lines) == 12
-    assert lines[7].endswith("warning 0")
-    assert "16 more" in lines[-1]
+    assert lines[8].endswith("warning 0")
+    assert "17 more" in lines[-1]
 
 
 def test_banner_can_be_left_out(run: Run, app: App) -> None:

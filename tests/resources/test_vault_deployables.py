@@ -51,7 +51,7 @@ class World:
         self.vaults = await Vaults.load(self.store, cipher, self.catalog, self.tenant, clock=lambda: NOW)
         self.access = SecretAccess(self.vaults, self.directory.roles_of, lambda: NOW)
         types = VaultTypes(self.vaults, self.access, uri, {self.tenant})
-        deployables = Deployables(self.catalog, self.directory, place, self.tenant, types)
+        deployables = Deployables(self.catalog, self.directory, place, self.tenant, (types,))
         self.deployments = Deployments(self.store, self.catalog, deployables, self.tenant, lambda: NOW)
         await self.deployments.load()
         self.catalog.on_end.append(self.deployments.forget)

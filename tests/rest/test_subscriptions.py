@@ -272,6 +272,7 @@ async def test_providers_are_registered_already(managing: Managing) -> None:
     assert names(await managing.call("GET", f"{HOME}/providers"), "namespace") == [
         "Microsoft.SignalRService",
         "Microsoft.KeyVault",
+        "Microsoft.Communication",
         "Microsoft.ManagedIdentity",
         "Microsoft.Resources",
     ]

@@ -32,6 +32,10 @@ class Announced(Protocol):
         """For a server SDK; it holds the primary access key."""
 
     @property
+    def communication(self) -> str:
+        """Connection string of the first communication service; it holds its primary access key."""
+
+    @property
     def data(self) -> str:
         """The data folder."""
 
@@ -54,6 +58,7 @@ def banner(announced: Announced, version: str, command: str, mqtt: str, *, colou
         f"{strong}Hubwire {version} serves {announced.endpoint}{plain}",
         *([f"  {weak}https{plain}              {announced.https_endpoint}"] if announced.https_endpoint else []),
         f"  {weak}connection string{plain}  {announced.connection_string}",
+        f"  {weak}communication{plain}      {announced.communication}",
         f"  {weak}data folder{plain}        {announced.data}",
         f"  {weak}mqtt clients{plain}       {mqtt}",
         f"  {weak}try it{plain}             {command}",

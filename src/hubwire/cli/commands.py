@@ -8,6 +8,7 @@ from hubwire import __version__
 from hubwire.cli.apps import app
 from hubwire.cli.bicep import bicep
 from hubwire.cli.ca import ca
+from hubwire.cli.communication import communication
 from hubwire.cli.completion import completion
 from hubwire.cli.connect import connect
 from hubwire.cli.deploy import deploy
@@ -47,6 +48,6 @@ def commands() -> None:
 for command in (
     *(serve, status, url, connect, send, tunnel),
     *(resource, hub, keys, deploy, export, bicep),
-    *(vault, secret, env, app, managed_identity, user, ca, proxy, completion),
+    *(communication, vault, secret, env, app, managed_identity, user, ca, proxy, completion),
 ):
     commands.add_command(command)

@@ -12,7 +12,14 @@ from hubwire.cli.output import print_document
 
 __all__ = ["status", "url"]
 
-_HIDDEN: Final = ("connectionString", "httpsConnectionString", "clientSecret", "ownHttpsEndpoint")
+_HIDDEN: Final = (
+    "connectionString",
+    "httpsConnectionString",
+    "communicationConnectionString",
+    "communicationEndpoint",
+    "clientSecret",
+    "ownHttpsEndpoint",
+)
 _UP: Final = "up"
 _STATUS_TITLES: Final = {
     "httpsEndpoint": "https",

@@ -56,7 +56,7 @@ from hubwire.resources.hub_properties import completed, merged, settings_of
 from hubwire.resources.resource_documents import group_id, resource_id
 from hubwire.resources.serial import Serial
 
-__all__ = ["Catalog", "Ports"]
+__all__ = ["Catalog", "NoPorts", "Ports"]
 
 _MOST_RESOURCES: Final = 100
 _MOST_GROUPS: Final = 1000
@@ -101,7 +101,9 @@ class Ports(Protocol):
         """Listen for it no more."""
 
 
-class _NoPorts:
+class NoPorts:
+    """Those of resources while no server runs."""
+
     async def open(self, _name: str, ports: tuple[int, int], /) -> tuple[int, int]:
         return ports
 
@@ -137,7 +139,7 @@ class Catalog:
         self._random_bytes = random_bytes
         self._clock = clock
         self.subscription_id = subscription_id
-        self.ports: Ports = _NoPorts()
+        self.ports: Ports = NoPorts()
         self.identities: Identities = lambda _: None
         self.review: Review = _nothing_to_say
         self.on_change: list[Changed] = []

@@ -11,7 +11,7 @@ from msgspec import Struct
 from hubwire.model.errors import BadRequest
 from hubwire.resources.templates import Planned
 
-__all__ = ["Deployable", "PlainType", "SplitId", "properties_of", "split_id"]
+__all__ = ["Deployable", "PlainType", "ResourceTypes", "SplitId", "properties_of", "split_id"]
 
 _EXTENSIONS: Final = frozenset({"microsoft.authorization/roleassignments"})
 
@@ -61,6 +61,9 @@ class Deployable(Protocol):
     action: str
     """That deploying it takes."""
 
+    keys_action: str | None
+    """That asking for its keys takes; None where it has none."""
+
     def check(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> None:
         """
         Args:
@@ -76,8 +79,14 @@ class Deployable(Protocol):
     def keeps(self, found: SplitId) -> str | None:
         """Why it cannot be deleted; None if it can."""
 
+    def stays(self, found: SplitId) -> bool:
+        """Is it left alone where everything else of a resource group is to be deleted."""
+
     def shown(self, found: SplitId) -> dict[str, Any] | None:
         """Its document, or None if it is not there."""
+
+    def keys(self, found: SplitId) -> dict[str, str] | None:
+        """What `listKeys` answers for it; None if it is not there, or has no keys. A secret."""
 
     def expected(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> dict[str, Any]:
         """Its document after it is deployed, without what only the service says."""
@@ -92,15 +101,33 @@ class Deployable(Protocol):
         """Raises Conflict: it must stay."""
 
 
+class ResourceTypes(Protocol):
+    """Resource types that belong together."""
+
+    @property
+    def types(self) -> Mapping[str, Deployable]:
+        """By name, in lower case."""
+
+    def documents(self, subscription: str, group: str | None = None, /) -> list[dict[str, Any]]:
+        """Their resources in a subscription or in one of its groups, as the resource manager shows them."""
+
+
 class PlainType:
     """What most types have in common."""
 
     action: str
+    keys_action: str | None = None
 
     def rights(self, planned: Planned, body: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG002  a port
         return [(self.action, planned.id)]
 
     def keeps(self, found: SplitId) -> str | None:  # noqa: ARG002  a port
+        return None
+
+    def stays(self, found: SplitId) -> bool:  # noqa: ARG002  a port
+        return False
+
+    def keys(self, found: SplitId) -> dict[str, str] | None:  # noqa: ARG002  a port
         return None
 
     def warnings(self, planned: Planned, body: Mapping[str, Any]) -> list[str]:  # noqa: ARG002  a port

@@ -5,14 +5,14 @@ A type that is not here is refused by name, or left out where the operator wants
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from hubwire.model.errors import BadRequest, NotFound
 from hubwire.model.hubs import DEFAULT_RESOURCE, AccessKeys
 from hubwire.model.roles import role_with_id
 from hubwire.resources.catalog import Catalog
-from hubwire.resources.deployable import Deployable, PlainType, SplitId, properties_of, split_id
+from hubwire.resources.deployable import Deployable, PlainType, ResourceTypes, SplitId, properties_of, split_id
 from hubwire.resources.deployable_identities import DeployableIdentity
 from hubwire.resources.directory import Directory
 from hubwire.resources.documents import StoredHub, StoredResource
@@ -27,7 +27,6 @@ from hubwire.resources.resource_documents import (
 )
 from hubwire.resources.resource_properties import ASSIGN_IDENTITY, identity_of
 from hubwire.resources.templates import Planned
-from hubwire.resources.vault_deployables import VaultTypes
 
 __all__ = ["Deployable", "Deployables", "SplitId", "split_id"]
 
@@ -38,7 +37,7 @@ class Deployables:
     """
     Args:
         place: where a resource is reached.
-        vaults: the resource types of Key Vault; None leaves them out.
+        more: resource types beside those of this file, such as those of Key Vault.
     """
 
     def __init__(
@@ -47,19 +46,18 @@ class Deployables:
         directory: Directory,
         place: Callable[[StoredResource], Place],
         tenant_id: str,
-        vaults: VaultTypes | None = None,
+        more: Sequence[ResourceTypes] = (),
     ) -> None:
         self._catalog = catalog
-        self._vaults = vaults
+        self._more = more
         self._identities = UserIdentities(catalog, directory)
         self._types: Final[Mapping[str, Deployable]] = {
             "microsoft.signalrservice/webpubsub": _WebPubSub(catalog, directory, place, tenant_id),
             "microsoft.signalrservice/webpubsub/hubs": _Hub(catalog),
             "microsoft.authorization/roleassignments": _RoleAssignment(directory),
             "microsoft.managedidentity/userassignedidentities": DeployableIdentity(self._identities),
-            **({} if vaults is None else vaults.types),
+            **{name: known for types in more for name, known in types.types.items()},
         }
-        self._place = place
 
     def of(self, kind: str) -> Deployable | None:
         """By type, in any case."""
@@ -77,28 +75,24 @@ class Deployables:
 
     def documents(self, subscription: str, group: str) -> list[dict[str, Any]]:
         """The resources of a group but those that serve clients."""
-        vaults = [] if self._vaults is None else self._vaults.documents(subscription, group)
-        return [*vaults, *self._identities.documents(subscription, group)]
+        found = [document for types in self._more for document in types.documents(subscription, group)]
+        return [*found, *self._identities.documents(subscription, group)]
 
     def inside(self, subscription: str, group: str) -> list[str]:
-        """Ids of all resources of a group, those first that use others."""
+        """Ids of all resources of a group that can be deleted, those first that use others."""
         first = [self._catalog.policy(one.name).scope for one in self._catalog.resources(subscription, group)]
-        return first + [document["id"] for document in self.documents(subscription, group)]
+        others = [document["id"] for document in self.documents(subscription, group)]
+        return first + [resource_id for resource_id in others if not self._stays(resource_id)]
 
-    def keys(self, resource_id: str) -> dict[str, str] | None:
-        """What `listKeys` answers for a webPubSub resource; None if it is none, or not there."""
+    def _stays(self, resource_id: str) -> bool:
         found = split_id(resource_id)
-        if found is None or found.type != "microsoft.signalrservice/webpubsub":
-            return None
-        try:
-            resource = self._catalog.resource(found.subscription, found.group, found.names[0])
-        except NotFound:
-            return None
-        return keys_document(resource.keys, self._place(resource).endpoint)
+        known = None if found is None else self.of(found.type)
+        return found is not None and known is not None and known.stays(found)
 
 
 class _WebPubSub(PlainType):
     action = "Microsoft.SignalRService/webPubSub/write"
+    keys_action: str | None = "Microsoft.SignalRService/webPubSub/listKeys/action"
 
     def __init__(
         self, catalog: Catalog, directory: Directory, place: Callable[[StoredResource], Place], tenant_id: str
@@ -126,6 +120,13 @@ class _WebPubSub(PlainType):
         except NotFound:
             return None
         return resource_document(resource, self._place(resource), self._tenant_id)
+
+    def keys(self, found: SplitId) -> dict[str, str] | None:
+        try:
+            resource = self._catalog.resource(found.subscription, found.group, found.names[0])
+        except NotFound:
+            return None
+        return keys_document(resource.keys, self._place(resource).endpoint)
 
     def expected(self, planned: Planned, body: Mapping[str, Any], coming: Collection[str]) -> dict[str, Any]:
         made = self._made(planned, body, coming)

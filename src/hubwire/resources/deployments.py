@@ -556,10 +556,11 @@ class _Runtime:
 
     def list_secrets(self, function: str, resource_id: str, api_version: str) -> dict[str, Any]:  # noqa: ARG002  a port
         found = split_id(resource_id)
-        if function.lower() != "listkeys" or found is None or found.type != "microsoft.signalrservice/webpubsub":
+        known = None if found is None else self._deployables.of(found.type)
+        if function.lower() != "listkeys" or found is None or known is None or known.keys_action is None:
             raise TemplateFault(f"The function {function} is not available for {resource_id}.")
-        self.may("Microsoft.SignalRService/webPubSub/listKeys/action", resource_id)
-        keys = self._deployables.keys(resource_id)
+        self.may(known.keys_action, resource_id)
+        keys = known.keys(found)
         if keys is None:
             raise Unresolved(resource_id)
         return dict(keys)
@@ -678,6 +679,7 @@ _ONLY_THE_SERVICE_SAYS: Final = (
     "version",
     "privateEndpointConnections",
     "sharedPrivateLinkResources",
+    "immutableResourceId",
     "vaultUri",
     "secretUri",
     "secretUriWithVersion",

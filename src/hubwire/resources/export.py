@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hubwire.resources.catalog import Catalog
+from hubwire.resources.communication_documents import SAID, SERVICE_TYPE, is_untouched
 from hubwire.resources.documents import Identity, StoredResource
 
 __all__ = ["export"]
@@ -17,6 +18,7 @@ _IDENTITY_VERSION: Final = "2023-01-31"
 _VAULT_TYPE: Final = "Microsoft.KeyVault/vaults"
 _VAULT_VERSION: Final = "2023-07-01"
 _VAULT_SAYS: Final = ("vaultUri", "provisioningState")
+_SERVICE_VERSION: Final = "2023-04-01"
 _ANYWHERE: Final = "local"
 _WHERE: Final = "[resourceGroup().location]"
 
@@ -25,8 +27,9 @@ async def export(
     catalog: Catalog, subscription: str, group: str, others: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """
-    The resources of a group with their hubs, its identities and its vaults. Not keys: those are made anew wherever it
-    is deployed. Nor secrets, nor roles, which are those of principals that may not be there.
+    The resources of a group with their hubs, its identities, its vaults and its communication services. Not keys: those
+    are made anew wherever it is deployed. Nor secrets, nor users, nor roles, which are those of principals that may not
+    be there.
 
     Args:
         others: documents of the group's resources that are no webPubSub resources.
@@ -35,6 +38,8 @@ async def export(
     resources: list[dict[str, Any]] = [_user_assigned(document) for document in identities]
     known = {document["id"].lower(): document["name"] for document in identities}
     resources += [_vault(document) for document in others if document["type"] == _VAULT_TYPE]
+    services = [document for document in others if document["type"] == SERVICE_TYPE and not is_untouched(document)]
+    resources += [_service(document, known) for document in services]
     for resource in catalog.resources(subscription, group):
         resources.append(_resource(resource, known.get((resource.identity.assigned or "").lower())))
         resources += [_hub(resource, hub) for hub in await catalog.list_hubs(resource.name)]
@@ -70,6 +75,39 @@ def _vault(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**vault, "tags": _literal(document["tags"])} if document["tags"] else vault
 
 
+def _service(document: Mapping[str, Any], beside: Mapping[str, str]) -> dict[str, Any]:
+    """
+    Args:
+        beside: names of the identities of the same group, by resource id in lower case.
+    """
+    properties = {name: value for name, value in document["properties"].items() if name not in SAID}
+    service: dict[str, Any] = {
+        "type": SERVICE_TYPE,
+        "apiVersion": _SERVICE_VERSION,
+        "name": document["name"],
+        "location": _literal(document["location"]),
+        "properties": _literal(properties),
+    }
+    if document["tags"]:
+        service["tags"] = _literal(document["tags"])
+    if "identity" in document:
+        service["identity"] = {"type": document["identity"]["type"]}
+        assigned = list(document["identity"].get("userAssignedIdentities") or ())
+        names = {one: beside.get(one.lower()) for one in assigned}
+        places = {one: one if name is None else f"[{_place_of(name)}]" for one, name in names.items()}
+        if assigned:
+            service["identity"]["userAssignedIdentities"] = {place: {} for place in places.values()}
+        needed = [f"[{_place_of(name)}]" for name in names.values() if name is not None]
+        if needed:
+            service["dependsOn"] = needed
+    return service
+
+
+def _place_of(identity: str) -> str:
+    """An expression for the id of an identity of the same group."""
+    return f"resourceId('{_IDENTITY_TYPE}', '{identity}')"
+
+
 def _resource(resource: StoredResource, beside: str | None) -> dict[str, Any]:
     """
     Args:
@@ -87,7 +125,7 @@ def _resource(resource: StoredResource, beside: str | None) -> dict[str, Any]:
     if resource.tags:
         document["tags"] = _literal(resource.tags)
     if beside is not None:
-        there = f"resourceId('{_IDENTITY_TYPE}', '{beside}')"
+        there = _place_of(beside)
         document["identity"] = {"type": resource.identity.kind, "userAssignedIdentities": {f"[{there}]": {}}}
         document["dependsOn"] = [f"[{there}]"]
     elif resource.identity != Identity():

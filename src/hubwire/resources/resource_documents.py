@@ -25,6 +25,7 @@ __all__ = [
     "replica_document",
     "resource_document",
     "resource_id",
+    "system_data",
 ]
 
 TYPE: Final = "Microsoft.SignalRService/WebPubSub"
@@ -100,7 +101,7 @@ def resource_document(resource: StoredResource, place: Place, tenant_id: str) ->
             "sharedPrivateLinkResources": [],
             **copy.deepcopy(resource.properties),
         },
-        "systemData": _system_data(resource),
+        "systemData": system_data(resource.created_at, resource.changed_at),
     }
     identity = resource.identity
     if identity.kind == "SystemAssigned":
@@ -145,8 +146,9 @@ def keys_document(keys: AccessKeys, endpoint: str) -> dict[str, str]:
     }
 
 
-def _system_data(resource: StoredResource) -> dict[str, str]:
-    return {"createdAt": _time(resource.created_at), "lastModifiedAt": _time(resource.changed_at)}
+def system_data(created_at: int, changed_at: int) -> dict[str, str]:
+    """When a resource was made and changed. Times are seconds since 1970."""
+    return {"createdAt": _time(created_at), "lastModifiedAt": _time(changed_at)}
 
 
 def _time(seconds: int) -> str:

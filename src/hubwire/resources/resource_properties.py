@@ -21,6 +21,7 @@ __all__ = [
     "identity_of",
     "is_api_version",
     "is_group_name",
+    "is_identity_id",
     "is_identity_name",
     "is_location",
     "is_resource_name",
@@ -93,6 +94,11 @@ def is_group_name(name: str) -> bool:
 def is_identity_name(name: str) -> bool:
     """Of a user-assigned identity: 3 to 128 letters, digits and characters of _-, a letter or digit first."""
     return _IDENTITY_NAME.fullmatch(name) is not None
+
+
+def is_identity_id(text: str) -> bool:
+    """Is this a resource id of a user-assigned identity."""
+    return _IDENTITY.fullmatch(text) is not None
 
 
 def is_location(text: object) -> bool:
@@ -223,7 +229,7 @@ def identity_of(value: object) -> tuple[str, str | None]:
         return kind, None
     if len(ids) != 1:
         raise BadRequest("A resource may have exactly one user-assigned identity.", "identity.userAssignedIdentities")
-    if _IDENTITY.fullmatch(ids[0]) is None:
+    if not is_identity_id(ids[0]):
         raise BadRequest("A user-assigned identity is named by its resource id.", "identity.userAssignedIdentities")
     return kind, ids[0]
 

@@ -6,7 +6,6 @@ Source: Microsoft.KeyVault/vaults and /vaults/secrets, api-version 2023-07-01.
 """
 
 import copy
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +13,7 @@ from msgspec import Struct
 
 from hubwire.model.ports import Change
 from hubwire.model.vaults import SecretVersion
-from hubwire.resources.resource_documents import group_id
+from hubwire.resources.resource_documents import group_id, system_data
 
 __all__ = [
     "SECRET",
@@ -115,7 +114,7 @@ def vault_document(vault: StoredVault, uri: str) -> dict[str, Any]:
         "type": VAULT_TYPE,
         "location": vault.location,
         "tags": dict(vault.tags),
-        "systemData": {"createdAt": _time(vault.created_at), "lastModifiedAt": _time(vault.changed_at)},
+        "systemData": system_data(vault.created_at, vault.changed_at),
         "properties": {**copy.deepcopy(vault.properties), "vaultUri": uri, "provisioningState": "Succeeded"},
     }
 
@@ -163,7 +162,3 @@ def secret_attributes(secret: SecretVersion) -> dict[str, Any]:
     if secret.expires is not None:
         found["exp"] = secret.expires
     return {**found, "created": secret.created_at, "updated": secret.updated_at}
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")

@@ -15,7 +15,7 @@ from hubwire.model.errors import BadRequest, Conflict, NotFound, StartFailed
 from hubwire.model.listeners import listener_name
 from hubwire.model.ports import Change, Store
 from hubwire.model.vaults import is_vault_name
-from hubwire.resources.catalog import Catalog, Ports
+from hubwire.resources.catalog import Catalog, NoPorts, Ports
 from hubwire.resources.documents import StoredGroup, stored, value_of
 from hubwire.resources.resource_properties import is_location, region, tags_of
 from hubwire.resources.vault_documents import VAULT, StoredVault, vault_change, vault_id
@@ -34,14 +34,6 @@ _MOST_VAULTS: Final = 100
 _MOST_BYTES: Final = 256 * 1024
 
 _T = TypeVar("_T")
-
-
-class _NoPorts:
-    async def open(self, _name: str, ports: tuple[int, int], /) -> tuple[int, int]:
-        return ports
-
-    async def close(self, _name: str, /) -> None:
-        pass
 
 
 class Vaults:
@@ -69,7 +61,7 @@ class Vaults:
         self.kept = kept
         self._clock = clock
         self.tenant_id = tenant_id
-        self.ports: Ports = _NoPorts()
+        self.ports: Ports = NoPorts()
         self.on_change: list[Callable[[], None]] = []
         self._vaults: dict[str, StoredVault] = {}
 

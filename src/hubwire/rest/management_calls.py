@@ -18,6 +18,7 @@ __all__ = [
     "document_reply",
     "group_of",
     "list_reply",
+    "operations_reply",
     "read_document",
     "subscription_of",
     "version_of",
@@ -121,6 +122,26 @@ def _quotable(text: str) -> str:
 def list_reply(documents: Sequence[Mapping[str, Any]]) -> Reply:
     """An answer that holds all there are, on one page."""
     return json_reply({"value": documents})
+
+
+def operations_reply(provider: str, actions: Sequence[str]) -> Reply:
+    """An answer that lists what there is to be allowed or forbidden with the resources of a provider."""
+    return list_reply(
+        [
+            {
+                "name": action,
+                "isDataAction": False,
+                "display": {
+                    "provider": provider,
+                    "resource": action.split("/")[1],
+                    "operation": action.rpartition("/")[2],
+                    "description": action,
+                },
+                "origin": "user,system",
+            }
+            for action in actions
+        ]
+    )
 
 
 _ENVELOPE: Final = dict.fromkeys(

@@ -22,6 +22,7 @@ from hubwire.rest.management_calls import (
     document_reply,
     group_of,
     list_reply,
+    operations_reply,
     read_document,
     subscription_of,
     version_of,
@@ -68,6 +69,21 @@ _VAULT_VERSIONS: Final = (
     "2016-10-01",
     "2015-06-01",
 )
+_COMMUNICATION_VERSIONS: Final = (
+    "2025-09-01",
+    "2025-05-01-preview",
+    "2025-05-01",
+    "2024-09-01-preview",
+    "2023-06-01-preview",
+    "2023-04-01-preview",
+    "2023-04-01",
+    "2023-03-31",
+    "2023-03-01-preview",
+    "2022-07-01-preview",
+    "2021-10-01-preview",
+    "2020-08-20-preview",
+    "2020-08-20",
+)
 _PROVIDERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "Microsoft.SignalRService": {
         "WebPubSub": _WEB_PUBSUB_VERSIONS,
@@ -81,6 +97,11 @@ _PROVIDERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "vaults": _VAULT_VERSIONS,
         "vaults/accessPolicies": _VAULT_VERSIONS,
         "vaults/secrets": _VAULT_VERSIONS,
+    },
+    "Microsoft.Communication": {
+        "communicationServices": _COMMUNICATION_VERSIONS,
+        "checkNameAvailability": _COMMUNICATION_VERSIONS,
+        "operations": _COMMUNICATION_VERSIONS,
     },
     "Microsoft.ManagedIdentity": {
         "userAssignedIdentities": (
@@ -368,22 +389,7 @@ class SubscriptionTable:
 
     async def _list_operations(self, call: Call) -> Reply:
         version_of(call)
-        return list_reply(
-            [
-                {
-                    "name": action,
-                    "isDataAction": False,
-                    "display": {
-                        "provider": "Microsoft.SignalRService",
-                        "resource": action.split("/")[1],
-                        "operation": action.rpartition("/")[2],
-                        "description": action,
-                    },
-                    "origin": "user,system",
-                }
-                for action in self._actions
-            ]
-        )
+        return operations_reply("Microsoft.SignalRService", self._actions)
 
 
 def _managed_by(value: object) -> str | None:
