@@ -803,6 +803,28 @@ async def test_client_that_acknowledges_too_little_ends_with_its_session() -> No
     assert not device.connack.session_present
 
 
+async def test_what_an_acknowledgement_makes_room_for_is_sent_in_its_order_and_in_the_same_turn(house: House) -> None:
+    device = Device(house, groups=["g"])
+    await device.connect(clean=False, said=(b"\x21\x00\x02",))
+    for text in "abc":
+        house.send("g", text)
+    await settle()
+
+    house.send("g", "d")
+    house.gateway.receive(device.connection, wire.acknowledge(wire.PUBACK, 1) + wire.acknowledge(wire.PUBACK, 2))
+    house.send("g", "e")
+    await settle()
+    assert device.messages == [("g", text) for text in (b"a", b"b", b"c", b"d")]
+    assert await device.send(wire.acknowledge(wire.PUBACK, 3)) != []
+    assert device.messages[4:] == [("g", b"e")]
+    house.send("g", "f")
+    await settle()
+    assert len(device.messages) == 5
+
+    assert await device.send(wire.acknowledge(wire.PUBACK, 5)) != []
+    assert device.messages[5:] == [("g", b"f")]
+
+
 @VERSIONS
 async def test_client_that_is_there_may_have_more_on_its_way_than_may_wait(version: int) -> None:
     house = telling_house(queue_messages=3)

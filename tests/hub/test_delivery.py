@@ -517,6 +517,44 @@ def test_reply_alone_is_one_write() -> None:
     assert house.telemetry.outbound_messages == 0, "acks are no messages"
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_late_frames_are_asked_for_when_all_before_them_is_delivered(others: bool) -> None:
+    """In front of what is accepted later, and with the time at which they are written."""
+    house, codec = House(), CountingCodec()
+    member = house.client("g", "other", kind=CountingSession(codec))
+    assert isinstance(member.session, CountingSession)
+    session = member.session
+    asked: list[tuple[float, int]] = []
+
+    def frames_of(now: float) -> Sequence[bytes]:
+        asked.append((now, session.batches))
+        return [session.direct(Ack(number)) for number in (20, 21)]
+
+    house.send("1")
+    house.delivery.reply_late(member, frames_of)
+    house.ack(member, 10)
+    if others:
+        house.send("2", to=OTHER)
+    house.flush()
+
+    assert asked == [(NOW, 1)]
+    assert house.got(member) == ["1", 20, 21, 10, *(["2"] * others)]
+
+
+def test_late_frames_alone_are_one_write_and_none_are_no_write() -> None:
+    house = House()
+    member, silent = house.client(), house.client()
+    house.delivery.reply_late(member, lambda _: [member.session.direct(Ack(number)) for number in (1, 2)])
+    house.delivery.reply_late(silent, lambda _: ())
+    assert house.delivery.pending
+
+    house.flush()
+
+    (write,) = house.sinks[member].writes
+    assert (write.frames, house.got(member)) == (2, [1, 2])
+    assert house.sinks[silent].writes == []
+
+
 def test_message_behind_a_lone_reply_comes_after_it() -> None:
     house = House()
     member = house.client("g")

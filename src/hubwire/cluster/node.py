@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeVar
 from hubwire.cluster.interest import Interest
 from hubwire.cluster.pace import Pace
 from hubwire.hub.connection import Connection
-from hubwire.hub.delivery import Delivery
+from hubwire.hub.delivery import Delivery, Late
 from hubwire.hub.hub import Hub
 from hubwire.hub.recovery import Waiting
 from hubwire.model.commands import (
@@ -140,6 +140,11 @@ class Node:
         if frame:
             self._delivery.reply(connection, frame)
             self._schedule_flush()
+
+    def reply_late(self, connection: Connection, frames_of: Late) -> None:
+        """The same with frames that depend on what was accepted before."""
+        self._delivery.reply_late(connection, frames_of)
+        self._schedule_flush()
 
     def tell(self, connection: Connection, message: DataMessage) -> None:
         """Send one client a message of its own, behind everything that was accepted before."""

@@ -355,6 +355,8 @@ class Gateway:
             return ()
         for frame in session.outgoing(self._node.time()):
             self._node.reply(connection, frame)
+        if session.has_late:
+            self._node.reply_late(connection, session.released)
         return requests
 
     def carry_out(

@@ -9,7 +9,7 @@ Order within a connection is the order of the segments. An answer to a client wa
 when it was given: it never overtakes a message that was accepted before it, and never splits a run of messages in two.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from hubwire.hub.connection import Connection
@@ -21,10 +21,13 @@ from hubwire.model.targets import Target
 from hubwire.model.telemetry import Telemetry
 from hubwire.protocols.session import Batch, Codec
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "Late"]
 
 _MANY: Final = 8
 """Receivers from which on it pays to gather them."""
+
+Late: TypeAlias = Callable[[float], Sequence[bytes]]
+"""Frames for one connection, as of a monotonic second."""
 
 _Write: TypeAlias = tuple[bytes, int, float | None]
 _Outbox: TypeAlias = dict[Connection, _Write | list[_Write]]
@@ -39,6 +42,7 @@ class _Segment:
         hub, target: whose members the messages are for, as they are when the segment is written: who leaves first lets
             it be written, and who joins gets holes. None where the receivers were picked one by one.
         picked: receivers where there is no target.
+        replies: frames by connection, or where they are to be had.
         holes: by connection id, the positions of messages that this connection must not get.
     """
 
@@ -57,7 +61,7 @@ class _Segment:
         self.expires_at = expires_at
         self.messages: list[DataMessage] = []
         self.holes: dict[str, list[int]] | None = None
-        self.replies: dict[Connection, list[bytes]] | None = None
+        self.replies: dict[Connection, list[bytes | Late]] | None = None
 
     def receivers(self) -> Collection[Connection]:
         return self.picked if self.hub is None or self.target is None else self.hub.members(self.target)
@@ -126,12 +130,22 @@ class Delivery:
 
     def reply(self, connection: Connection, frame: bytes) -> None:
         """Append a frame for one connection, behind everything appended so far."""
+        self._replies(connection).append(frame)
+
+    def reply_late(self, connection: Connection, frames_of: Late) -> None:
+        """
+        As `reply`, with frames that are asked for only once everything appended so far is delivered: what a session
+        then holds back may have to go out in front of them.
+        """
+        self._replies(connection).append(frames_of)
+
+    def _replies(self, connection: Connection) -> list[bytes | Late]:
         if not self._segments:
             self._segments.append(_Segment())
         last = self._segments[-1]
         if last.replies is None:
             last.replies = {}
-        last.replies.setdefault(connection, []).append(frame)
+        return last.replies.setdefault(connection, [])
 
     def concerns(self, target: Target) -> bool:
         """Is a message pending for the members of `target`? Then flush before one of them leaves."""
@@ -163,8 +177,8 @@ class Delivery:
             if segment.messages:
                 self._deliver(segment, now, outbox, overflown)
             if segment.replies is not None:
-                for connection, frames in segment.replies.items():
-                    self._write(connection, frames[0] if len(frames) == 1 else b"".join(frames), len(frames), outbox)
+                for connection, replies in segment.replies.items():
+                    self._write(connection, _made(replies, now), outbox)
         if outbox is not None:
             for connection, given in outbox.items():
                 sink = connection.sink
@@ -235,11 +249,14 @@ class Delivery:
         self._telemetry.outbound_messages += delivered
         self._telemetry.outbound_bytes += sent_bytes
 
-    def _write(self, connection: Connection, data: bytes, frames: int, outbox: _Outbox | None) -> None:
+    def _write(self, connection: Connection, frames: Sequence[bytes], outbox: _Outbox | None) -> None:
+        if not frames:
+            return
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
         if outbox is not None:
-            _put(outbox, connection, (data, frames, None))
+            _put(outbox, connection, (data, len(frames), None))
         elif connection.sink is not None:
-            self._hand_over(connection.sink, data, frames, None)
+            self._hand_over(connection.sink, data, len(frames), None)
 
     def _hand_over(self, sink: Sink, data: bytes, frames: int, expires_at: float | None) -> None:
         if sink.direct is not None:
@@ -247,6 +264,17 @@ class Delivery:
             self._telemetry.outbound_bytes += len(data)
         else:
             sink.write(data, frames, expires_at)
+
+
+def _made(replies: list[bytes | Late], now: float) -> list[bytes]:
+    """The frames, in order."""
+    frames: list[bytes] = []
+    for reply in replies:
+        if isinstance(reply, bytes):
+            frames.append(reply)
+        else:
+            frames += reply(now)
+    return frames
 
 
 def _prepare(codec: Codec, messages: Sequence[DataMessage], expires_at: float | None, *, alike: bool) -> bytes | Batch:

@@ -183,6 +183,16 @@ class Session(Protocol):
     def outgoing(self, now: float) -> Sequence[bytes]:
         """Frames that the protocol itself must say now. Ask after each `receive`."""
 
+    @property
+    def has_late(self) -> bool:
+        """Has the client made room for what waits in here: `released` is to follow. Ask after each `receive`."""
+
+    def released(self, now: float) -> Sequence[bytes]:
+        """
+        Frames of what there is room for by now. To be asked for when all that was accepted before is delivered, which
+        may queue up behind it, and to be written before anything else is delivered.
+        """
+
     def not_allowed(self, group: str, text: str) -> None:
         """
         The client may not send to a group. Only the end of its socket can tell it so, which is to follow.
@@ -219,7 +229,10 @@ class Session(Protocol):
 
 
 class Unspoken:
-    """The part of a session in whose protocol nothing is said of its end, and in which every message is one request."""
+    """
+    The part of a session in whose protocol nothing is said of its end, nor of how much the client takes, and in which
+    every message is one request.
+    """
 
     __slots__ = ()
 
@@ -245,6 +258,13 @@ class Unspoken:
     @property
     def fault(self) -> ProtocolViolation | None:
         return None
+
+    @property
+    def has_late(self) -> bool:
+        return False
+
+    def released(self, now: float) -> Sequence[bytes]:  # noqa: ARG002  nothing waits for room
+        return ()
 
     def not_allowed(self, group: str, text: str) -> None:
         pass

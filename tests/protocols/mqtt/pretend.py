@@ -103,13 +103,25 @@ class Client:
         assert arrival.feed(encode(self.connect, self.version)) == self.connect
         return arrival
 
-    def say(self, *packets: Packet | bytes) -> Sequence[ClientRequest]:
-        """All of them in one WebSocket message. What the session says to that is in `answers`."""
+    def say(self, *packets: Packet | bytes, release: bool = True) -> Sequence[ClientRequest]:
+        """
+        All of them in one WebSocket message. What the session says to that is in `answers`, and behind it what it now
+        has room for, with nothing accepted in between.
+
+        Args:
+            release: else that has to wait for its turn.
+        """
         written = [one if isinstance(one, bytes) else encode(one, self.version) for one in packets]
         requests = self.session.receive(b"".join(written))
         self.asked += requests
         self.answers = self.hear(b"".join(self.session.outgoing(NOW)))
+        if release and self.session.has_late:
+            self.answers += self.release()
         return requests
+
+    def release(self, now: float = NOW) -> list[Packet]:
+        """What there is room for, once its turn has come."""
+        return self.hear(b"".join(self.session.released(now)))
 
     def tell(self, message: DirectMessage) -> list[Packet]:
         return self.hear(self.session.direct(message))

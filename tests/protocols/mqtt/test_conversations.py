@@ -203,7 +203,7 @@ class Device:
     A client that does with QoS 1 and 2 what the standard says, and a wire that can be lost in between.
 
     Messages that the hub has accepted are handed over when its turn ends, and answers to the client wait behind them,
-    as in the real one.
+    as in the real one; and so does what the client has made room for.
     """
 
     def __init__(self, version: int, window: int | None) -> None:
@@ -216,6 +216,7 @@ class Device:
         self.down: deque[Packet] = deque()
         self.accepted: list[str] = []
         self.replies: list[Packet] = []
+        self.is_late = False
         self.requests: deque[SendToGroup] = deque()
         self.sent = 0
         # What the device remembers of each direction.
@@ -241,6 +242,9 @@ class Device:
         if self.connected:
             self.hand_over(self.replies)
         self.replies = []
+        if self.is_late:
+            self.hand_over(self.client.release())
+            self.is_late = False
 
     def hand_over(self, packets: list[Packet]) -> None:
         """To the wire, with no more unfinished messages on it than the device takes."""
@@ -260,11 +264,12 @@ class Device:
     def step_up(self) -> None:
         """One packet of the device arrives."""
         if self.up:
-            for request in self.client.say(self.up.popleft()):
+            for request in self.client.say(self.up.popleft(), release=False):
                 assert isinstance(request, SendToGroup)
                 self.requests.append(request)
                 self.taken.append(request.data.body.decode())
             self.replies += self.client.answers
+            self.is_late = self.is_late or self.client.session.has_late
             assert self.client.session.fault is None
 
     def carry_out(self) -> None:
@@ -405,7 +410,7 @@ def check_all(device: Device) -> None:
         for _ in range(5 + len(device.up) + len(device.down) + len(device.requests)):
             for step in ("flush", "down", "up", "carry out"):
                 act(device, step)
-        idle = not (device.up or device.down or device.requests or device.replies or device.accepted)
+        idle = not (device.up or device.down or device.requests or device.replies or device.accepted or device.is_late)
         quiet = idle and before == (len(device.got), len(device.taken))
 
     assert device.client.session.held() == (0, 0)

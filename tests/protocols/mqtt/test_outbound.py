@@ -9,6 +9,7 @@ from hubwire.model.messages import Data, EventAnswer, FromServer, Publication, S
 from hubwire.protocols.mqtt.outbound import Shared
 from hubwire.protocols.mqtt.packets import (
     NO_PROPERTIES,
+    Disconnect,
     Filter,
     Packet,
     Properties,
@@ -287,22 +288,47 @@ def test_older_version_takes_as_much_as_there_are_identifiers() -> None:
 
 
 def test_what_is_accepted_before_an_acknowledgement_does_not_overtake() -> None:
-    """
-    Answers to a client are written behind messages that were accepted before and are handed over after, at the end of
-    the turn. What an acknowledgement lets go is such an answer.
-    """
-    one = client(window=2)
-    one.deliver(*[from_mqtt(text, 1) for text in "abc"])
+    """It is handed over after it, at the end of the turn, and there is room for it. But something waits already."""
+    one = client(window=3)
+    late = [one.session.has_late]
+    one.deliver(*[from_mqtt(text, 1) for text in "abcd"])
+    late.append(one.session.has_late)
 
-    one.say(Puback(1), Puback(2))
-    assert texts(one.answers) == ["c"]
-    # There is room for this one. But it would be written in front of "c".
-    assert one.deliver(from_mqtt("d", 1)) == []
-    one.say(Puback(3))
-    assert texts(one.answers) == ["d"]
-    one.say(Puback(4))
+    one.say(Puback(1), Puback(2), release=False)
+    late.append(one.session.has_late)
     assert one.answers == []
-    assert texts(one.deliver(from_mqtt("e", 1))) == ["e"]
+    assert texts(one.deliver(from_mqtt("e", 1), from_mqtt("now", 0))) == ["now"]
+
+    assert told(one.release()) == [("d", 4), ("e", 5)]
+    late.append(one.session.has_late)
+    assert late == [False, False, True, False]
+    one.say(Puback(3))
+    assert one.answers == []
+    assert texts(one.deliver(from_mqtt("f", 1), from_mqtt("g", 1))) == ["f"]
+
+
+def test_as_much_is_sent_as_the_client_takes_without_waiting_for_what_was_sent_late() -> None:
+    """What had to wait is on its way as anything else is, and the room behind it free at once."""
+    one = client(window=4)
+    one.deliver(*[from_mqtt(text, 1) for text in "abcde"])
+    one.say(Puback(1), Puback(2), Puback(3))
+    assert texts(one.answers) == ["e"]
+
+    assert texts(one.deliver(from_mqtt("f", 1), from_mqtt("g", 1), from_mqtt("h", 1))) == ["f", "g"]
+
+
+def test_nothing_is_sent_late_behind_the_last_packet_of_either_side() -> None:
+    for last in (Reason.ADMINISTRATIVE_ACTION, None):
+        one = client(window=1)
+        one.deliver(from_mqtt("a", 1), from_mqtt("b", 1))
+        one.say(Puback(1), release=False)
+        if last is None:
+            one.say(Disconnect(), release=False)
+        else:
+            one.session.farewell(last)
+
+        assert one.release() == []
+        assert texts(one.back()) == ["b"]
 
 
 # Limits
@@ -532,8 +558,8 @@ def test_what_is_over_is_not_sent() -> None:
     one.deliver(from_mqtt("over"), expires_at=NOW + 5)
     one.deliver(from_mqtt("not yet"), expires_at=NOW + 6)
 
-    one.session.receive(b"\x40\x02\0\1")
-    packets = one.hear(b"".join(one.session.outgoing(NOW + 5)))
+    one.say(Puback(1), release=False)
+    packets = one.release(NOW + 5)
 
     assert texts(packets) == ["not yet"]
     assert one.session.held()[0] == 1
@@ -656,12 +682,3 @@ def test_too_many_answers_are_the_end() -> None:
     assert fault is not None
     assert fault.code == Reason.QUOTA_EXCEEDED
     assert one.say(Publish("news", b"")) == []
-
-
-def test_without_a_clock_an_acknowledgement_lets_messages_go_too() -> None:
-    one = client(window=1)
-    one.deliver(from_mqtt("a"), from_mqtt("b"))
-
-    one.session.receive(b"\x40\x02\0\1")
-
-    assert texts(one.hear(b"".join(one.session.outgoing(NOW)))) == ["b"]

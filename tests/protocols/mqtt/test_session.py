@@ -492,6 +492,7 @@ def test_nothing_goes_out_without_a_socket(version: int) -> None:
     client.deliver(from_mqtt())
 
     assert client.session.outgoing(NOW) == ()
+    assert client.release() == []
 
 
 # What is noted

@@ -180,12 +180,11 @@ class Outbound:
     """
     The way out of one client.
 
-    A queue that an acknowledgement has set in motion is sent as an answer to it, and so behind messages that the hub
-    has accepted before but not handed over yet. For these not to overtake, they queue up as well until the client has
-    acknowledged the last one of that queue.
+    What an acknowledgement makes room for is not sent at once, but when its turn comes: the hub may have accepted
+    messages before that it has not handed over yet. They queue up behind what waits, and are sent along with it.
     """
 
-    __slots__ = ("_again", "_flying", "_last_released", "_limits", "_next", "_size_bytes", "_waiting")
+    __slots__ = ("_again", "_flying", "_limits", "_next", "_size_bytes", "_waiting")
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
@@ -196,7 +195,6 @@ class Outbound:
         self._again: deque[int] | None = None  # of those flying, what this socket has no room for yet
         self._next = 1
         self._size_bytes = 0
-        self._last_released = 0
 
     def held(self) -> tuple[int, int]:
         """Messages and bytes that are on their way or wait."""
@@ -219,7 +217,7 @@ class Outbound:
             QueueOverflow: more waits than may, or more bytes are kept than may be.
         """
         flying = self._flying
-        must_wait = away or bool(self._waiting) or bool(self._again) or self._last_released != 0
+        must_wait = away or bool(self._waiting) or bool(self._again)
         frames: list[bytes] = []
         for item in messages:
             if most_bytes and item.size_bytes > most_bytes:
@@ -310,8 +308,6 @@ class Outbound:
     def _landed(self, packet_id: int, item: Outgoing) -> None:
         del self._flying[packet_id]
         self._size_bytes -= item.size_bytes
-        if packet_id == self._last_released:
-            self._last_released = 0
         if self._again and packet_id in self._again:
             self._again.remove(packet_id)
 
@@ -338,8 +334,12 @@ class Outbound:
                 again.append(packet_id)
         self._again = again or None
         frames += self.released(version, window, most_bytes, now)
-        self._last_released = 0  # these are written at once, before anything else
         return frames
+
+    def has_late(self, window: int) -> bool:
+        """Is there room by now for something that waits."""
+        again = len(self._again) if self._again else 0
+        return (again > 0 or bool(self._waiting)) and len(self._flying) - again < window
 
     def released(self, version: int, window: int, most_bytes: int, now: float) -> list[bytes]:
         """What there is room for by now."""
@@ -351,15 +351,13 @@ class Outbound:
             item = flying[packet_id]
             assert item is not None, "the client cannot have it"
             frames.append(item.late_frame(packet_id, version, now, True))
-            self._last_released = packet_id
         waiting = self._waiting
         while waiting and not again and len(flying) < window:
             item = waiting.popleft()
             if item.is_over(now) or (most_bytes and item.size_bytes > most_bytes):
                 self._size_bytes -= item.size_bytes
                 continue
-            packet_id = self._last_released = self._send(item)
-            frames.append(item.late_frame(packet_id, version, now, False))
+            frames.append(item.late_frame(self._send(item), version, now, False))
         return frames
 
 

@@ -241,12 +241,17 @@ class MqttSession:
 
     def outgoing(self, now: float) -> Sequence[bytes]:
         self._now = now
-        frames = self._exchange.said()
-        outbound, agreement = self._outbound, self._agreement
-        if outbound is None or self._away:
-            return frames or ()
-        late = outbound.released(agreement.version, agreement.window, agreement.max_packet_bytes, self._now)
-        return frames + late if frames else late
+        return self._exchange.said() or ()
+
+    @property
+    def has_late(self) -> bool:
+        return self._outbound is not None and self._outbound.has_late(self._agreement.window)
+
+    def released(self, now: float) -> Sequence[bytes]:
+        outbound, agreement, ending = self._outbound, self._agreement, self.ending
+        if outbound is None or self._away or ending is not None:
+            return ()
+        return outbound.released(agreement.version, agreement.window, agreement.max_packet_bytes, now)
 
     def direct(self, message: DirectMessage) -> bytes:
         ending = self.ending
