@@ -85,6 +85,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         vault_hosts: hosts of Key Vaults besides Azure's, or ".SUFFIX" for all below one.
         secret_refresh_s: after which a secret is read again.
         secret_stale_s: for how long the last value is used while the vault fails.
+        communication_clock_skew_s: how far the date of a signed request to a communication service may be off; 0 is
+            any.
+        communication_principals: object or client ids of those whose tokens communication services take; empty is all
+            of the local issuer.
         mqtt_compatibility: what the three settings after it are where they are not given; see `mqtt_clients`.
         mqtt_client_ids: which client ids are taken.
         mqtt_keep_alive: which keep-alive intervals of MQTT 3.1.1 are taken.
@@ -157,6 +161,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vault_hosts: tuple[str, ...] = ()
     secret_refresh_s: Annotated[float, Meta(gt=0, le=86400)] = 300.0
     secret_stale_s: Annotated[float, Meta(ge=0, le=604800)] = 3600.0
+    communication_clock_skew_s: Annotated[int, Meta(ge=0, le=86400)] = 900
+    communication_principals: tuple[str, ...] = ()
     mqtt_compatibility: Literal["lenient", "azure"] = "lenient"
     mqtt_client_ids: Literal["lenient", "azure"] | None = None
     mqtt_keep_alive: Literal["any", "limited"] | None = None
@@ -181,6 +187,7 @@ _LISTS = frozenset(
         "handler_retries_s",
         "handler_networks",
         "vault_hosts",
+        "communication_principals",
     }
 )
 

@@ -7,7 +7,7 @@ from hubwire.rest.control import Control
 from hubwire.rest.dataplane import DataPlane
 from hubwire.rest.metrics import Probes
 from hubwire.rest.operation import Operation, RestApp
-from hubwire.rest.ports import Callers, Catalog, Managers, Node, Principals, Server, VaultDoor
+from hubwire.rest.ports import Callers, Catalog, CommunicationDoor, Managers, Node, Principals, Server, VaultDoor
 
 __all__ = ["build_app"]
 
@@ -26,6 +26,7 @@ def build_app(
     issuer_url: str = "",
     managers: Managers | None = None,
     vaults: VaultDoor | None = None,
+    communication: CommunicationDoor | None = None,
     public_endpoints: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
     max_message_bytes: int = 1 << 20,
@@ -42,6 +43,7 @@ def build_app(
         issuer_url: base URL of the token issuer.
         managers: who may call the resource manager.
         vaults: who may call Key Vaults.
+        communication: who may call communication services.
         public_endpoints, cors_origins, max_message_bytes, idle_timeout_s: the settings of the same name.
     """
     plane = DataPlane(
@@ -63,4 +65,5 @@ def build_app(
         issuer_url=issuer_url,
         managers=managers,
         vaults=vaults,
+        communication=communication,
     )
