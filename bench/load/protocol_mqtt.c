@@ -326,62 +326,25 @@ static size_t receive(struct client *client, const char *bytes, size_t length)
     return used;
 }
 
-const struct protocol protocol_mqtt = {
-    .name = "mqtt",
-    .subprotocol = "mqtt",
-    .binary = true,
-    .stream = true,
-    .confirms_joins = true,
-    .level = 4,
-    .greet = greet,
-    .join = join,
-    .publication = publication,
-    .receive = receive,
-    .ping = ping,
-};
+/* The presets differ in the version of the protocol and in the quality of service, at which all is sent and taken. */
+#define PRESET(name_, level_, qos_)           \
+    {                                         \
+        .name = name_,                        \
+        .subprotocol = "mqtt",                \
+        .binary = true,                       \
+        .stream = true,                       \
+        .confirms_joins = true,               \
+        .confirms_publications = (qos_) > 0,  \
+        .level = level_,                      \
+        .qos = qos_,                          \
+        .greet = greet,                       \
+        .join = join,                         \
+        .publication = publication,           \
+        .receive = receive,                   \
+        .ping = ping,                         \
+    }
 
-const struct protocol protocol_mqtt_qos1 = {
-    .name = "mqtt-qos1",
-    .subprotocol = "mqtt",
-    .binary = true,
-    .stream = true,
-    .confirms_joins = true,
-    .confirms_publications = true,
-    .level = 4,
-    .qos = 1,
-    .greet = greet,
-    .join = join,
-    .publication = publication,
-    .receive = receive,
-    .ping = ping,
-};
-
-const struct protocol protocol_mqtt5 = {
-    .name = "mqtt5",
-    .subprotocol = "mqtt",
-    .binary = true,
-    .stream = true,
-    .confirms_joins = true,
-    .level = 5,
-    .greet = greet,
-    .join = join,
-    .publication = publication,
-    .receive = receive,
-    .ping = ping,
-};
-
-const struct protocol protocol_mqtt5_qos1 = {
-    .name = "mqtt5-qos1",
-    .subprotocol = "mqtt",
-    .binary = true,
-    .stream = true,
-    .confirms_joins = true,
-    .confirms_publications = true,
-    .level = 5,
-    .qos = 1,
-    .greet = greet,
-    .join = join,
-    .publication = publication,
-    .receive = receive,
-    .ping = ping,
-};
+const struct protocol protocol_mqtt = PRESET("mqtt", 4, 0);
+const struct protocol protocol_mqtt_qos1 = PRESET("mqtt-qos1", 4, 1);
+const struct protocol protocol_mqtt5 = PRESET("mqtt5", 5, 0);
+const struct protocol protocol_mqtt5_qos1 = PRESET("mqtt5-qos1", 5, 1);
