@@ -371,7 +371,7 @@ class Gateway:
         Returns:
             None when that is done; else to be awaited before more is carried out.
         """
-        waiting = self._in_order(connection, sink, requests)
+        waiting = self._in_order(connection, sink, requests) if requests else None
         if waiting is not None:
             return self._end_faulty_after(waiting, connection)
         fault = connection.session.fault
