@@ -48,8 +48,9 @@ def the_record(server: Server, hub: str) -> Record:
 
 KEPT_OUT: Final[Mapping[str, tuple[dict[str, Any], int, int, str]]] = {
     "client id": ({"client_id": "a-b"}, 0x85, 2, "client identifier"),
-    "topic of a will": ({"will": Will("a/+", b"")}, 0x90, 5, "topic"),
-    "payload of a will": ({"will": Will("g", b"x" * 2001)}, 0x95, 5, "smaller"),
+    "topic of a will": ({"will": Will("a/+", b"")}, 0x90, 5, "a will with a topic of"),
+    "empty topic of a will": ({"will": Will("", b"")}, 0x90, 5, "a will with a topic of"),
+    "payload of a will": ({"will": Will("g", b"x" * 2001)}, 0x95, 5, "a will with a smaller payload"),
 }
 
 
@@ -172,15 +173,16 @@ ENDS: Final[Mapping[str, tuple[Callable[[MqttClient], object], int, str, str | N
 def test_client_whose_connection_is_ended_is_logged_once_with_the_cause(
     server: Server, hub: str, version: int, kind: str
 ) -> None:
-    """And its end, as that of every other client."""
+    """And its end, as that of every other client, with the code that it was told."""
     end, code, words, about = ENDS[kind]
     with MqttClient(server, hub, version=version, client_id="device", roles=[JOIN]) as client:
         end(client)
-        client.ended()
+        closed = client.ended().close_code
     wait_until(lambda: len(records(server, hub)) >= 2, "two records")
     cause, ended = records(server, hub)
     assert (cause["operation"], ended["operation"]) == ("RequestRefused", "ConnectionAborted")
     assert (cause["connectionId"], cause["code"], cause.get("about")) == ("device", code, about)
+    assert ended["code"] == closed
     assert words in cause["message"]
     assert "secret" not in server.log()
 

@@ -112,6 +112,27 @@ async def test_mqtt_client_that_has_said_goodbye_ends_normally(
     assert (end["category"], end["code"]) == ("Normal", 1000)
 
 
+@pytest.mark.parametrize(
+    ("category", "said", "code"),
+    [
+        (CloseCategory.SERVICE_RELOAD, 1001, 1000),
+        (CloseCategory.SLOW_CLIENT, 1008, 1000),
+        (CloseCategory.SERVICE_TRANSIENT_ERROR, 1011, 1011),
+        (CloseCategory.CLOSED_BY_APP_SERVER, 1000, 1000),
+    ],
+)
+async def test_end_of_an_mqtt_client_has_the_close_code_that_it_is_told(
+    house: House, written: Written, category: CloseCategory, said: int, code: int
+) -> None:
+    """A packet has said the rest."""
+    device = Device(house, "d")
+    await device.connect()
+    house.node.close(device.connection, said, "why", category)
+
+    fields = getattr(written.records[-1], "record", {})
+    assert (fields["category"], fields["code"]) == (category.value, code)
+
+
 @pytest.mark.parametrize("offer", [JSON, RELIABLE])
 async def test_client_whose_socket_was_lost_is_recorded_so(house: House, written: Written, offer: str) -> None:
     client = await house.client(offer)

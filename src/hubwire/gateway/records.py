@@ -48,10 +48,16 @@ _RETURNED: Final[dict[int, Reason]] = {
     ReturnCode.NOT_AUTHORIZED: Reason.NOT_AUTHORIZED,
 }
 """What the return codes of MQTT 3.1.1 mean in words of 5.0."""
+_WILL_TOPIC: Final = "will topic"
 _ADVICE: Final = {
     (Reason.UNSPECIFIED_ERROR, "keep alive"): (
         "Set the device's keep alive interval to 1 to 180 seconds, or mqtt_keep_alive to any."
     ),
+    (Reason.TOPIC_NAME_INVALID, _WILL_TOPIC): (
+        "Give the device a will with a topic of 1 to 1024 characters, without `+`, `#` and a leading `$`."
+    ),
+    (Reason.PACKET_TOO_LARGE, "will payload"): "Give the device a will with a smaller payload, 2,000 bytes at most.",
+    (Reason.RETAIN_UNSUPPORTED, "will retain"): "Give the device a will without the retain flag.",
     (Reason.PACKET_TOO_LARGE, "maximum packet size"): (
         "Let the device accept larger packets, or name fewer topics in one SUBSCRIBE or UNSUBSCRIBE."
     ),
@@ -59,6 +65,8 @@ _ADVICE: Final = {
 """What to mend where the reason alone does not tell, by what the refusal is about."""
 _GOODBYE: Final = 1000
 _NO_CLOSE_FRAME: Final = 1006
+_SAID_BY_PACKETS: Final = frozenset({1001, 1008})
+"""Close codes that MQTT clients do not get, but 1000 in place of them."""
 _GONE: Final = "The client is gone without a goodbye"
 _GONE_DEVICE: Final = "The client is gone without a DISCONNECT packet"
 _TOLD_BY_THE_END: Final = frozenset({Reason.ADMINISTRATIVE_ACTION, Reason.SERVER_SHUTTING_DOWN})
@@ -92,6 +100,8 @@ def ended(connection: Connection, category: CloseCategory, code: int, text: str,
             gone = _GONE_DEVICE
         else:
             code = _GOODBYE  # its session has waited for another socket since, and that is no loss
+    elif session.says_goodbye and code in _SAID_BY_PACKETS:
+        code = _GOODBYE
     level, operation = (
         (logging.INFO, "ConnectionEnded") if category in _EXPECTED else (logging.WARNING, "ConnectionAborted")
     )
@@ -141,10 +151,12 @@ def mqtt_refused(
         **_code(refusal),
     }
     reason = _reason(refusal)
+    # The only topic in a CONNECT packet; what the record is about is its name.
+    about = _WILL_TOPIC if reason == Reason.TOPIC_NAME_INVALID and cause is None else refusal.about
     if cause is None:
-        text = _said(reason, refusal.about)
+        text = _said(reason, about)
     else:
-        text = f"{_said(reason, refusal.about)} ({cause})" if advise else f"{_named(reason)}: {cause}"
+        text = f"{_said(reason, about)} ({cause})" if advise else f"{_named(reason)}: {cause}"
     _emit(_connectivity, logging.WARNING, "ConnectionRefused", text, attempt.head.client_ip, properties)
 
 
