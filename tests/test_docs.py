@@ -208,7 +208,10 @@ def documented_operations(heading: str) -> list[Documented]:
 
 def rest_tables() -> dict[str, list[Documented]]:
     """The tables of the code by the heading under which they are documented. Only their rows are looked at."""
+    from hubwire.rest.communication import CommunicationTable
+    from hubwire.rest.communication_control import CommunicationControl
     from hubwire.rest.communication_services import CommunicationServiceTable
+    from hubwire.rest.communication_verification import VerificationTable
     from hubwire.rest.control import Control
     from hubwire.rest.dataplane import DataPlane
     from hubwire.rest.deployments import DeploymentTable
@@ -224,6 +227,7 @@ def rest_tables() -> dict[str, list[Documented]]:
     from hubwire.rest.web_pubsub import WebPubSubTable
 
     nobody = cast("Any", None)
+    users = CommunicationTable(nobody)
     plane = DataPlane(nobody, nobody, nobody, public_endpoint=None, own_endpoint="")
     control = Control(nobody, nobody, nobody, nobody)
     tenant = Tenant("", "", "", "", "", "")
@@ -240,6 +244,9 @@ def rest_tables() -> dict[str, list[Documented]]:
         "## Key Vaults": VaultTable(nobody, nobody, nobody, (), nobody).operations(),
         "## Communication services": CommunicationServiceTable(nobody, nobody).operations(),
         "## Secrets": SecretTable(nobody, nobody).operations(),
+        "## Communication users": users.operations(),
+        "## Communication users on the control socket": CommunicationControl(nobody, users, nobody).operations(),
+        "## Verification of communication tokens": VerificationTable(nobody, nobody, nobody).operations(),
         "## Vaults on the control socket": VaultControl(nobody, nobody, nobody).operations(),
         "## User-assigned identities": IdentityTable(nobody, nobody).operations(),
         "## Subscriptions and resource groups": subscriptions.operations(),
@@ -308,6 +315,19 @@ def test_every_number_of_the_token_issuer_is_documented_with_its_status_and_erro
     documented = {int(row[0]): (int(row[1]), codes(row[2])[0]) for row in rows(table) if row[0].isdigit()}
 
     assert documented == NUMBERS
+
+
+def test_every_error_code_of_communication_services_is_documented_and_no_other() -> None:
+    """With its status."""
+    table = section(page("reference/errors.md"), "## Errors of communication services")
+    documented = {(codes(row[0])[0], int(row[1])) for row in rows(table) if codes(row[0])}
+    source = (SOURCE / "rest" / "communication_faults.py").read_text(encoding="utf-8")
+    by_status = {(code, int(status)) for status, code in re.findall(r'(\d{3}): "(\w+)"', source)}
+    raised = texts("rest/communication_faults.py", r'code(?:, message, headers)? = "([A-Z]\w+)"')
+    raised |= texts("rest/communication_versions.py", r'"(\w+[a-z]ApiVersion|ApiVersion\w+)"')
+
+    assert by_status <= documented
+    assert {code for code, _ in documented - by_status} == raised
 
 
 # Errors of clients.
