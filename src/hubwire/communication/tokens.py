@@ -12,7 +12,6 @@ of a token.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -30,9 +29,12 @@ TEAMS_PREFIX: Final = "8:orgid:"
 _VOICE_AND_CHAT: Final = 1792
 """`scp` of every token that was seen, whatever its scopes."""
 
-# The official client of Python reads claims in the other alphabet of base64, which has neither of the two digits that
-# these characters become where they are third of three.
-_ESCAPED: Final = {ord(character): f"\\u{ord(character):04x}" for character in ">?~\x7f"}
+_MISREAD: Final = ">?~\x7f"
+"""
+The official client of Python reads claims in the other alphabet of base64, which has neither of the two digits that
+these characters become where they are third of three; and it reads ASCII.
+"""
+_ESCAPED: Final = {ord(character): f"\\u{ord(character):04x}" for character in _MISREAD}
 
 _REGIONS: Final = {
     "amer": {"unitedstates", "canada", "brazil"},
@@ -167,12 +169,11 @@ class Tokens:
             "iat": int(now),
             "iss": self.issuer(service),
             "aud": service.immutable_id,
-            "jti": str(UUID(bytes=self._random_bytes(16), version=4)),
+            "jti": _guid(self._random_bytes(16)),
             "gen": generation,
             "kix": _authority(service, caller.kind, caller.key_generation),
         }
-        payload = json.dumps(claims, separators=(",", ":")).translate(_ESCAPED)
-        return IssuedToken(self._ring.sign(payload.encode(), now, thumbprint=True), expires_on)
+        return IssuedToken(self._ring.sign(_payload(claims), now, thumbprint=True), expires_on)
 
     def read(self, service: CommunicationService, token: str) -> tuple[TokenFacts, int]:
         """
@@ -193,7 +194,7 @@ class Tokens:
         if said.iss != self.issuer(service) or said.aud != service.immutable_id:
             raise Unauthorized("token is of another service")
         kind = said.kix.partition(".")[0]
-        if said.kix != _authority(service, kind, None):
+        if not kind or said.kix != _authority(service, kind, None):
             raise Unauthorized("the access key that the token was issued for was made anew")
         facts = TokenFacts(
             f"8:{said.skypeid}", tuple(said.acsScope.split(",")), said.iat, said.exp, said.iss, said.aud, said.jti
@@ -238,6 +239,21 @@ def introspection(facts: TokenFacts | None) -> Mapping[str, Any]:
         "aud": facts.audience,
         "jti": facts.token_id,
     }
+
+
+def _payload(claims: Mapping[str, object]) -> bytes:
+    """As JSON that every official client reads."""
+    payload = msgspec.json.encode(claims)
+    # Only the address of a server or the name of a place can have such characters, and hardly any has.
+    if payload.isascii() and len(payload.translate(None, _MISREAD.encode())) == len(payload):
+        return payload
+    return json.dumps(claims, separators=(",", ":")).translate(_ESCAPED).encode()
+
+
+def _guid(random: bytes) -> str:
+    """Of version 4. Takes an eighth of the time of `uuid`."""
+    digits = random.hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def _authority(service: CommunicationService, kind: str, generation: int | None) -> str:
