@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -166,11 +166,12 @@ def test_features_that_are_not_there_are_refused_by_name(client: Manager, name: 
     services = client.communication_services
     hub = m.LinkNotificationHubParameters(resource_id="/x", connection_string="y")
     domains = m.CommunicationServiceUpdateProperties(linked_domains=["/subscriptions/s/domains/d"])
-    for call in (
+    calls: list[Callable[[], Any]] = [
         lambda: services.link_notification_hub(GROUP, name, hub),
         lambda: services.update(GROUP, name, m.CommunicationServiceResourceUpdate(properties=domains)),
         lambda: client.email_services.get(GROUP, "mail"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(HttpResponseError) as refused:
             call()
         assert code_of(refused.value) == (501, "FeatureNotAvailable")
@@ -205,12 +206,13 @@ def test_role_at_a_service_lets_one_read_it_and_no_key(server: Server, client: M
         services = reader.communication_services
         assert services.get(GROUP, name).name == name
         assert [one.name for one in services.list_by_subscription()] == [name]
-        for call in (
+        calls: list[Callable[[], Any]] = [
             lambda: services.list_keys(GROUP, name),
             lambda: services.regenerate_key(GROUP, name, m.RegenerateKeyParameters(key_type="Primary")),
             lambda: services.begin_delete(GROUP, name),
             lambda: services.get("hubwire", "default"),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(HttpResponseError) as refused:
                 call()
             assert refused.value.status_code == 403
