@@ -9,6 +9,7 @@ The tree of errors, and who is at fault.
         Unauthorized          no credential, or one that proves nothing (401)
           Untimely            a token whose time is over, or still to come (401)
           IdentityNotOwned    a user that a communication service does not have (401)
+          InvalidAccessToken  a token that was to be exchanged proves nothing (401)
         Forbidden             known, but not allowed (403, ack "Forbidden")
         NotFound              no such thing (404)
         Conflict              a limit or another state stands in the way (409)
@@ -33,6 +34,7 @@ __all__ = [
     "Forbidden",
     "HubwireError",
     "IdentityNotOwned",
+    "InvalidAccessToken",
     "NotFound",
     "NotStored",
     "PreconditionFailed",
@@ -105,6 +107,10 @@ class Untimely(Unauthorized):
 
 class IdentityNotOwned(Unauthorized):
     """A communication service has no such user, or no longer. Whose it may be is not said."""
+
+
+class InvalidAccessToken(Unauthorized):
+    """A user's token that was to be exchanged for another proves nothing. Who asks may well be known."""
 
 
 class Forbidden(Refused):
