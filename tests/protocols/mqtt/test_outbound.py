@@ -536,6 +536,22 @@ def test_client_may_come_back_with_another_version(before: int, after: int) -> N
     assert texts(one.deliver(from_mqtt("c"))) == ["c"]
 
 
+@pytest.mark.parametrize("most", range(20, 60, 3))
+def test_size_that_counts_is_that_in_the_version_which_the_client_speaks_now(most: int) -> None:
+    """The same message has properties in 5.0 and none in 3.1.1."""
+    one = client(4)
+    one.deliver(from_mqtt("on its way", 1, content_type="a/b"))
+    one.session.lost()
+    for size in range(30):
+        one.deliver(from_mqtt("x" * size, 1, content_type="a/b", expiry_s=60), expires_at=NOW + 60)
+
+    packets = one.back(version=5, properties=Properties(session_expiry_s=30, maximum_packet_size=most))
+
+    sizes = [len(encode(packet, 5)) for packet in packets if isinstance(packet, Publish)]
+    assert max(sizes, default=0) <= most
+    assert (most in sizes) == (22 <= most <= 51)
+
+
 # Time
 
 

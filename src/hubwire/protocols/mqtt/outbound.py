@@ -105,6 +105,19 @@ class Outgoing:
         message = publish(self.message, version, self.qos, self._identifier, expiry_s, packet_id, dup)
         return build_frame(BINARY, encode(message, version))
 
+    def fits(self, version: int, most_bytes: int) -> bool:
+        """
+        Is its packet no larger than a client takes that may speak another version by now, with properties or without.
+
+        Args:
+            most_bytes: 0 for no limit.
+        """
+        if not most_bytes or version == self._version:
+            return not most_bytes or self.size_bytes <= most_bytes
+        expiry_s = None if self.expires_at is None else 0
+        message = publish(self.message, version, self.qos, self._identifier, expiry_s, 1 if self.qos else None)
+        return len(encode(message, version)) <= most_bytes
+
     def is_over(self, now: float) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
@@ -324,7 +337,7 @@ class Outbound:
         for packet_id, item in list(self._flying.items()):
             if item is None:
                 frames.append(_frame_of_release(packet_id, version))
-            elif (most_bytes and item.size_bytes > most_bytes) or (item.qos == 1 and item.is_over(now)):
+            elif not item.fits(version, most_bytes) or (item.qos == 1 and item.is_over(now)):
                 # A flow of QoS 2 goes on even so: the client may have the first half of it.
                 self._landed(packet_id, item)
             elif sent < window:
@@ -354,7 +367,7 @@ class Outbound:
         waiting = self._waiting
         while waiting and not again and len(flying) < window:
             item = waiting.popleft()
-            if item.is_over(now) or (most_bytes and item.size_bytes > most_bytes):
+            if item.is_over(now) or not item.fits(version, most_bytes):
                 self._size_bytes -= item.size_bytes
                 continue
             frames.append(item.late_frame(self._send(item), version, now, False))
