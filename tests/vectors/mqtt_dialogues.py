@@ -1022,6 +1022,8 @@ def _property_rows() -> Iterator[Dialogue]:
         ("connect", "a half request for responses", b"\x19\x02", 0x82),
         ("will", "a strange format", b"\x01\x02", 0x82),
         ("will", "a response topic of wildcards", b"\x08" + text("a/+"), 0x90),
+        ("will", "an empty response topic", b"\x08" + text(""), 0x90),  # no topic is empty [4.7.3]
+        ("publish", "an empty response topic", b"\x08" + text(""), 0x90),
         ("publish", "a strange format", b"\x01\x02", 0x82),
         ("publish", "the strangest format", b"\x01\xff", 0x82),
         ("publish", "a response topic of wildcards", b"\x08" + text("#"), 0x90),
@@ -1086,6 +1088,104 @@ def _states() -> Iterator[Dialogue]:
             (connect(version) + PINGREQ + publish(version, "t", b"x", 1, _ID),),
             heard(*OPENING.hear, "PINGRESP", acknowledged("PUBACK", version)),
             bare=True,
+        )
+        yield Dialogue(
+            "connect twice at once",
+            version,
+            (connect(version, "c") + connect(version, "c") + PINGREQ,),
+            Outcome((*OPENING.hear, *fault(version, 0x82).hear), fault(version, 0x82).close),
+            bare=True,
+        )
+        yield Dialogue(
+            "everything at once",
+            version,
+            (
+                connect(version, "c", will=Will("w"))
+                + subscribe(version, 1, ("once", 1), ("once/more", 0))
+                + publish(version, "once", b"x", 2, 2)
+                + unsubscribe(version, 3, "once")
+                + publish(version, "once", b"y", 1, 4)
+                + publish(version, "once/more", b"z")
+                + PINGREQ
+                + b"\xe0\x00"
+                + publish(version, "once/more", b"too late"),
+            ),
+            Outcome(
+                (
+                    *OPENING.hear,
+                    "SUBACK 1 01 00",
+                    "PUBLISH once 1 x",
+                    acknowledged("PUBREC", version, packet_id=2),
+                    acknowledged("UNSUBACK", version, packet_id=3),
+                    acknowledged("PUBACK", version, packet_id=4),
+                    "PUBLISH once/more 0 z",
+                    "PINGRESP",
+                ),
+                NORMAL,
+            ),
+            bare=True,
+        )
+        yield Dialogue(
+            "connect and disconnect at once",
+            version,
+            (connect(version, "c", clean=False) + b"\xe0\x00" + PINGREQ,),
+            Outcome(OPENING.hear, NORMAL),
+            bare=True,
+        )
+        yield Dialogue(
+            "subscribe anew behind its end at once",
+            version,
+            (
+                subscribe(version, 1, ("anew", 2))
+                + unsubscribe(version, 2, "anew")
+                + subscribe(version, 3, ("anew", 0))
+                + publish(version, "anew", b"x", 1, 4),
+            ),
+            heard(
+                "SUBACK 1 02",
+                acknowledged("UNSUBACK", version, packet_id=2),
+                "SUBACK 3 00",
+                "PUBLISH anew 0 x",
+                acknowledged("PUBACK", version, packet_id=4),
+            ),
+        )
+        # What a client says of a flow that is not there ends no other.
+        yield Dialogue(
+            "flow of qos 2 with what belongs to others in between",
+            version,
+            (
+                publish(version, "t", b"", 2, _ID),
+                acknowledge(PUBACK, _ID),
+                acknowledge(PUBCOMP, _ID),
+                publish(version, "t", b"", 2, _ID, dup=True),
+                acknowledge(PUBREL, _ID),
+                publish(version, "t", b"", 1, _ID),
+            ),
+            heard(
+                acknowledged("PUBREC", version),
+                acknowledged("PUBREC", version),
+                acknowledged("PUBCOMP", version),
+                acknowledged("PUBACK", version),
+            ),
+        )
+        yield Dialogue(
+            "subscribe of the id of a message to the client",
+            version,
+            (
+                subscribe(version, 7, ("ids", 1)),
+                publish(version, "ids", b"x", 1, 7),
+                subscribe(version, 1, ("ids", 1)),
+                publish(version, "ids", b"y", 1, 1),
+            ),
+            # Each side has identifiers of its own [2.2.1].
+            heard(
+                "SUBACK 7 01",
+                "PUBLISH ids 1 x",
+                acknowledged("PUBACK", version, packet_id=7),
+                "SUBACK 1 01",
+                "PUBLISH ids 1 y",
+                acknowledged("PUBACK", version, packet_id=1),
+            ),
         )
         yield Dialogue(
             "connect refused and what follows at once",

@@ -149,7 +149,7 @@ def read_properties(reader: FieldReader, packet: int) -> Properties:
 
     Raises:
         MqttViolation: 0x81 what is no property; 0x82 none for this packet, one too many or a value that is not allowed;
-            0x90 for a response topic with wildcards, and 0x94 for the topic alias 0.
+            0x90 for a response topic that is no topic, and 0x94 for the topic alias 0.
     """
     length = reader.variable_integer()
     if not length:
@@ -189,8 +189,8 @@ def _check_together(found: dict[str, Any]) -> None:
     if "authentication_data" in found and "authentication_method" not in found:
         raise MqttViolation(Reason.PROTOCOL_ERROR, "authentication data without a method")
     topic = found.get("response_topic")
-    if topic is not None and ("+" in topic or "#" in topic):
-        raise MqttViolation(Reason.TOPIC_NAME_INVALID, "response topic with wildcards")
+    if topic is not None and (not topic or "+" in topic or "#" in topic):
+        raise MqttViolation(Reason.TOPIC_NAME_INVALID, "response topic that is empty or has wildcards")
 
 
 def properties_bytes(properties: Properties, packet: int) -> bytes:
