@@ -53,14 +53,18 @@ class PostgresqlServer:
         )
         assert made.returncode == 0, made.stderr
 
-    def start(self) -> None:
-        """Start it, and wait until it lets somebody in."""
+    def start(self, *options: str) -> None:
+        """
+        Start it with further settings, and wait until it lets somebody in.
+
+        It ends with the thread that calls this, so that nothing is left of a session that is killed.
+        """
         with (self.folder / "log").open("ab") as log:
             # Nothing here has to outlive the machine.
-            options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off"}
+            settings = ("listen_addresses=localhost", f"unix_socket_directories={self.folder}", "fsync=off", *options)
             self._process = subprocess.Popen(
                 [*_as_user(), self._programs / "postgres", "-D", self.folder / "data", "-p", str(self.port)]
-                + [word for name, value in options.items() for word in ("-c", f"{name}={value}")],
+                + [word for setting in settings for word in ("-c", setting)],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -100,20 +104,28 @@ class PostgresqlServer:
 
     def _psql(self, database: str, statement: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self._programs / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement],
-            env={
-                **os.environ,
-                "PGHOST": "127.0.0.1",
-                "PGPORT": str(self.port),
-                "PGUSER": self.user,
-                "PGPASSWORD": self.password,
-                "PGDATABASE": database,
-            },
+            self.psql_command("-c", statement),
+            env=self.psql_environment(database),
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
             check=False,
         )
+
+    def psql_command(self, *arguments: str) -> list[str]:
+        """A client of its superuser; its environment names the database."""
+        return [str(self._programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments]
+
+    def psql_environment(self, database: str) -> dict[str, str]:
+        """Of such a client."""
+        return {
+            **os.environ,
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": database,
+        }
 
 
 def _as_user() -> list[str | Path]:

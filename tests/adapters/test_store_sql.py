@@ -259,3 +259,40 @@ async def test_body_that_is_not_json_is_damage_and_named_without_its_content(tmp
     assert "nope" not in str(got.value)
     assert whole is not None
     assert whole.body == {"a": 1}
+
+
+async def test_reading_waits_for_nobody_who_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no lock, so another process may keep that for as long as it likes."""
+    monkeypatch.setattr("hubwire.adapters.sqlite_files._BUSY_S", 0.01)
+    store = await open_store(f"sqlite:///{tmp_path}/store.db")
+    await store.commit([Change("k", "a", {"n": 1})])
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        found = await store.get("k", "a")
+        listed = await store.list("k", "", None, 10)
+    await store.close()
+
+    assert found is not None
+    assert [found] == listed
+
+
+async def test_store_that_is_to_be_alone_is_refused_a_second_time(tmp_path: Path) -> None:
+    """Nor is anything changed by whoever is refused."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    first = await open_store(url, alone=True)
+
+    with pytest.raises(StartFailed, match=r"store\.db: another server has it$"):
+        await open_store(url, alone=True)
+    await first.commit([Change("k", "a", {})])
+    await first.close()
+
+    second = await open_store(url, alone=True)
+    assert await second.get("k", "a") is not None
+    await second.close()
+
+
+async def test_start_that_fails_leaves_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"no database at all " * 100)
+    for _ in range(2):
+        with pytest.raises(StartFailed, match="not a database"):
+            await open_store(f"sqlite:///{tmp_path}/store.db", alone=True)

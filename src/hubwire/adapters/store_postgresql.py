@@ -8,16 +8,18 @@ an error or a record, has the password in it: the address that it names is put t
 import asyncio
 import logging
 import re
+import uuid
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import ARRAY, BigInteger, MetaData, bindparam, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from hubwire.model.errors import NotStored, StartFailed
 
@@ -53,12 +55,21 @@ _TOUCHED_LOCKS: Final = 256
 _GET: Final = f"SELECT body, etag FROM {_SCHEMA}.documents WHERE kind = $1 AND key = $2"  # noqa: S608  nothing from outside
 _TRY_LOCK: Final = text(f"SELECT pg_try_advisory_lock({_LOCKS} + '{_SCHEMA}.documents'::regclass::oid::bigint)")
 # In the order of their numbers, so that no two commits wait for each other. The number of the transaction tells
-# afterwards what became of it.
+# afterwards what became of it. Who owns the store is not changed before the transaction ends.
 _HOLD: Final = text(
-    "SELECT pg_current_xact_id()::text, pg_advisory_xact_lock(number) FROM unnest(:numbers) AS number"
+    f"WITH format AS (SELECT owner FROM {_SCHEMA}.format FOR SHARE) "  # noqa: S608
+    "SELECT pg_current_xact_id()::text AS mark, (SELECT owner FROM format) AS owner, pg_advisory_xact_lock(number) "
+    "FROM unnest(:numbers) AS number"
 ).bindparams(bindparam("numbers", type_=ARRAY(BigInteger)))
+_KEEP_ALIVE: Final = text(
+    "SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false), "
+    "set_config('tcp_keepalives_count', '3', false)"
+)
+_OWN: Final = text(f"UPDATE {_SCHEMA}.format SET owner = :owner")  # noqa: S608
+_OWNER: Final = text(f"SELECT owner FROM {_SCHEMA}.format")  # noqa: S608
 _OUTCOME: Final = text("SELECT pg_xact_status(CAST(CAST(:mark AS text) AS xid8))")
 _UNANSWERED: Final = "the database does not answer"
+_LATE: Final = "another server has had the store meanwhile; this one has to be started again"
 
 
 def is_postgresql(url: str) -> bool:
@@ -102,8 +113,10 @@ async def open_postgresql(url: str, tables: MetaData, *, alone: bool) -> "Postgr
         StartFailed: it cannot be reached, is not for us, is not ours, or is taken.
     """
     address = _address(url)
-    engine = _new_engine(url, urlsplit(url))
-    database = PostgresqlDatabase(engine, address, alone=alone)
+    engine = _new_engine(url, pool_size=_POOL, max_overflow=0, pool_timeout=_CONNECT_S, pool_use_lifo=True)
+    # A new connection each time: the old ones break together with that of the lock.
+    keepers = _new_engine(url, poolclass=NullPool).execution_options(isolation_level="AUTOCOMMIT")
+    database = PostgresqlDatabase(engine, keepers, address, alone=alone)
     try:
         async with engine.begin() as connection:
             await _set_up(connection, tables)
@@ -126,14 +139,17 @@ class PostgresqlDatabase:
     A `Database` of the store. Made by `open_postgresql`.
 
     One server at a time has the store: it holds a lock that lives as long as one of its connections. If that breaks, no
-    change is made before the lock is ours again.
+    change is made before the lock is ours again. That alone could be noticed too late, so each server also leaves a
+    name of its own in the store, and every change finds it there or is not made.
     """
 
-    def __init__(self, engine: AsyncEngine, address: str, *, alone: bool) -> None:
+    def __init__(self, engine: AsyncEngine, keepers: AsyncEngine, address: str, *, alone: bool) -> None:
         self.engine = engine
+        self._keepers = keepers
         self.reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._address = address
         self._alone = alone
+        self._name = uuid.uuid4().hex
         self._keeper: AsyncConnection | None = None
         self._held = False
         self._confirmation: asyncio.Task[None] | None = None
@@ -161,9 +177,15 @@ class PostgresqlDatabase:
 
         Returns:
             a mark to ask for the outcome with.
+
+        Raises:
+            NotStored: the store is not ours any more.
         """
         numbers = {_TOUCHED + zlib.crc32(f"{kind}\0{key}".encode()) % _TOUCHED_LOCKS for kind, key in ids}
-        return str((await connection.execute(_HOLD, {"numbers": sorted(numbers)})).scalars().all()[0])
+        held = (await connection.execute(_HOLD, {"numbers": sorted(numbers)})).all()[0]
+        if self._alone and held.owner != self._name:
+            raise NotStored(_LATE)
+        return str(held.mark)
 
     async def was_committed(self, mark: str) -> bool:
         """What became of a transaction whose connection broke before it was told."""
@@ -177,9 +199,10 @@ class PostgresqlDatabase:
     def is_lost(self, error: Exception) -> bool:
         """Broke the connection, so that another may do better."""
         if isinstance(error, DBAPIError):
-            state = getattr(error.driver_exception, "sqlstate", None) or ""
-            # 57P01 to 57P03: it stops, has crashed, or starts. 53300: it has too many connections.
-            return error.connection_invalidated or state.startswith(("08", "57P", "53300"))
+            # 57P01 to 57P03: it stops, has crashed, or starts. 53300: it has too many connections. None: the driver
+            # says so itself, which got something else than it expected.
+            state: str | None = getattr(error.driver_exception, "sqlstate", None)
+            return error.connection_invalidated or state is None or state.startswith(("08", "57P", "53300"))
         return isinstance(error, (OSError, PoolTimeout))
 
     def reason(self, error: Exception) -> str:
@@ -202,11 +225,13 @@ class PostgresqlDatabase:
             async with asyncio.timeout(_TAKEN_S):
                 while True:
                     with suppress(_Taken):
-                        await self._acquire()
+                        keeper = await self._acquire()
                         break
                     await asyncio.sleep(0.1)
         except TimeoutError as error:
             raise StartFailed("another server has it; stop that one, or name another database with --store") from error
+        # Waits for the changes of whoever had it before, and ends them.
+        await keeper.execute(_OWN, {"owner": self._name})
         self._watch = asyncio.create_task(self._watch_lock())
 
     async def ready(self) -> None:
@@ -225,11 +250,14 @@ class PostgresqlDatabase:
             NotStored: it is not, or nobody knows.
         """
         if not self._alone:
-            return
-        # One at a time, for all who want to know.
+            return None
+        # One at a time, for all who want to know. One that began earlier may have failed by what was earlier.
+        if self._confirmation is not None and not self._confirmation.done():
+            with suppress(NotStored):
+                return await asyncio.shield(self._confirmation)
         if self._confirmation is None or self._confirmation.done():
             self._confirmation = asyncio.create_task(self._confirm())
-        await asyncio.shield(self._confirmation)
+        return await asyncio.shield(self._confirmation)
 
     async def _confirm(self) -> None:
         if self._keeper is not None:
@@ -238,23 +266,30 @@ class PostgresqlDatabase:
                 return
             except (SQLAlchemyError, OSError):
                 await self._let_go()
-        try:
-            await self._acquire()
-        except _Taken as error:
-            raise NotStored("another server has taken the store") from error
-        except Exception as error:  # whatever the driver says
-            raise NotStored(_UNANSWERED) from error
+        for is_last in (False, True):
+            try:
+                keeper = await self._acquire()
+                is_late = await keeper.scalar(_OWNER) != self._name
+                break
+            except _Taken as error:
+                raise NotStored("another server has taken the store") from error
+            except Exception as error:  # whatever the driver says
+                await self._let_go()
+                if is_last or not self.is_lost(error):
+                    raise NotStored(_UNANSWERED) from error
+        if is_late:
+            await self._let_go()
+            raise NotStored(_LATE)
 
-    async def _acquire(self) -> None:
+    async def _acquire(self) -> AsyncConnection:
         """
         Raises:
             _Taken: another server has it.
         """
-        connection = await self.reads.connect()
+        connection = await self._keepers.connect()
         try:
             # A machine that went away with the lock is given up after a minute.
-            for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
-                await connection.execute(text(f"SELECT set_config('tcp_keepalives_{name}', '{value}', false)"))
+            await connection.execute(_KEEP_ALIVE)
             if not await connection.scalar(_TRY_LOCK):
                 raise _Taken("another server has it")
             driver = (await connection.get_raw_connection()).driver_connection
@@ -265,6 +300,7 @@ class PostgresqlDatabase:
                 await connection.close()
             raise
         self._keeper, self._held = connection, True
+        return connection
 
     def _note_end(self, _driver: object) -> None:
         self._held = False
@@ -306,26 +342,24 @@ class PostgresqlDatabase:
             with suppress(SQLAlchemyError, OSError):
                 await self._keeper.execute(text("SELECT pg_advisory_unlock_all()"))
         await self._let_go()
+        await self._keepers.dispose()
         await self.engine.dispose()
 
 
-def _new_engine(url: str, parts: SplitResult) -> AsyncEngine:
-    settings = {} if "application_name=" in unquote(parts.query) else {"application_name": "hubwire"}
+def _new_engine(url: str, **options: Any) -> AsyncEngine:
+    settings = {} if "application_name=" in unquote(url) else {"application_name": "hubwire"}
     # The driver reads the URL itself: SQLAlchemy's own form of it knows no options of libpq.
     arguments = {"dsn": url, "timeout": _CONNECT_S, "command_timeout": _STATEMENT_S, "server_settings": settings}
     return create_async_engine(
         "postgresql+asyncpg://",
         connect_args=arguments,
-        pool_size=_POOL + 1,
-        max_overflow=0,
-        pool_timeout=_CONNECT_S,
-        # The few that are used stay in use, and idle ones are of no concern to firewalls.
-        pool_use_lifo=True,
+        # Every transaction is ended by who began it.
         pool_reset_on_return=None,
         # Set here, since a database may have another default: after `hold`, each statement sees what is committed.
         isolation_level="READ COMMITTED",
         # What is stored may hold keys; it never gets into a log or the text of an error.
         hide_parameters=True,
+        **options,
     ).execution_options(schema_translate_map={None: _SCHEMA})
 
 
@@ -348,8 +382,8 @@ async def _set_up(connection: AsyncConnection, tables: MetaData) -> None:
         others = "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace(:schema)"
         if await connection.scalar(text(others), {"schema": _SCHEMA}):
             raise StartFailed(f"its schema {_SCHEMA} belongs to another program")
-        await connection.execute(text(f"CREATE TABLE {_SCHEMA}.format (version integer NOT NULL)"))
-        await connection.execute(text(f"INSERT INTO {_SCHEMA}.format VALUES ({_FORMAT})"))  # noqa: S608
+        await connection.execute(text(f"CREATE TABLE {_SCHEMA}.format (version integer NOT NULL, owner text NOT NULL)"))
+        await connection.execute(text(f"INSERT INTO {_SCHEMA}.format VALUES ({_FORMAT}, '')"))  # noqa: S608
         await connection.run_sync(tables.create_all)
     version = await connection.scalar(text(f"SELECT version FROM {_SCHEMA}.format"))  # noqa: S608
     if version is None or version > _FORMAT:

@@ -60,6 +60,8 @@ _INSERT: Final = insert(_DOCUMENTS)
 _UPDATE: Final = update(_DOCUMENTS).where(_HERE).values(body=bindparam("to_body"), etag=bindparam("to_etag"))
 _DELETE: Final = delete(_DOCUMENTS).where(_HERE)
 
+_ATTEMPTS: Final = (False, False, True)
+"""Is it the last one. The first may meet a connection that breaks, the second an old one that has broken long since."""
 _KEYS_AT_ONCE: Final = 500
 _LONGEST_KEY: Final = 2000
 """In bytes, together with its kind: PostgreSQL has no room in its index for more than 2,704, lengths included."""
@@ -182,12 +184,12 @@ class SqlStore:
             Unavailable: the database does not answer.
             StartFailed: it is damaged, or we may not read it.
         """
-        for is_last in (False, True):
+        for is_last in _ATTEMPTS:
             try:
                 async with self._database.reads.connect() as connection:
                     rows: Sequence[Any] = (await connection.execute(query)).all()
             except (SQLAlchemyError, OSError) as error:
-                # Every connection of the pool breaks when a server is restarted; the next one may be a new one.
+                # Every connection of the pool breaks when a server is restarted; the next one is a new one.
                 if not self._database.is_lost(error):
                     raise StartFailed(f"cannot read the store: {self._database.reason(error)}") from error
                 if is_last:
@@ -211,7 +213,7 @@ class SqlStore:
             NotStored: the disk is full or fails, somebody else keeps the database locked, or it does not answer.
         """
         await self._database.ready()
-        for is_last in (False, True):
+        for is_last in _ATTEMPTS:
             mark = ""
             try:
                 async with self._database.engine.begin() as connection:
