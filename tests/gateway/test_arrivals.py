@@ -236,7 +236,7 @@ async def test_will_that_could_not_be_published_is_refused_and_recorded(
     await device.connect(will=wire.Will(topic))
 
     refused(device, 0x90, 5)
-    assert "Publish to a topic" in written.records[-1].getMessage()
+    assert "a will with a topic of 1 to 1024 characters" in written.records[-1].getMessage()
 
 
 @pytest.mark.parametrize(
