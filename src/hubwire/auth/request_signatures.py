@@ -131,12 +131,14 @@ def _seconds(date: str) -> int:
 
 
 def _spellings(request: SignedRequest, values: dict[str, str]) -> Iterator[bytes]:
-    """The texts that may be signed, each once, the one that is written as it came first."""
+    """The texts that may be signed, the one that is written as it came first."""
     target, host = _origin(request)
-    hosts = dict.fromkeys(spelling for known in (host, request.forwarded_host) if known for spelling in _hosts(known))
-    targets = dict.fromkeys(_targets(target))
+    hosts = list(
+        dict.fromkeys(spelling for known in (host, request.forwarded_host) if known for spelling in _hosts(known))
+    )
     method = _bytes(request.method)
-    for written in targets:
+    # One by one: nearly every request is signed in its first spelling.
+    for written in _targets(target):
         for known in hosts:
             third = ";".join(known if name == "host" else value for name, value in values.items())
             yield b"\n".join((method, written, _bytes(third)))
