@@ -414,6 +414,47 @@ def test_session_of_another_user_is_not_to_be_had(place: Place, version: int) ->
         owner.leave()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_client_that_is_refused_leaves_the_one_with_its_id_alone(place: Place, version: int) -> None:
+    """It is looked at whether it may come in before anybody has to leave for it [3.1.4]."""
+    with place.entered(version, "held", will=WILL, **stays(version)) as client, watching(place) as other:
+        subscribed(client, ("news", 1))
+        for refused in (
+            connect(version, "held", will=Will("a/+")),
+            connect(version, "held", will=Will("w", bytes(2001))),
+            whole(0x10, text("MQTT"), bytes((version, 0xFF)), two(60), b"\x00" * (version == 5), text("held")),
+            connect(5, "held", said=(b"\x15" + text("SCRAM-SHA-1"),)),
+        ):
+            with place.client(5 if b"SCRAM" in refused else version) as another:
+                another.say(refused)
+                heard, _ = another.to_end()
+                assert all(packet.code for packet in heard)
+        published(other, "news", b"still", 1)
+        taken(client, "PUBLISH news 1 still")
+        assert client.quiet() == other.quiet() == []
+
+
+def test_subscriptions_last_as_they_are(place: Place) -> None:
+    """Whatever was asked for with them is a part of the session, and is not asked for again [4.1]."""
+    with place.entered(5, "subscribed", **stays(5)) as client:
+        subscribed(client, ("own", 0x04 | 2), said=(b"\x0b\x07",))
+        subscribed(client, ("low", 0), ("high", 2))
+        client.abort()
+    with place.entered(5, "subscribed", session=True, **stays(5)) as client, place.entered(5) as other:
+        published(client, "own", b"mine", 1)
+        assert client.quiet() == []
+        for topic in ("own", "low", "high"):
+            published(other, topic, b"x", 2)
+        heard = taken(client, "PUBLISH own 2 x", "PUBLISH low 0 x", "PUBLISH high 2 x")
+        assert [packet.properties.get(0x0B) for packet in heard] == [[7], None, None]
+        client.say(unsubscribe(5, 9, "own"))
+        client.expect("UNSUBACK 9 00")
+        subscribed(client, ("own", 1))
+        published(other, "own", b"y", 2)
+        heard = taken(client, "PUBLISH own 1 y")
+        assert 0x0B not in heard[0].properties
+
+
 @IN_ONE_MODE
 def test_session_ends_when_its_time_is_over(place: Place) -> None:
     """And what waited in it is gone with it."""
