@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from auth.entra import NOW, decoded
 from communication.world import ENTRA, OTHER, PRIMARY, SERVICE, World, opened
 from hubwire.communication.user_documents import CUSTOM_ID, ISSUE, USER
-from hubwire.communication.users import ExportedUser, User
+from hubwire.communication.users import User
 from hubwire.model.errors import BadRequest, IdentityNotOwned, NotStored, Unauthorized
 
 ID = re.compile(
@@ -483,55 +482,6 @@ async def test_users_are_listed_page_by_page_without_those_that_are_gone(world: 
     assert [user.id for user in found] == ids
     assert found == [await world.users.get(SERVICE, identity) for identity in ids]
     assert sum(user.last_token_issued_at is not None for user in found) == 5
-
-
-async def test_users_that_were_exported_are_restored_once_with_what_they_were(tmp_path: Path) -> None:
-    (tmp_path / "from").mkdir()
-    (tmp_path / "to").mkdir()
-    async with opened(tmp_path / "from") as world:
-        first = await world.users.create(SERVICE, PRIMARY, "alice", ["chat"])
-        second = await world.users.create(SERVICE, PRIMARY)
-        old = await world.users.issue(SERVICE, PRIMARY, second.user.id, ["chat"])
-        await world.users.revoke(SERVICE, second.user.id)
-        exported = await world.users.export(SERVICE, None, 10)
-        listed = await world.users.list(SERVICE, None, 10)
-
-    async with opened(tmp_path / "to") as world:
-        assert [await world.users.restore(SERVICE, user) for user in exported] == ["made", "made"]
-        assert [await world.users.restore(SERVICE, user) for user in exported] == ["known", "known"]
-        assert await world.users.list(SERVICE, None, 10) == listed
-        assert (await world.users.create(SERVICE, PRIMARY, "alice")).user.id == first.user.id
-        assert first.token is not None
-        assert await world.is_good(first.token.token)
-        assert not await world.is_good(old.token), "what was revoked stays so"
-
-        await world.users.delete(SERVICE, first.user.id)
-        assert await world.users.restore(SERVICE, exported[0]) == "deleted"
-        await world.users.create(OTHER, PRIMARY, "alice")
-        assert await world.users.restore(OTHER, exported[0]) == "taken"
-        assert await world.users.restore(OTHER, exported[1]) == "made"
-        moved = second.user.id.replace(SERVICE.immutable_id, OTHER.immutable_id)
-        assert (await world.users.get(OTHER, moved)).id == moved
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"id": ""},
-        {"id": "8:acs:x"},
-        {"id": "8:orgid:0_00000000-0000-7000-8000-000000000000"},
-        {"id": "8:acs:x_y"},
-        {"generation": 0},
-        {"custom_id": ""},
-        {"custom_id": "x" * 257},
-    ],
-)
-async def test_what_is_no_user_is_not_restored(world: World, changes: dict[str, object]) -> None:
-    user = ExportedUser(ABSENT, 1, NOW, "alice")
-
-    with pytest.raises(BadRequest):
-        await world.users.restore(SERVICE, replace(user, **changes))
-    assert await world.users.list(SERVICE, None, 10) == []
 
 
 # Users whom somebody else vouches for

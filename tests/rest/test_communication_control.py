@@ -96,18 +96,38 @@ async def test_exported_users_are_brought_back_with_their_revocations(serving: S
 
 
 @pytest.mark.parametrize(
+    "user",
+    [
+        {},
+        7,
+        None,
+        {"id": "x", "generation": 1, "createdAt": 1},
+        {"id": ABSENT, "generation": 0, "createdAt": 1},
+        {"id": ABSENT, "generation": 1 << 60, "createdAt": 1},
+        {"id": ABSENT, "generation": 1, "createdAt": 1e20},
+        {"id": ABSENT, "generation": 1, "createdAt": 1, "lastTokenIssuedAt": -1},
+        {"id": ABSENT, "generation": 1, "createdAt": 1, "customId": ""},
+        {"id": ABSENT, "generation": "1", "createdAt": 1},
+    ],
+)
+async def test_what_is_no_user_is_left_out_of_an_import(serving: Serving, user: object) -> None:
+    good = {"id": ABSENT[:-1] + "1", "generation": 1, "createdAt": 1}
+
+    reply = await serving.operate("POST", f"{USERS}/:import", {"value": [user, good]})
+
+    assert (reply.status, reply.json) == (200, {"value": [{"result": "invalid"}, {"result": "made"}]})
+    assert (await serving.operate("GET", USERS)).json == {"value": [{"id": good["id"]}]}
+
+
+@pytest.mark.parametrize(
     "document",
     [
         {},
-        {"value": [{}]},
-        {"value": [{"id": "x", "generation": 1, "createdAt": 1}]},
-        {"value": [{"id": ABSENT, "generation": 0, "createdAt": 1}]},
-        {"value": [{"id": ABSENT, "generation": 1, "createdAt": 1, "customId": ""}]},
-        {"value": [{"id": ABSENT, "generation": "1", "createdAt": 1}]},
+        {"value": {}},
         {"value": [{"id": ABSENT, "generation": 1, "createdAt": 1}] * 1001},
         {"value": [], "more": 1},
     ],
 )
-async def test_import_of_what_are_no_users_is_refused(serving: Serving, document: object) -> None:
+async def test_import_of_what_is_no_list_of_users_is_refused(serving: Serving, document: object) -> None:
     assert (await serving.operate("POST", f"{USERS}/:import", document)).status == 400
     assert (await serving.operate("GET", USERS)).json == {"value": []}

@@ -21,9 +21,11 @@ from hubwire.model.ports import Change, Document
 __all__ = [
     "CUSTOM_ID",
     "ISSUE",
+    "LONGEST_CUSTOM_ID",
     "USER",
     "StoredUser",
     "custom_id_key",
+    "is_custom_id",
     "is_guid",
     "key_of",
     "new_user_part",
@@ -43,6 +45,8 @@ CUSTOM_ID: Final = "communicationCustomId"
 ISSUE: Final = "communicationIssue"
 """Kind of document: `at` which second since 1970 a user had a token last. Its key is the user's."""
 
+LONGEST_CUSTOM_ID: Final = 256
+
 _PREFIX: Final = "8:acs:"
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A user of its own; one of Entra, with tenant and object id; one of a Teams extension, with the same.
@@ -61,6 +65,11 @@ class StoredUser(Struct, frozen=True, rename="camel", omit_defaults=True):
     created_at: float = 0
     custom_id: str | None = None
     deleted_at: float | None = None
+
+
+def is_custom_id(text: str) -> bool:
+    """Source: the service's REST definition, api-version 2025-03-02-preview."""
+    return 1 <= len(text) <= LONGEST_CUSTOM_ID
 
 
 def is_guid(text: str) -> bool:

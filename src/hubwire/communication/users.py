@@ -9,19 +9,22 @@ official clients have recorded; the service's pages on its identity model, for w
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from hubwire.communication.issue_times import IssueTimes, issue_change
+from hubwire.communication.restoring import ExportedUser, Restored, restore
 from hubwire.communication.tokens import IssuedToken, Tokens
 from hubwire.communication.user_documents import (
     CUSTOM_ID,
     ISSUE,
+    LONGEST_CUSTOM_ID,
     USER,
     StoredUser,
     custom_id_key,
+    is_custom_id,
     key_of,
     new_user_part,
     read_user,
@@ -34,16 +37,13 @@ from hubwire.model.communication import SCOPES, CommunicationCaller, Communicati
 from hubwire.model.errors import BadRequest, Conflict, IdentityNotOwned, PreconditionFailed
 from hubwire.model.ports import Change, Store
 
-__all__ = ["Created", "ExportedUser", "Restored", "User", "Users"]
+__all__ = ["Created", "User", "Users"]
 
 _LEAST_MINUTES: Final = 60
 _MOST_MINUTES: Final = 24 * 60
-_LONGEST_CUSTOM_ID: Final = 256
 _ATTEMPTS: Final = 100
 """At a document that others change at the same time; each attempt that fails is somebody else's that did not."""
 _PAGE: Final = 200
-
-Restored = Literal["made", "known", "deleted", "taken"]
 
 
 class User(Struct, frozen=True):
@@ -63,21 +63,6 @@ class Created(Struct, frozen=True):
 
     user: User
     token: IssuedToken | None = None
-
-
-class ExportedUser(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """
-    All that there is to say of a user. Times are seconds since 1970.
-
-    Attributes:
-        generation: that its tokens have to be of.
-    """
-
-    id: str
-    generation: int
-    created_at: float
-    custom_id: str | None = None
-    last_token_issued_at: float | None = None
 
 
 class Users:
@@ -303,36 +288,11 @@ class Users:
             for key, user in found.items()
         ]
 
-    async def restore(self, service: CommunicationService, exported: ExportedUser) -> Restored:
-        """
-        Bring a user back that was exported, under the last part of its id. Repeating it does nothing.
-
-        Returns:
-            "known" if it is there, as it is; "deleted" if it was deleted here since, "taken" if another user has its
-            custom id now: then it is not brought back.
-
-        Raises:
-            BadRequest: this is no user.
-        """
-        prefix, _, part = exported.id.partition("_")
-        try:
-            key = key_of(service, user_part(service, user_id(service, part)))
-        except IdentityNotOwned as error:
-            raise BadRequest("This is no id of a user.", "id") from error
-        if not prefix.startswith("8:acs:") or exported.generation < 1:
-            raise BadRequest("This is no user.", "id")
-        custom_id = exported.custom_id
-        _check_custom_id(custom_id)
-        user = StoredUser(exported.generation, exported.created_at, custom_id)
-        for _ in range(_ATTEMPTS):
-            document = await self._store.get(USER, key)
-            if document is not None:
-                return "known" if read_user(document).deleted_at is None else "deleted"
-            if custom_id is not None and await self._store.get(CUSTOM_ID, custom_id_key(service, custom_id)):
-                return "taken"
-            if await self._keep_new(service, part, user, exported.last_token_issued_at):
-                return "made"
-        raise _busy()
+    async def restore(
+        self, service: CommunicationService, exported: Sequence[ExportedUser | None]
+    ) -> Sequence[Restored]:
+        """Bring users back that were exported; see `restoring.restore`."""
+        return await restore(self._store, service, exported)
 
     async def close(self) -> None:
         """Store what is not yet."""
@@ -402,8 +362,8 @@ class Users:
 
 
 def _check_custom_id(custom_id: str | None) -> None:
-    if custom_id is not None and not 1 <= len(custom_id) <= _LONGEST_CUSTOM_ID:
-        raise BadRequest(f"The custom id has 1 to {_LONGEST_CUSTOM_ID} characters.", "CustomId")
+    if custom_id is not None and not is_custom_id(custom_id):
+        raise BadRequest(f"The custom id has 1 to {LONGEST_CUSTOM_ID} characters.", "CustomId")
 
 
 def _scopes(scopes: Sequence[str]) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ Answers to some rows hold tokens.
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
-from hubwire.communication.users import ExportedUser, Users
+from hubwire.communication.restoring import ExportedUser
+from hubwire.communication.users import Users
 from hubwire.model.communication import CommunicationCaller
 from hubwire.model.errors import IdentityNotOwned, NotFound
 from hubwire.model.listeners import listener_name
@@ -33,7 +34,7 @@ _OPERATOR: Final = CommunicationCaller("operator", "operator")
 class _Import(Struct, forbid_unknown_fields=True):
     """Body of `POST /control/communication/{service}/identities/:import`."""
 
-    value: Annotated[list[ExportedUser], Meta(max_length=_MOST_USERS)]
+    value: Annotated[list[Raw], Meta(max_length=_MOST_USERS)]
 
 
 class CommunicationControl:
@@ -96,9 +97,17 @@ class CommunicationControl:
         return _paged(call, [msgspec.to_builtins(user) for user in users])
 
     async def _import(self, call: Call) -> Reply:
-        given = (await read_json(call, _Import)).value
-        done = [{"id": user.id, "result": await self._users.restore(service_of(call), user)} for user in given]
-        return json_reply({"value": done})
+        given = [_exported(one) for one in (await read_json(call, _Import)).value]
+        results = await self._users.restore(service_of(call), given)
+        return json_reply({"value": [{"result": result} for result in results]})
+
+
+def _exported(one: Raw) -> ExportedUser | None:
+    """None for what is no user: the others of a file are not to be lost with it."""
+    try:
+        return msgspec.json.decode(one, type=ExportedUser)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _page(call: Call) -> tuple[str | None, int]:
