@@ -105,7 +105,7 @@ HOUSE = Rule(
             7, ("settings", "vault_hosts", "rest", "upstream", "resources", "adapters", "auth", "model")
         ),
         "communication_services": Room(7, ("hosting", "rest", "resources", "communication", "model")),
-        "communication_users": Room(7, ("rest", "resources", "communication", "auth", "model")),
+        "communication_users": Room(7, ("settings", "rest", "resources", "communication", "auth", "model")),
         "event_handlers": Room(7, ("settings", "upstream", "resources", "adapters", "auth", "model")),
         "cli": Room(7, ("settings", "model")),
         "edge": Room(6, ("gateway", "protocols.frames", "model")),

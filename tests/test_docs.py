@@ -209,6 +209,7 @@ def documented_operations(heading: str) -> list[Documented]:
 def rest_tables() -> dict[str, list[Documented]]:
     """The tables of the code by the heading under which they are documented. Only their rows are looked at."""
     from hubwire.rest.communication import CommunicationTable
+    from hubwire.rest.communication_access import AccessTable
     from hubwire.rest.communication_control import CommunicationControl
     from hubwire.rest.communication_services import CommunicationServiceTable
     from hubwire.rest.communication_verification import VerificationTable
@@ -227,7 +228,10 @@ def rest_tables() -> dict[str, list[Documented]]:
     from hubwire.rest.web_pubsub import WebPubSubTable
 
     nobody = cast("Any", None)
-    users = CommunicationTable(nobody)
+    users = (
+        *CommunicationTable(nobody, nobody).operations(),
+        *AccessTable(nobody, nobody, nobody, nobody, nobody).operations(),
+    )
     plane = DataPlane(nobody, nobody, nobody, public_endpoint=None, own_endpoint="")
     control = Control(nobody, nobody, nobody, nobody)
     tenant = Tenant("", "", "", "", "", "")
@@ -244,7 +248,7 @@ def rest_tables() -> dict[str, list[Documented]]:
         "## Key Vaults": VaultTable(nobody, nobody, nobody, (), nobody).operations(),
         "## Communication services": CommunicationServiceTable(nobody, nobody).operations(),
         "## Secrets": SecretTable(nobody, nobody).operations(),
-        "## Communication users": users.operations(),
+        "## Communication users": users,
         "## Communication users on the control socket": CommunicationControl(nobody, users, nobody).operations(),
         "## Verification of communication tokens": VerificationTable(nobody, nobody, nobody).operations(),
         "## Vaults on the control socket": VaultControl(nobody, nobody, nobody).operations(),

@@ -32,7 +32,7 @@ from hubwire.adapters.store_sql import open_store
 from hubwire.adapters.vault_azure import AzureVaults
 from hubwire.auth.bearers import DATA_PLANE, MANAGEMENT, VAULTS, Bearers
 from hubwire.auth.bearers import Service as CalledService
-from hubwire.auth.communication_callers import COMMUNICATION, CommunicationCallers
+from hubwire.auth.communication_callers import CLIENTS, COMMUNICATION, TEAMS, CommunicationCallers
 from hubwire.auth.failures import Failures
 from hubwire.auth.issuer import Issuer
 from hubwire.auth.key_ring import new_token_key
@@ -43,7 +43,7 @@ from hubwire.auth.tunnel_callers import TunnelCallers
 from hubwire.auth.vault_callers import VaultCallers
 from hubwire.cluster.node import Node
 from hubwire.communication_services import Communication, load_communication
-from hubwire.communication_users import CommunicationEntrance, CommunicationUsers
+from hubwire.communication_users import CommunicationEntrance, CommunicationUsers, limits_of
 from hubwire.edge import fanout
 from hubwire.edge.clients import Clients
 from hubwire.edge.context import FrontContext
@@ -283,6 +283,7 @@ def _checked(settings: Settings) -> TrustedProxies:
     """
     try:
         check_handlers(settings)
+        limits_of(settings)
         for endpoint in settings.public_endpoints:
             public_authority(endpoint)
         for issuer in settings.trusted_issuers:
@@ -380,7 +381,7 @@ async def _serve(
         communication = Communication(await load_communication(store, catalog, directory), main)
         more = (vaults.types, communication.types)
         deployments = await _load_deployments(settings, store, catalog, directory, places, more)
-        users = CommunicationUsers(store, entra.issuer.ring, entra.issuer.base_url)
+        users = entra.communication_users(store, communication.services)
         stack.push_async_callback(users.close)
         identity = IdentitySource(settings, entra.issuer)
         stack.push_async_callback(identity.close)
@@ -788,6 +789,13 @@ class _Entra:
             settings.communication_clock_skew_s,
             self.tenant_id if settings.local_issuer else None,
             tuple(name.lower() for name in settings.communication_principals),
+        )
+
+    def communication_users(self, store: Store, services: CommunicationServices) -> CommunicationUsers:
+        """The users of communication services."""
+        teams, clients = self._bearers(TEAMS), self._bearers(CLIENTS)
+        return CommunicationUsers(
+            self._settings, store, self.issuer.ring, self.issuer.base_url, services, teams, clients
         )
 
     def _bearers(self, service: CalledService, audiences: Sequence[str] = ()) -> Bearers:

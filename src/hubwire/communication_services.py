@@ -2,10 +2,9 @@
 Wiring of communication services: those of this server, their table, and under which addresses they are reached.
 """
 
-from typing import Final
 from urllib.parse import urlsplit
 
-from hubwire.communication.user_documents import CUSTOM_ID, ISSUE, USER
+from hubwire.communication.kinds import OWNED
 from hubwire.hosting import OwnPorts
 from hubwire.model.listeners import listener_name
 from hubwire.model.ports import Store
@@ -20,9 +19,6 @@ from hubwire.rest.ports import Managers
 
 __all__ = ["Communication", "load_communication"]
 
-_OWNED: Final = (USER, CUSTOM_ID, ISSUE)
-"""Kinds of documents that go with the service that they belong to."""
-
 
 async def load_communication(store: Store, catalog: Catalog, directory: Directory) -> CommunicationServices:
     """
@@ -31,7 +27,7 @@ async def load_communication(store: Store, catalog: Catalog, directory: Director
     Raises:
         StartFailed: what is stored is damaged.
     """
-    return await CommunicationServices.load(store, catalog, directory.tenant.tenant_id, _OWNED)
+    return await CommunicationServices.load(store, catalog, directory.tenant.tenant_id, OWNED)
 
 
 class Communication:

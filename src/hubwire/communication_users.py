@@ -4,12 +4,19 @@ verified.
 """
 
 import hashlib
+import re
 import secrets
 import time
+from collections.abc import Mapping
+from typing import Final
 
 from hubwire.auth.communication_callers import CommunicationCallers
 from hubwire.auth.key_ring import KeyRing
 from hubwire.auth.request_signatures import SCHEME, SignedRequest
+from hubwire.communication.assignments import Assignments
+from hubwire.communication.exchanges import Exchanges, UserTokens
+from hubwire.communication.quotas import AZURE, Quotas, Quoted
+from hubwire.communication.teams import TeamsUsers
 from hubwire.communication.tokens import Tokens, Verifier
 from hubwire.communication.users import Users
 from hubwire.model.communication import CommunicationCaller, CommunicationService
@@ -19,11 +26,16 @@ from hubwire.model.ports import Store
 from hubwire.resources.communication_services import CommunicationServices
 from hubwire.rest.call import FORM_BYTES, Call
 from hubwire.rest.communication import CommunicationTable
+from hubwire.rest.communication_access import AccessTable
 from hubwire.rest.communication_control import CommunicationControl
 from hubwire.rest.communication_verification import VerificationTable
 from hubwire.rest.operation import Operation
+from hubwire.settings import BadSetting, Settings
 
-__all__ = ["CommunicationEntrance", "CommunicationUsers"]
+__all__ = ["CommunicationEntrance", "CommunicationUsers", "limits_of"]
+
+_QUOTED: Final[Mapping[str, Quoted]] = {asked.lower(): asked for asked in AZURE}
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class CommunicationEntrance:
@@ -45,6 +57,10 @@ class CommunicationEntrance:
                 return self._services.service(stored.name)
         raise NotFound("There is no communication service with this id.", "Path")
 
+    def endpoint(self, service: CommunicationService) -> str:
+        """See `CommunicationDoor`."""
+        return self._services.endpoint(service)
+
     async def caller(self, service: CommunicationService, call: Call) -> CommunicationCaller:
         """Raises: see `CommunicationDoor`."""
         return await self._callers.caller(await _signed(service, call), service.name, call.caller.client_ip)
@@ -61,24 +77,69 @@ class CommunicationUsers:
     Args:
         ring: signs their tokens.
         base_url: of the server, which is in the tokens; without a slash at its end.
+        teams, clients: prove tokens of users of Teams, and of Entra.
     """
 
-    def __init__(self, store: Store, ring: KeyRing, base_url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        ring: KeyRing,
+        base_url: str,
+        services: CommunicationServices,
+        teams: UserTokens,
+        clients: UserTokens,
+    ) -> None:
         self._tokens = Tokens(ring, base_url, time.time, secrets.token_bytes)
         self._users = Users(store, self._tokens, time.time, secrets.token_bytes)
+        self._assignments = Assignments(store)
+        self._exchanges = Exchanges(self._users, self._assignments, clients, teams)
+        self._teams = TeamsUsers(self._tokens, teams)
+        self._quotas = Quotas(limits_of(settings))
+        services.on_change.append(self._changed)
 
     def operations(self, entrance: CommunicationEntrance) -> tuple[Operation, ...]:
         """All rows that have to do with users and their tokens."""
-        table = CommunicationTable(self._users)
+        rows = (
+            *CommunicationTable(self._users, self._quotas).operations(),
+            *AccessTable(self._teams, self._exchanges, self._assignments, entrance, self._quotas).operations(),
+        )
         return (
-            *table.operations(),
-            *CommunicationControl(self._users, table, entrance).operations(),
+            *rows,
+            *CommunicationControl(self._users, rows, entrance).operations(),
             *VerificationTable(self._tokens, Verifier(self._tokens, self._users), entrance).operations(),
         )
+
+    def _changed(self, old: CommunicationService | None, new: CommunicationService | None) -> None:
+        if old is not None and new is None:
+            self._quotas.forget(old.immutable_id)
 
     async def close(self) -> None:
         """Store what is not yet."""
         await self._users.close()
+
+
+def limits_of(settings: Settings) -> Mapping[Quoted, int]:
+    """
+    How often each thing may be asked of a service.
+
+    Raises:
+        BadSetting: `communication_limits` has something else.
+    """
+    limits: dict[Quoted, int] = {}
+    for item in settings.communication_limits:
+        name, _, number = item.partition("=")
+        asked = _QUOTED.get(name.lower())
+        if item.lower() == "azure":
+            limits |= AZURE
+        elif asked is not None and _NUMBER.fullmatch(number) is not None:
+            limits[asked] = int(number)
+        else:
+            known = ", ".join(AZURE)
+            raise BadSetting(
+                f"communication_limits: {item!r} is neither azure nor OPERATION=NUMBER with one of {known}"
+            )
+    return limits
 
 
 async def _signed(service: CommunicationService, call: Call) -> SignedRequest:

@@ -89,6 +89,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             any.
         communication_principals: object or client ids of those whose tokens communication services take; empty is all
             of the local issuer.
+        communication_limits: how often in 30 seconds each thing may be asked of a communication service: `azure` for
+            what the service has, and OPERATION=NUMBER.
         mqtt_compatibility: what the three settings after it are where they are not given; see `mqtt_clients`.
         mqtt_client_ids: which client ids are taken.
         mqtt_keep_alive: which keep-alive intervals of MQTT 3.1.1 are taken.
@@ -163,6 +165,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_stale_s: Annotated[float, Meta(ge=0, le=604800)] = 3600.0
     communication_clock_skew_s: Annotated[int, Meta(ge=0, le=86400)] = 900
     communication_principals: tuple[str, ...] = ()
+    communication_limits: tuple[str, ...] = ()
     mqtt_compatibility: Literal["lenient", "azure"] = "lenient"
     mqtt_client_ids: Literal["lenient", "azure"] | None = None
     mqtt_keep_alive: Literal["any", "limited"] | None = None
@@ -188,6 +191,7 @@ _LISTS = frozenset(
         "handler_networks",
         "vault_hosts",
         "communication_principals",
+        "communication_limits",
     }
 )
 

@@ -401,6 +401,77 @@ def test_operator_may_do_the_same_over_the_control_socket(service: Service, serv
     assert http_request(server, "GET", below).status == 404
 
 
+# Users who have an identity elsewhere
+
+
+TEAMS_SCOPES: Final = [f"https://auth.msft.communication.azure.com/Teams.Manage{what}" for what in ("Calls", "Chats")]
+
+
+@pytest.fixture(scope="module")
+def users_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One whose issuer has tokens for users."""
+    server = Server(tmp_path_factory.mktemp("users"), "--user-tokens")
+    try:
+        made_user = server.cli("user", "create", "alice@example.com", "--object-id", ALICE)
+        assert made_user.returncode == 0, made_user.stderr
+        yield server
+        server.stop()
+    finally:
+        server.end()
+
+
+ALICE: Final = "3f0c9b8e-7b1c-4c43-9d0e-0f4e35d1a001"
+
+
+def token_of_alice(server: Server, app: App, *scopes: str) -> str:
+    """As the application gets it by her sign-in."""
+    options = [word for scope in scopes for word in ("--scope", scope)]
+    done = server.cli("user", "token", "alice@example.com", "--app", app.client_id, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_token_of_a_teams_user_is_exchanged_for_one_that_ends_with_it(users_server: Server) -> None:
+    service, app = first_service(users_server), create_app(users_server)
+    token = token_of_alice(users_server, app, *TEAMS_SCOPES)
+    asked = {"token": token, "appId": app.client_id, "userId": ALICE}
+    target = "/teamsUser/:exchangeAccessToken" + V
+
+    answer = call(service, "POST", target, asked)
+
+    assert answer.status == 200
+    claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
+    assert claims["exp"] == jwt.decode(token, options={"verify_signature": False})["exp"]
+    assert claims["skypeid"] == f"orgid:{ALICE}"
+    assert is_active(service, users_server, answer.json()["token"])
+    weak = token_of_alice(users_server, app, TEAMS_SCOPES[0])
+    for fields, refusal in (
+        ({"token": "x", "userId": ""}, (401, "InvalidAccessToken", None)),
+        ({"token": weak}, (401, "InvalidAccessToken", None)),
+        ({"appId": "x"}, (400, "ValidationError", "appId")),
+        ({"appId": ALICE}, (400, "ValidationError", "appId")),
+        ({"userId": ""}, (400, "ValidationError", "userId")),
+        ({"userId": app.client_id}, (400, "ValidationError", "userId")),
+    ):
+        assert refused(call(service, "POST", target, {**asked, **fields})) == refusal
+
+
+def test_user_of_entra_exchanges_their_own_token_while_they_are_assigned(users_server: Server) -> None:
+    service, app = first_service(users_server), create_app(users_server)
+    token = token_of_alice(users_server, app, "https://communication.azure.com/clients/Chat")
+    one, target = f"/access/entra/assignments/{ALICE}{V}", f"//access/entra/:exchangeAccessToken{V}"
+    assignment = {"tenantId": users_server.tenant_id, "principalType": "user", "clientIds": [app.client_id]}
+
+    assert refused(call(service, "POST", target, {}, bearer=token))[:2] == (403, "Forbidden")
+    assert call(service, "PUT", one, assignment).status == 201
+    answer = call(service, "POST", target, {}, bearer=token)
+    assert answer.status == 200
+    assert answer.json()["identity"]["id"].startswith(f"8:acs:{service.immutable_id}_wf_{users_server.tenant_id}_")
+    assert is_active(service, users_server, answer.json()["accessToken"]["token"])
+    assert call(service, "DELETE", one).status == 204
+    assert refused(call(service, "POST", target, {}, bearer=token))[:2] == (403, "Forbidden")
+
+
 # How a token is looked at
 
 
@@ -608,6 +679,23 @@ def test_web_page_of_an_allowed_origin_may_call(start_server: StartServer) -> No
     assert preflight.status == 204
     assert preflight.headers["access-control-allow-headers"] == asked["Access-Control-Request-Headers"]
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
+
+
+def test_operations_beyond_their_limit_are_throttled(start_server: StartServer) -> None:
+    service = first_service(start_server("--set", "communication_limits=azure,create=2"))
+
+    assert call(service, "POST", "/identities" + V).status == 201
+    answer = call(service, "POST", "/identities" + V)
+
+    assert refused(answer)[:2] == (429, "TooManyRequests")
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert refused(call(service, "DELETE", path_of(FOREIGN)))[:2] == (401, "IdentityNotOwned")
+
+
+@pytest.mark.parametrize("limits", ["azur", "create", "create=0", "create=-1", "create=x", "list=1", "=1"])
+def test_limit_that_is_none_ends_the_start_with_a_line(start_server: StartServer, limits: str) -> None:
+    with pytest.raises(AssertionError, match="ended with 2 at start:\nhubwire: communication_limits: "):
+        start_server("--set", f"communication_limits={limits}")
 
 
 def test_clock_of_callers_may_be_off_as_far_as_the_setting_says(start_server: StartServer) -> None:

@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from communication.world import OTHER, SERVICE, World, opened
+from hubwire.auth.bearers import Proved
+from hubwire.communication.assignments import Assignments
+from hubwire.communication.exchanges import Exchanges
+from hubwire.communication.quotas import Quotas
+from hubwire.communication.teams import TeamsUsers
 from hubwire.model.communication import CommunicationCaller, CommunicationService
 from hubwire.model.errors import NotFound, Unauthorized
 from hubwire.model.listeners import owner_of
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.call import Call
 from hubwire.rest.communication import CommunicationTable
+from hubwire.rest.communication_access import AccessTable
 from hubwire.rest.communication_control import CommunicationControl
 from hubwire.rest.communication_verification import VerificationTable
 from hubwire.rest.operation import RestApp
 from rest.asgi import FakePrincipals, Reply, request
 
-__all__ = ["Door", "Serving", "V", "serving_users"]
+__all__ = ["Door", "Serving", "UserTokens", "V", "serving_users"]
 
 V = "?api-version=2023-10-01"
 
@@ -46,6 +52,9 @@ class Door:
                 return service
         raise NotFound("There is no such service.", "resource")
 
+    def endpoint(self, service: CommunicationService, /) -> str:
+        return f"https://{service.name}.example:9443"
+
     async def caller(self, service: CommunicationService, call: Call, /) -> CommunicationCaller:
         match call.header("authorization"):
             case "primary":
@@ -59,17 +68,42 @@ class Door:
         return await self.caller(service, call)
 
 
+class UserTokens:
+    """
+    Takes tokens for what they say that they prove.
+
+    Attributes:
+        known: by token.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, Proved] = {}
+
+    async def proved(self, token: str, /) -> Proved:
+        if token not in self.known:
+            raise Unauthorized("token proves nothing")
+        return self.known[token]
+
+
 class Serving:
     """An application that serves the users of two services."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.door = Door()
-        table = CommunicationTable(world.users)
+        self.tokens = UserTokens()
+        self.quotas = Quotas({"exchange": 20})
+        assignments = Assignments(world.store)
+        exchanges = Exchanges(world.users, assignments, self.tokens, self.tokens, world.clock)
+        teams = TeamsUsers(world.tokens, self.tokens, world.clock)
+        rows = (
+            *CommunicationTable(world.users, self.quotas).operations(),
+            *AccessTable(teams, exchanges, assignments, self.door, self.quotas).operations(),
+        )
         self.app = RestApp(
             (
-                *table.operations(),
-                *CommunicationControl(world.users, table, self.door).operations(),
+                *rows,
+                *CommunicationControl(world.users, rows, self.door).operations(),
                 *VerificationTable(world.tokens, world.verifier, self.door).operations(),
             ),
             callers=FakePrincipals(),

@@ -31,6 +31,9 @@ class Door:
     def known_as(self, immutable_id: str, /) -> CommunicationService:
         raise NotFound("There is no such service.")
 
+    def endpoint(self, service: CommunicationService, /) -> str:
+        return f"https://{service.name}.example"
+
     async def caller(self, service: CommunicationService, call: Call, /) -> CommunicationCaller:
         await call.body(4)
         if call.header("authorization") is None:

@@ -5,6 +5,7 @@ callers may do, under the name of a service; and to list, to take along and to b
 Answers to some rows hold tokens.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from hubwire.model.errors import IdentityNotOwned, NotFound
 from hubwire.model.listeners import listener_name
 from hubwire.rest.bodies import json_reply, read_json
 from hubwire.rest.call import Call
-from hubwire.rest.communication import CommunicationTable, service_of, shown_user
+from hubwire.rest.communication import service_of, shown_user
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.ports import CommunicationDoor
 
@@ -42,12 +43,12 @@ class CommunicationControl:
     The handlers.
 
     Args:
-        table: what callers of a service may do.
+        rows: what callers of a service may do.
     """
 
-    def __init__(self, users: Users, table: CommunicationTable, door: CommunicationDoor) -> None:
+    def __init__(self, users: Users, rows: Sequence[Operation], door: CommunicationDoor) -> None:
         self._users = users
-        self._table = table
+        self._rows = rows
         self._door = door
 
     def operations(self) -> tuple[Operation, ...]:
@@ -63,9 +64,9 @@ class CommunicationControl:
                 _ONE + one.path,
                 f"Operator_{one.name}",
                 one.handler,
-                *(one.statuses[0], 400, 404, 409),
+                *(*(status for status in one.statuses if status < 300), 400, 404, 409),
             )
-            for one in self._table.operations()
+            for one in self._rows
             if not one.anonymous
         ]
         return (

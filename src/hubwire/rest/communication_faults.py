@@ -7,7 +7,7 @@ definition; RFC 6749, section 5.2, and RFC 7662, section 2.3.
 
 from typing import Any, Final
 
-from hubwire.model.errors import BadRequest, IdentityNotOwned, NotFound, Throttled, Unauthorized
+from hubwire.model.errors import BadRequest, IdentityNotOwned, InvalidAccessToken, NotFound, Throttled, Unauthorized
 from hubwire.rest.faults import BodyTooLarge, Fault, fault_of
 
 __all__ = ["CommunicationFault", "communication_fault", "verification_fault"]
@@ -32,6 +32,7 @@ _MALFORMED: Final = ("path", "query")
 
 _DENIED: Final = "The request carries no credential, or one that proves nothing for this service."
 _NOT_OWNED: Final = "The resource has no such identity."
+_NO_USER: Final = "The user's access token proves nothing here, or lacks a permission."
 _SCHEMES: Final = "HMAC-SHA256, Bearer"
 _VERIFIERS: Final = 'HMAC-SHA256, Bearer, Basic realm="Communication Services", charset="UTF-8"'
 
@@ -55,6 +56,8 @@ def communication_fault(error: Exception) -> Fault:
     target = getattr(error, "target", None) if status in (400, 409) else None
     if isinstance(error, IdentityNotOwned):
         code, message, headers = "IdentityNotOwned", _NOT_OWNED, ()
+    elif isinstance(error, InvalidAccessToken):
+        code, message, headers = "InvalidAccessToken", _NO_USER, ()
     elif isinstance(error, Unauthorized):
         message, headers = _DENIED, (("www-authenticate", _SCHEMES),)
     elif isinstance(error, CommunicationFault):

@@ -124,6 +124,9 @@ class CommunicationDoor(Protocol):
             NotFound: there is none.
         """
 
+    def endpoint(self, service: CommunicationService, /) -> str:
+        """Base URL under which a service is reached, without a slash at its end."""
+
     async def caller(self, service: CommunicationService, call: Call, /) -> CommunicationCaller:
         """
         Raises:
