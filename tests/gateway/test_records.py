@@ -337,6 +337,19 @@ async def test_topic_that_a_stranger_chose_cannot_forge_a_line(house: House, wri
             assert format.format(row).isprintable()
 
 
+async def test_last_refusal_that_is_recorded_says_so(house: House, written: Written) -> None:
+    """A device that tries all topics there are shall not fill the log."""
+    device = Device(house, "d", roles=[])
+    await device.connect()
+    for number in range(1, 30):
+        await device.send(wire.publish(5, f"t/{number}", b"", 1, number))
+
+    said = [row.getMessage() for row in written.records if row.getMessage().startswith("Not authorized")]
+    assert len(said) == 16
+    last = [text.endswith("(what else is refused in this session is not logged)") for text in said]
+    assert last == [False] * 15 + [True]
+
+
 @pytest.mark.parametrize("version", [4, 5])
 async def test_long_name_of_a_stranger_is_recorded_in_part(house: House, written: Written, version: int) -> None:
     device = Device(house, "x" * 1000, version)

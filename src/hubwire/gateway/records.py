@@ -69,6 +69,7 @@ _SAID_BY_PACKETS: Final = frozenset({1001, 1008})
 """Close codes that MQTT clients do not get, but 1000 in place of them."""
 _GONE: Final = "The client is gone without a goodbye"
 _GONE_DEVICE: Final = "The client is gone without a DISCONNECT packet"
+_NO_MORE: Final = " (what else is refused in this session is not logged)"
 _TOLD_BY_THE_END: Final = frozenset({Reason.ADMINISTRATIVE_ACTION, Reason.SERVER_SHUTTING_DOWN})
 _SHOWN: Final = 256
 """Characters of a name that a stranger chose."""
@@ -174,7 +175,7 @@ def mqtt_refusal(connection: Connection, refusal: Refusal) -> None:
     """
     reason = _reason(refusal)
     if reason not in _TOLD_BY_THE_END:
-        text = _said(reason, refusal.about)
+        text = _said(reason, refusal.about) + (_NO_MORE if refusal.is_last else "")
         _connection(logging.WARNING, "RequestRefused", connection, text, **_code(refusal))
 
 

@@ -540,3 +540,4 @@ def test_refusals_are_noted_once_and_not_without_end() -> None:
         [request] = client.say(Publish(f"secret/{number}", b"", 1, packet_id=1))
         client.ack(request, FORBIDDEN)
     assert len(client.noted) == 16
+    assert [refusal.is_last for refusal in client.noted] == [False] * 15 + [True]

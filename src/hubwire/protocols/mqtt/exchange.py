@@ -93,7 +93,7 @@ class Exchange:
             noted = self._noted = set()
         if len(noted) < _MOST_NOTED and (code, about, packet) not in noted:
             noted.add((code, about, packet))
-            self._note(Refusal(code, self.agreement.version, about, None, packet))
+            self._note(Refusal(code, self.agreement.version, about, None, packet, len(noted) == _MOST_NOTED))
 
     def violate(self, code: Reason, about: str, reason: str, packet: PacketName = "") -> NoReturn:
         """

@@ -50,6 +50,7 @@ class Refusal(Struct, frozen=True):
         about: a topic, filter or name of a field; it may be a stranger's text.
         reason: what is meant by a `ReturnCode` that stands for several things; None: what the code says.
         packet: that is refused, where that is not its connection: a device may subscribe to what it may not publish to.
+        is_last: whatever else is refused in this session is not told.
     """
 
     code: int
@@ -57,3 +58,4 @@ class Refusal(Struct, frozen=True):
     about: str = ""
     reason: Reason | None = None
     packet: PacketName = ""
+    is_last: bool = False
