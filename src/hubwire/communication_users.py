@@ -20,7 +20,7 @@ from hubwire.communication.teams import TeamsUsers
 from hubwire.communication.tokens import Tokens, Verifier
 from hubwire.communication.users import Users
 from hubwire.model.communication import CommunicationCaller, CommunicationService
-from hubwire.model.errors import Forbidden, NotFound
+from hubwire.model.errors import NotFound
 from hubwire.model.http import by_name
 from hubwire.model.ports import Store
 from hubwire.resources.communication_services import CommunicationServices
@@ -63,11 +63,11 @@ class CommunicationEntrance:
 
     async def caller(self, service: CommunicationService, call: Call) -> CommunicationCaller:
         """Raises: see `CommunicationDoor`."""
-        return await self._callers.caller(await _signed(service, call), service.name, call.caller.client_ip)
+        return await self._callers.caller(await _signed(call), service.name, call.caller.client_ip)
 
     async def verifier(self, service: CommunicationService, call: Call) -> CommunicationCaller:
         """Raises: see `CommunicationDoor`."""
-        return await self._callers.verifier(await _signed(service, call), service.name, call.caller.client_ip)
+        return await self._callers.verifier(await _signed(call), service.name, call.caller.client_ip)
 
 
 class CommunicationUsers:
@@ -142,16 +142,13 @@ def limits_of(settings: Settings) -> Mapping[Quoted, int]:
     return limits
 
 
-async def _signed(service: CommunicationService, call: Call) -> SignedRequest:
+async def _signed(call: Call) -> SignedRequest:
     """
     A request as its signature sees it. Of whoever brings something else the body need not be read for that.
 
     Raises:
-        Forbidden: nobody may call the service over the network.
         BodyTooLarge, BodyLate: the body cannot be read.
     """
-    if not service.is_reachable:
-        raise Forbidden("Access to this communication service over the network is switched off.", "Network")
     is_signed = (call.header("authorization") or "").strip().lower().startswith(SCHEME)
     body = await call.body(FORM_BYTES) if is_signed else b""
     asked = call.caller

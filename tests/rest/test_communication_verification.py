@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from auth.entra import BASE_URL
 from communication.world import OTHER, SERVICE, with_keys
@@ -72,6 +73,12 @@ async def test_question_that_is_none_is_refused(serving: Serving, body: str, con
     reply = await serving.call("POST", f"{ISSUER}/introspect", body=body.encode(), content_type=content_type)
 
     assert (reply.status, reply.json["error"]) == (400, "invalid_request")
+
+
+async def test_service_that_is_closed_to_the_network_tells_nobody(serving: Serving) -> None:
+    serving.door.services["default"] = replace(SERVICE, is_reachable=False)
+
+    assert (await asked(serving, "token=x")).status == 403
 
 
 async def test_stranger_is_told_nothing(serving: Serving) -> None:

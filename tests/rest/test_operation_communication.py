@@ -17,7 +17,15 @@ from rest.asgi import Reply as Answer
 V = "?api-version=2023-10-01"
 FIRST = CommunicationService("default", "0" * 36, "global", "Europe", CommunicationKeys("QQ==", "Qg=="))
 OTHER = CommunicationService("Other", "1" * 36, "global", "Europe", CommunicationKeys("QQ==", "Qg=="))
-SERVICES = {"default": FIRST, "communication/default": FIRST, "communication/other": OTHER}
+CLOSED = CommunicationService(
+    "closed", "2" * 36, "global", "Europe", CommunicationKeys("QQ==", "Qg=="), is_reachable=False
+)
+SERVICES = {
+    "default": FIRST,
+    "communication/default": FIRST,
+    "communication/other": OTHER,
+    "communication/closed": CLOSED,
+}
 
 
 class Door:
@@ -198,6 +206,13 @@ async def test_users_token_is_for_the_handler_to_look_at(serving: Serving) -> No
 async def test_local_operator_needs_no_proof(serving: Serving) -> None:
     assert (await serving.call("POST", "/identities" + V, proof=None, control=True)).status == 200
     assert serving.calls[0].bearer == CommunicationCaller("operator", "operator")
+
+
+async def test_service_that_is_closed_to_the_network_serves_the_operator_alone(serving: Serving) -> None:
+    for target in ("/identities", "/access/entra/:exchangeAccessToken"):
+        assert await serving.fault("POST", target + V, resource="communication/closed") == (403, "Forbidden")
+    answer = await serving.call("POST", "/identities" + V, proof=None, resource="communication/closed", control=True)
+    assert answer.status == 200
 
 
 async def test_version_is_demanded_of_everybody(serving: Serving) -> None:

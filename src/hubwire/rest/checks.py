@@ -1,11 +1,21 @@
-"""Names and bodies that several tables check in the same way. Pure."""
+"""What several tables check in the same way. Pure."""
 
 from collections.abc import Iterable
 
-from hubwire.model.errors import BadRequest
+from hubwire.model.communication import CommunicationService
+from hubwire.model.errors import BadRequest, Forbidden
 from hubwire.model.names import is_group_name, is_hub_name, is_user_id
 
-__all__ = ["checked_groups", "checked_hub", "checked_user"]
+__all__ = ["check_reachable", "checked_groups", "checked_hub", "checked_user"]
+
+
+def check_reachable(service: CommunicationService) -> None:
+    """
+    Raises:
+        Forbidden: nobody may call this service over the network.
+    """
+    if not service.is_reachable:
+        raise Forbidden("Access to this communication service over the network is switched off.", "Network")
 
 
 def checked_hub(name: str) -> str:

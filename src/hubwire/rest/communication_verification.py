@@ -15,6 +15,7 @@ from hubwire.model.communication import CommunicationService
 from hubwire.model.errors import BadRequest
 from hubwire.rest.bodies import json_reply
 from hubwire.rest.call import FORM_BYTES, Call
+from hubwire.rest.checks import check_reachable
 from hubwire.rest.operation import Handler, Operation, Reply
 from hubwire.rest.ports import CommunicationDoor
 from hubwire.rest.query import QueryString
@@ -61,6 +62,7 @@ class VerificationTable:
 
     async def _introspect(self, call: Call) -> Reply:
         service = self._service(call)
+        check_reachable(service)
         await self._door.verifier(service, call)
         body = await call.body(FORM_BYTES)
         if (call.header("content-type") or "").partition(";")[0].strip().lower() != _FORM:

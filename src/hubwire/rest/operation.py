@@ -24,6 +24,7 @@ from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.listeners import kind_of
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
+from hubwire.rest.checks import check_reachable
 from hubwire.rest.communication_faults import communication_fault, verification_fault
 from hubwire.rest.communication_versions import COMMUNICATION_VERSIONS, communication_version
 from hubwire.rest.cors import Cors
@@ -254,7 +255,9 @@ class RestApp:
         call.service = self._communication.service(call.caller.resource)
         if call.caller.control:
             call.bearer = _OPERATOR
-        elif not operation.anonymous:
+            return
+        check_reachable(call.service)
+        if not operation.anonymous:
             call.bearer = await self._communication.caller(call.service, call)
 
     async def _admit_manager(self, call: Call, operation: Operation) -> None:
@@ -380,7 +383,7 @@ class RestApp:
             "traceId": call.request_id,
         }
         told = status in _TOLD or exchange.surface in ("issuer", "identity", "verification")
-        if told and isinstance(failure, Refused):
+        if told and isinstance(failure, Refused) and failure.message:
             # The caller is told nothing more, or cannot mend it: the operator has to know.
             record["reason"] = failure.message
         unexpected = failure if status == 500 else None
