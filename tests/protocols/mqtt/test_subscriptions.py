@@ -371,8 +371,10 @@ def test_what_could_not_be_answered_is_not_done(filters: int, fits: bool) -> Non
         assert len(requests) == (filters if fits else 0)
         fault = client.session.fault
         assert (None if fault is None else fault.code) == (None if fits else Reason.PACKET_TOO_LARGE)
-        noted = [] if fits else [Refusal(Reason.PACKET_TOO_LARGE, 5, "maximum packet size")]
-        assert (client.answers, client.noted) == ([], noted)
+        noted = [(one.code, one.about, one.packet) for one in client.noted]
+        name = "SUBSCRIBE" if isinstance(packet, Subscribe) else "UNSUBSCRIBE"
+        assert noted == ([] if fits else [(Reason.PACKET_TOO_LARGE, "maximum packet size", name)])
+        assert client.answers == []
 
 
 def test_words_are_left_out_of_an_answer_that_they_make_too_large() -> None:

@@ -140,8 +140,8 @@ class Subscriptions:
         Raises:
             MqttViolation: the client does not take a packet as large as the answer.
         """
-        self._look_at_room(len(packet.filters))
         gathering = _Gathering(packet.packet_id, False)
+        self._look_at_room(gathering, len(packet.filters))
         identifiers = packet.properties.subscription_ids
         identifier = identifiers[0] if identifiers else None
         taken = taken or packet.packet_id in self._gatherings
@@ -153,7 +153,7 @@ class Subscriptions:
                 self._refuse(gathering, fault, wanted.topic_filter)
         self._answer_or_wait(gathering)
 
-    def _look_at_room(self, filters: int) -> None:
+    def _look_at_room(self, gathering: _Gathering, filters: int) -> None:
         """
         A SUBACK or UNSUBACK has a code for each filter, and it may neither be sent if it is too large [3.1.2.11.4] nor
         be missing [3.8.4, 3.10.4]. So nothing is done of what could not be answered.
@@ -161,7 +161,8 @@ class Subscriptions:
         exchange = self._exchange
         most = exchange.agreement.max_packet_bytes
         if most and len(encode(Suback(1, (0,) * filters), 5)) > most:
-            exchange.violate(Reason.PACKET_TOO_LARGE, "maximum packet size", "answer larger than the client takes")
+            reason = "answer larger than the client takes"
+            exchange.violate(Reason.PACKET_TOO_LARGE, "maximum packet size", reason, gathering.packet)
 
     def _want(self, gathering: _Gathering, topic: str, options: Options, requests: list[ClientRequest]) -> None:
         known = self.options
@@ -188,8 +189,8 @@ class Subscriptions:
         Raises:
             MqttViolation: another packet has its identifier, and 3.1.1 has no way to say so; or as in `subscribe`.
         """
-        self._look_at_room(len(packet.filters))
         gathering = _Gathering(packet.packet_id, True)
+        self._look_at_room(gathering, len(packet.filters))
         exchange = self._exchange
         taken = taken or packet.packet_id in self._gatherings
         if taken and exchange.agreement.version < 5:
