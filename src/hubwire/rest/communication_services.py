@@ -227,7 +227,7 @@ class CommunicationServiceTable:
 
     async def _operations(self, call: Call) -> Reply:
         version_of(call)
-        rows = (row for row in self.operations() if 501 not in row.statuses[:1])
+        rows = (row for row in self.operations() if row.statuses != (501,))
         return operations_reply(_NAMESPACE, sorted({row.action for row in rows if row.action is not None}))
 
 
