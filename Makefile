@@ -21,7 +21,8 @@ DEV := $(VENV)/.hubwire-dev
 NODE := $(JS)/node_modules/.hubwire-npm
 AZ := .build/az/.hubwire-az
 
-.PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak format wheel lock clean
+.PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak format wheel lock \
+	postgresql clean
 
 help:
 	@echo 'make serve [ARGS=...]   set up what is needed and run the server'
@@ -35,6 +36,7 @@ help:
 	@echo 'make fuzz               ten minutes of damaged input for every parser and a real server; SECONDS=... for another time'
 	@echo 'make soak               an hour of churn and half load, and what stays of it in memory; SECONDS=... for another time'
 	@echo 'make format             put the sources into the one form that style accepts'
+	@echo 'make postgresql         the programs of PostgreSQL, which the tests of the store start; as the superuser'
 	@echo 'make wheel              the package, in dist/'
 	@echo 'make lock               choose the newest versions of all dependencies again'
 	@echo 'make clean              remove all that these verbs made, but data'
@@ -42,7 +44,7 @@ help:
 serve: $(RUNTIME)
 	@exec $(BIN)/hubwire serve $(ARGS)
 
-setup: $(DEV) $(RUNTIME) $(NODE) $(AZ)
+setup: $(DEV) $(RUNTIME) $(NODE) $(AZ) postgresql
 
 test: style types tests tests-compiled
 
@@ -55,7 +57,7 @@ types: $(DEV)
 
 # The sources as they are, and as they are compiled for whoever installs the package. Not again in the second form: what
 # is not compiled, and what is measured in minutes.
-tests: $(DEV) $(NODE) $(AZ)
+tests: $(DEV) $(NODE) $(AZ) postgresql
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest $(ARGS)
 
 COMPILED_TESTS := $(addprefix tests/,acceptance adapters auth/test_jwt.py auth/test_principals.py cluster contracts edge \
@@ -63,11 +65,11 @@ COMPILED_TESTS := $(addprefix tests/,acceptance adapters auth/test_jwt.py auth/t
 	$(addprefix --ignore=tests/acceptance/test_,az.py credentials.py deploy_cli.py deployments.py issuer.py managed_identities.py \
 	managed_identity_upstream.py proxy.py resource_manager.py token_security.py trusted_issuer.py)
 
-tests-compiled: $(DEV) $(NODE) $(RUNTIME)
+tests-compiled: $(DEV) $(NODE) $(RUNTIME) postgresql
 	@command -v $(firstword $(CC)) >/dev/null || { echo 'a C compiler is needed for the tests of the compiled package'; exit 1; }
 	HUBWIRE_EXPECT=compiled $(BIN)/python -m pytest $(or $(ARGS),$(COMPILED_TESTS))
 
-coverage: $(DEV) $(NODE) $(AZ)
+coverage: $(DEV) $(NODE) $(AZ) postgresql
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # Only what a server needs; the load generator and the peers are made by the benchmark itself, in .build/bench.
@@ -118,6 +120,16 @@ $(NODE): $(JS)/package.json $(JS)/package-lock.json
 	@command -v $(NPM) >/dev/null || { echo 'Node.js 20 or newer with npm is needed for the acceptance tests'; exit 1; }
 	cd $(JS) && $(NPM) ci --no-fund --no-audit --loglevel=error
 	@touch $@
+
+# The tests start a server of their own; only its programs are needed.
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo 'installing PostgreSQL, for the tests of the store'; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql) >/dev/null; \
+	else \
+		echo 'PostgreSQL 13 or newer is not here: the tests that need it are left out, and fail under CI=true'; \
+	fi
 
 # 700 MB and two minutes, in an environment of its own: it pins what it needs.
 $(AZ): requirements/az.txt | $(BIN)/python

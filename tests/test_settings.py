@@ -104,3 +104,19 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> No
     file.write_bytes(content)
     with pytest.raises(BadSetting, match=r"hubwire\.toml"):
         load({}, {}, file)
+
+
+def test_url_of_the_store_is_never_shown(tmp_path: Path) -> None:
+    """It may hold a password: neither as a value nor when it cannot be used."""
+    url = "postgresql://owner:hunter2@host/db"
+    file = tmp_path / "hubwire.toml"
+    file.write_text(f'store = ["{url}"]\n')
+
+    settings = load({"store": url}, {})
+    with pytest.raises(BadSetting) as caught:
+        load({}, {}, file)
+
+    assert settings.store == url
+    assert "store=…" in repr(settings)
+    assert "hunter2" not in repr(settings) + str(settings)
+    assert str(caught.value) == f"settings file {file}: store: what it has is not text"

@@ -28,7 +28,7 @@ from hubwire.adapters.data_folder import DataFolder, replace_file
 from hubwire.adapters.heap import Heap, heap
 from hubwire.adapters.issuer_keys import IssuerKeys
 from hubwire.adapters.journal_sql import open_journal
-from hubwire.adapters.store_sql import open_store
+from hubwire.adapters.store_sql import SqlStore, open_store
 from hubwire.adapters.vault_azure import AzureVaults
 from hubwire.auth.bearers import DATA_PLANE, MANAGEMENT, VAULTS, Bearers
 from hubwire.auth.bearers import Service as CalledService
@@ -61,7 +61,7 @@ from hubwire.hosting import Hosts, OwnPorts, Places
 from hubwire.key_vaults import KeyVaults, VaultEntrance, load_vaults
 from hubwire.logs import configure, flush_records
 from hubwire.model.directory import TokenKey, is_issuer_url
-from hubwire.model.errors import NotStored, Refused, StartFailed
+from hubwire.model.errors import NotStored, Refused, StartFailed, Unavailable
 from hubwire.model.hubs import DEFAULT_RESOURCE, connection_string
 from hubwire.model.ports import Journal, SecretSource, Store
 from hubwire.model.roles import covers
@@ -122,7 +122,7 @@ class Announcement(Struct, frozen=True):
     Attributes:
         endpoint: URL under which clients reach it.
         connection_string: for SDKs; holds the primary access key.
-        data: path of its data folder.
+        data: path of its data folder, and where its store is if that is elsewhere.
         warnings: what the operator should know, a line each.
         https_endpoint: URL over HTTPS; None where that is not served.
         communication: connection string of the first communication service; holds its primary access key.
@@ -180,6 +180,8 @@ def run(settings: Settings, announce: Callable[[Announcement], None], template: 
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
             return runner.run(_serve(settings, trusted, announce, template))
+    except Unavailable as error:
+        raise StartFailed(error.message) from error  # the store went away while it was read
     finally:
         flush_records()
 
@@ -233,13 +235,18 @@ async def _with_store(
 ) -> _T:
     folder = DataFolder(settings.data)
     try:
-        store = await open_store(folder.database_url)
+        store = await _open_store(settings, folder)
         try:
             return await action(await load(store))
         finally:
             await store.close()
     finally:
         folder.close()
+
+
+async def _open_store(settings: Settings, folder: DataFolder) -> SqlStore:
+    """The one of the settings, or the one in the data folder; nobody else has it meanwhile."""
+    return await open_store(settings.store or folder.database_url, alone=True)
 
 
 async def _load_catalog(store: Store, directory: Directory) -> Catalog:
@@ -334,7 +341,7 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         folder = DataFolder(settings.data)
         stack.callback(folder.close)
-        store = await open_store(folder.database_url)
+        store = await _open_store(settings, folder)
         stack.push_async_callback(store.close)
         journal = await open_journal(folder.journal_url)
         stack.push_async_callback(journal.close)
@@ -414,7 +421,7 @@ async def _serve(
         announcement = Announcement(
             server.endpoint,
             connection_string(server.endpoint, key),
-            str(folder.path),
+            f"{folder.path}, store {store.address}" if settings.store else str(folder.path),
             tuple(warned),
             server.https_endpoint,
             communication.announced()["communicationConnectionString"],

@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         client_certificate_header: in which a trusted proxy names the certificate that it was shown.
         certificate, private_key: PEM files to show instead of what the local authority issues; both or none.
         data: folder of the database, the lock and the control socket.
+        store: URL of a database to keep the store in; None is the file in `data`. May hold a password.
         ready_file: written once the server listens, removed at exit.
         public_endpoints: URLs under which clients reach this server, the first one canonical.
         trusted_proxies: addresses or networks whose X-Forwarded-* headers are believed.
@@ -111,6 +112,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     private_key: str | None = None
     client_certificate_header: str | None = None
     data: str = "data"
+    store: str | None = None
     ready_file: str | None = None
     public_endpoints: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
@@ -177,6 +179,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mqtt_connect_timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
 
+    def __repr__(self) -> str:
+        values = msgspec.structs.asdict(self).items()
+        shown = (f"{name}={'…' if name in _SECRET else repr(value)}" for name, value in values)
+        return f"Settings({', '.join(shown)})"
+
+
+_SECRET = frozenset({"store"})
+"""May hold a password, so their values are never shown."""
 
 _LISTS = frozenset(
     {
@@ -268,7 +278,8 @@ def _check(source: str, value: Any, field: FieldInfo) -> None:
         item, *_ = get_args(field.type)
         value = next(one for one in value if not _fits(one, item))
         described = described["items"]
-    raise BadSetting(f"{source}: {_quoted(value)} is not {_wanted(described)}")
+    shown = "what it has" if field.name in _SECRET else _quoted(value)
+    raise BadSetting(f"{source}: {shown} is not {_wanted(described)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

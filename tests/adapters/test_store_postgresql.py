@@ -427,7 +427,7 @@ async def test_commit_that_breaks_before_its_end_is_done_again(store: SqlStore, 
 
 async def test_store_that_another_server_took_is_not_written(store: SqlStore, own_server: PostgresqlServer) -> None:
     """The other one waits for the lock when its connection breaks, and has it before anybody can be faster."""
-    name = str(database_of(store)._address).rpartition("/")[2]
+    name = store.address.rpartition("/")[2]
     oid = own_server.sql("SELECT 'hubwire.documents'::regclass::oid", name)
     number = (0x48425752 << 32) + int(oid)
     taker = waiting_for_lock(own_server, name, number)

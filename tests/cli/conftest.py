@@ -15,7 +15,8 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The environment of whoever runs the tests says nothing here, nor does the folder they stand in."""
-    for name in ("HUBWIRE_DATA", "HUBWIRE_CONNECTION_STRING", "HUBWIRE_CLIENT_URL", "HUBWIRE_PORT", "NO_COLOR"):
+    names = ("DATA", "STORE", "CONNECTION_STRING", "CLIENT_URL", "PORT")
+    for name in (*(f"HUBWIRE_{name}" for name in names), "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -128,3 +128,23 @@ def test_folder_that_somebody_takes_meanwhile_is_left_alone(
     assert (result.exit_code, result.stdout) == (1, "")
     assert "is in use by another server" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_store_that_the_environment_names_is_read_instead_of_the_folder(run: Run, keys: AccessKeys) -> None:
+    """As a server does that is started there."""
+    Path("elsewhere").mkdir()
+    Path("data/hubwire.db").rename("elsewhere/store.db")
+
+    result = run("keys", "show", "--json", env={"HUBWIRE_STORE": "sqlite:///elsewhere/store.db"})
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["primaryKey"] == keys.primary
+    assert run("keys", "show").exit_code == 1
+
+
+def test_store_that_cannot_be_opened_is_named_without_its_password(run: Run) -> None:
+    result = run("keys", "show", env={"HUBWIRE_STORE": "postgresql://owner:hunter2@127.0.0.1:1/db"})
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("hubwire: cannot open the store postgresql://owner@127.0.0.1:1/db: ")
+    assert "hunter2" not in result.stderr

@@ -26,6 +26,8 @@ from hubwire.model.errors import NotStored, StartFailed
 __all__ = ["PostgresqlDatabase", "is_postgresql", "open_postgresql"]
 
 _log: Final = logging.getLogger("hubwire.store")
+# It writes a stack trace where a connection that broke cannot be closed. That it broke is said by us, in a line.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 _SCHEMES: Final = ("postgresql", "postgres")
 _EXAMPLE: Final = "the store is not a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE"
@@ -41,6 +43,9 @@ _POOL: Final = 8
 """Connections besides the one that holds the lock. A server allows 100 by default, for all of its users."""
 _CONFIRM_S: Final = 10.0
 """Between two looks whether the lock is still ours. It also keeps firewalls from forgetting an idle connection."""
+_LOOKS: Final = 100
+_LOOK_S: Final = 0.1
+"""Looks at a transaction that ends as soon as the server notices that nobody is there, and the time between them."""
 _TAKEN_S: Final = 3.0
 """For the server of a process that was killed just now to notice that it is gone."""
 
@@ -69,6 +74,7 @@ _OWN: Final = text(f"UPDATE {_SCHEMA}.format SET owner = :owner")  # noqa: S608
 _OWNER: Final = text(f"SELECT owner FROM {_SCHEMA}.format")  # noqa: S608
 _OUTCOME: Final = text("SELECT pg_xact_status(CAST(CAST(:mark AS text) AS xid8))")
 _UNANSWERED: Final = "the database does not answer"
+_TAKEN: Final = "another server has it; stop that one, or name another database with --store"
 _LATE: Final = "another server has had the store meanwhile; this one has to be started again"
 
 
@@ -147,7 +153,7 @@ class PostgresqlDatabase:
         self.engine = engine
         self._keepers = keepers
         self.reads = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._address = address
+        self.address = address
         self._alone = alone
         self._name = uuid.uuid4().hex
         self._keeper: AsyncConnection | None = None
@@ -188,13 +194,19 @@ class PostgresqlDatabase:
         return str(held.mark)
 
     async def was_committed(self, mark: str) -> bool:
-        """What became of a transaction whose connection broke before it was told."""
-        async with asyncio.timeout(_STATEMENT_S), self.reads.connect() as connection:
-            while True:
+        """
+        What became of a transaction whose connection broke before it was told.
+
+        Raises:
+            TimeoutError: it is still under way.
+        """
+        async with self.reads.connect() as connection:
+            for _ in range(_LOOKS):
                 status: str | None = await connection.scalar(_OUTCOME, {"mark": mark})
                 if status != "in progress":
                     return status == "committed"
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_LOOK_S)
+        raise TimeoutError
 
     def is_lost(self, error: Exception) -> bool:
         """Broke the connection, so that another may do better."""
@@ -221,15 +233,16 @@ class PostgresqlDatabase:
         """
         if not self._alone:
             return
-        try:
-            async with asyncio.timeout(_TAKEN_S):
-                while True:
-                    with suppress(_Taken):
-                        keeper = await self._acquire()
-                        break
-                    await asyncio.sleep(0.1)
-        except TimeoutError as error:
-            raise StartFailed("another server has it; stop that one, or name another database with --store") from error
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _TAKEN_S
+        while True:
+            try:
+                keeper = await self._acquire()
+                break
+            except _Taken as error:
+                if loop.time() > end:
+                    raise StartFailed(_TAKEN) from error
+            await asyncio.sleep(0.1)
         # Waits for the changes of whoever had it before, and ends them.
         await keeper.execute(_OWN, {"owner": self._name})
         self._watch = asyncio.create_task(self._watch_lock())
@@ -325,11 +338,11 @@ class PostgresqlDatabase:
                 await self.confirm()
             except NotStored as error:
                 if error.reason != told:
-                    _log.warning("%s: %s; no change is stored meanwhile", self._address, error.reason)
+                    _log.warning("%s: %s; no change is stored meanwhile", self.address, error.reason)
                 told = error.reason
             else:
                 if told:
-                    _log.info("%s: the store is ours again", self._address)
+                    _log.info("%s: the store is ours again", self.address)
                 told = ""
 
     async def close(self) -> None:

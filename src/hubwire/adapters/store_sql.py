@@ -76,6 +76,7 @@ class Database(Protocol):
     Attributes:
         engine: for transactions.
         reads: the same for single statements that read.
+        address: for the operator, without a password.
     """
 
     @property
@@ -83,6 +84,9 @@ class Database(Protocol):
 
     @property
     def reads(self) -> AsyncEngine: ...
+
+    @property
+    def address(self) -> str: ...
 
     async def row(self, connection: AsyncConnection, kind: str, key: str, /) -> tuple[str, str] | None:
         """Body and etag of a document, the cheapest way. May fail by whatever the driver raises."""
@@ -126,9 +130,15 @@ async def open_store(url: str, *, alone: bool = False) -> "SqlStore":
 
 
 class SqlStore:
-    """A `Store` in a database that is ready. Made by `open_store`."""
+    """
+    A `Store` in a database that is ready. Made by `open_store`.
+
+    Attributes:
+        address: where it is, for the operator; without a password.
+    """
 
     def __init__(self, database: Database) -> None:
+        self.address = database.address
         self._database = database
         self._running: set[asyncio.Task[Any]] = set()
         self._unread = ""

@@ -44,7 +44,7 @@ async def open_sqlite(url: str, tables: MetaData, *, alone: bool) -> "SqliteData
             if lock is None:
                 raise StartFailed("another server has it")
         prepare(path, _FILE)
-        return SqliteDatabase(await _ready_engine(path, tables), lock)
+        return SqliteDatabase(await _ready_engine(path, tables), str(path), lock)
     except BaseException as error:
         if lock is not None:
             os.close(lock)
@@ -56,7 +56,8 @@ async def open_sqlite(url: str, tables: MetaData, *, alone: bool) -> "SqliteData
 class SqliteDatabase:
     """A `Database` of the store. Made by `open_sqlite`."""
 
-    def __init__(self, engine: AsyncEngine, lock: int | None) -> None:
+    def __init__(self, engine: AsyncEngine, address: str, lock: int | None) -> None:
+        self.address = address
         self.engine = engine
         self.reads = reading(engine)
         self._lock = lock

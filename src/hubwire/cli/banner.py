@@ -37,7 +37,7 @@ class Announced(Protocol):
 
     @property
     def data(self) -> str:
-        """The data folder."""
+        """The data folder, and the store if that is elsewhere."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

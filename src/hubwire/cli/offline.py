@@ -2,6 +2,7 @@
 What can be read with no server running: keys, hubs and applications, from the store of a data folder under its lock.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +54,13 @@ def read_offline(folder: Path, action: Callable[[StoredCatalog], Awaitable[T]]) 
             is one, before any server ran on it.
         CommandFailed: the folder cannot be used, or somebody else holds its lock.
     """
-    check_store(folder)
+    settings = _settings(folder)
 
     # Here, not above: commands that find a server start without loading it.
     from hubwire.app import offline
 
     with in_words():
-        return offline(Settings(data=str(folder)), action)
+        return offline(settings, action)
 
 
 def read_offline_directory(folder: Path, action: Callable[[StoredDirectory], Awaitable[T]]) -> T:
@@ -69,21 +70,33 @@ def read_offline_directory(folder: Path, action: Callable[[StoredDirectory], Awa
     Raises:
         NoServer, CommandFailed: as for `read_offline`.
     """
-    check_store(folder)
+    settings = _settings(folder)
 
     from hubwire.app import offline_directory
 
     with in_words():
-        return offline_directory(Settings(data=str(folder)), action)
+        return offline_directory(settings, action)
 
 
-def check_store(folder: Path) -> None:
+def _settings(folder: Path) -> Settings:
+    """
+    Where the store is: what the environment says of it counts as it does for a server.
+
+    Raises:
+        NoServer: as `check_store`.
+    """
+    settings = Settings(data=str(folder), store=os.environ.get("HUBWIRE_STORE"))
+    check_store(settings)
+    return settings
+
+
+def check_store(settings: Settings) -> None:
     """
     Raises:
-        NoServer: there is no store on which anything could be done without one.
+        NoServer: there is no store on which anything could be done without one. One that is elsewhere says so itself.
     """
-    if not (folder / _DATABASE).exists():
-        raise NoServer(folder)
+    if not settings.store and not Path(settings.data, _DATABASE).exists():
+        raise NoServer(Path(settings.data))
 
 
 @contextmanager

@@ -96,11 +96,11 @@ def exported(folder: Path, group: str) -> dict[str, Any]:
 
 
 def _offline(folder: Path, action: Callable[[Catalog, Deployments], Awaitable[T]]) -> T:
-    check_store(folder)
     try:
         settings = load({"data": str(folder)}, os.environ)
     except BadSetting as error:
         raise BadCommandLine(str(error)) from error
+    check_store(settings)
     with in_words():
         return offline_deployments(settings, action)
 

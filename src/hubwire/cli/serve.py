@@ -40,6 +40,11 @@ __all__ = ["read_settings", "serve"]
 @click.option("--key", "private_key", type=file_path, metavar="FILE", help="PEM file of its private key.")
 @click.option("--data", type=folder_path, metavar="DIR", help="Folder of keys, hubs and the control socket. [data]")
 @click.option(
+    "--store",
+    metavar="URL",
+    help="Database to keep keys, hubs and users in: postgresql://… or sqlite:///PATH. [a file in the data folder]",
+)
+@click.option(
     "--ready-file",
     type=file_path,
     metavar="FILE",
