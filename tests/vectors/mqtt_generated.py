@@ -47,7 +47,7 @@ VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "payload_format": _FLAGS,
     "message_expiry_s": _FOUR,
     "content_type": _TEXTS,
-    "response_topic": _TOPICS,
+    "response_topic": _TOPICS.filter(bool),
     "correlation_data": _BYTES,
     "subscription_ids": st.lists(st.integers(1, 268_435_455), min_size=1, max_size=3).map(tuple),
     "session_expiry_s": _FOUR,
