@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 
 import azure.identity
 import azure.identity.aio
+from azure.communication.identity import CommunicationIdentityClient
+from azure.communication.identity.aio import CommunicationIdentityClient as AsyncCommunicationIdentityClient
+from azure.core.credentials import AzureKeyCredential
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.keyvault.secrets import SecretClient
@@ -37,6 +40,7 @@ __all__ = [
     "SdkClient",
     "Service",
     "identity",
+    "identity_client",
     "manager",
     "pages",
     "resource_at",
@@ -171,6 +175,10 @@ class Identity:
         finally:
             self._loop.run(asynchronous.close())
 
+    def calling(self, client: Any) -> Any:
+        """A client with this credential, called like a synchronous one."""
+        return client if self._loop is None else _Blocking(self._loop, client)
+
     @contextmanager
     def secrets(self, server: Server, vault_url: str) -> Iterator[Any]:
         """The Key Vault library's client with this credential and no option but whom to trust; closed at the end."""
@@ -183,6 +191,45 @@ class Identity:
             yield _Blocking(self._loop, asynchronous)
         finally:
             self._loop.run(asynchronous.close())
+
+
+@contextmanager
+def identity_client(kind: Kind, server: Server, way: str, connection_string: str) -> Iterator[Any]:
+    """
+    The communication identity library's client, closed at the end if it can be.
+
+    Args:
+        way: how it gets there: "https" has the connection string, "http" endpoint and key of the plain port, "slash"
+            the same with a slash behind the endpoint, and "entra" a credential of the development principal.
+    """
+    library: Any = CommunicationIdentityClient if kind == "sync" else AsyncCommunicationIdentityClient
+    endpoint, _, key = connection_string.removeprefix("endpoint=").partition(";accesskey=")
+    trust = {"connection_verify": str(server.ca)}
+    if way == "entra":
+        arguments = (server.tenant_id, server.client_id, server.client_secret)
+        with identity(kind, "ClientSecretCredential", server, *arguments) as who:
+            client = who.calling(library(endpoint, who.credential, **trust))
+            try:
+                yield client
+            finally:
+                if kind == "aio":
+                    client.close()
+        return
+    if way == "https":
+        client = library.from_connection_string(connection_string, **trust)
+    else:
+        client = library(server.endpoint + ("/" if way == "slash" else ""), AzureKeyCredential(key))
+    if kind == "sync":
+        yield client
+        return
+    loop = _Loop()
+    try:
+        try:
+            yield _Blocking(loop, client)
+        finally:
+            loop.run(client.close())
+    finally:
+        loop.end()
 
 
 @contextmanager
