@@ -16,6 +16,7 @@ from hubwire.cli.environment import env
 from hubwire.cli.export import export
 from hubwire.cli.faults import Commands
 from hubwire.cli.hubs import hub
+from hubwire.cli.identities import identity
 from hubwire.cli.keys import keys
 from hubwire.cli.managed_identities import managed_identity
 from hubwire.cli.operator import status, url
@@ -48,6 +49,6 @@ def commands() -> None:
 for command in (
     *(serve, status, url, connect, send, tunnel),
     *(resource, hub, keys, deploy, export, bicep),
-    *(communication, vault, secret, env, app, managed_identity, user, ca, proxy, completion),
+    *(communication, identity, vault, secret, env, app, managed_identity, user, ca, proxy, completion),
 ):
     commands.add_command(command)
