@@ -106,6 +106,8 @@ HOUSE = Rule(
         ),
         "communication_services": Room(7, ("hosting", "rest", "resources", "communication", "model")),
         "communication_users": Room(7, ("settings", "rest", "resources", "communication", "auth", "model")),
+        # What applications import; of ours it needs nothing.
+        "communication_tokens": Room(1, ()),
         "event_handlers": Room(7, ("settings", "upstream", "resources", "adapters", "auth", "model")),
         "cli": Room(7, ("settings", "model")),
         "edge": Room(6, ("gateway", "protocols.frames", "model")),
@@ -174,7 +176,7 @@ HOUSE = Rule(
     },
     packages={
         "msgspec": ("",),
-        "jwt": ("auth/",),
+        "jwt": ("auth/", "communication_tokens.py"),
         "cryptography": ("auth/", "edge/tls.py", "edge/proxies.py"),
         "OpenSSL": ("edge/tls.py",),
         "sqlalchemy": (
@@ -187,7 +189,7 @@ HOUSE = Rule(
         # The drivers of databases, which are named in URLs only.
         "aiosqlite": ("adapters/store_sqlite.py",),
         "asyncpg": ("adapters/store_postgresql.py",),
-        "aiohttp": ("cli/", "adapters/"),
+        "aiohttp": ("cli/", "adapters/", "communication_tokens.py"),
         # The official clients of what we call with a managed identity.
         "azure": ("adapters/credentials_azure.py", "adapters/vault_azure.py"),
         "starlette": ("rest/operation.py",),
@@ -237,13 +239,13 @@ HOUSE = Rule(
     ),
     outward={
         "ftplib": _LISTENS_OR_CALLS_OUT,
-        "http.client": _LISTENS_OR_CALLS_OUT,
+        "http.client": (*_LISTENS_OR_CALLS_OUT, "communication_tokens.py"),
         "http.server": _LISTENS_OR_CALLS_OUT,
         "smtplib": _LISTENS_OR_CALLS_OUT,
         "socket": (*_LISTENS_OR_CALLS_OUT, "app.py", "hosting.py"),
         "socketserver": _LISTENS_OR_CALLS_OUT,
         "sqlite3": _LISTENS_OR_CALLS_OUT,
-        "ssl": (*_LISTENS_OR_CALLS_OUT, "event_handlers.py", "shown_certificates.py"),
+        "ssl": (*_LISTENS_OR_CALLS_OUT, "event_handlers.py", "shown_certificates.py", "communication_tokens.py"),
         "urllib.request": _LISTENS_OR_CALLS_OUT,
     },
 )

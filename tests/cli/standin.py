@@ -58,7 +58,8 @@ class StandIn:
         self._functions[method, path] = function
 
     def on_raw(self, method: str, path: str, status: int, body: bytes, content_type: str = "text/plain") -> None:
-        """The same with any body."""
+        """The same with any body; in place of a function, if there is one."""
+        self._functions.pop((method, path), None)
         self._answers[method, path] = (status, body, content_type)
 
     def on_socket(self, path: str, handler: SocketHandler) -> None:
