@@ -58,7 +58,7 @@ class Issuer:
     def jwk(name: str) -> dict[str, Any]:
         return {**RSAAlgorithm.to_jwk(rsa_key(name).public_key(), as_dict=True), "kid": name, "use": "sig"}
 
-    def token(self, key: str = "one", header: Mapping[str, object] | None = None, **claims: object) -> str:
+    def token(self, key: str = "one", header: Mapping[str, object] | None = None, **claims: Any) -> str:
         said = {
             "skypeid": USER.removeprefix("8:"),
             "acsScope": "chat,voip",
@@ -146,7 +146,7 @@ def test_good_token_says_whose_it_is(issuer: Issuer, made: Made) -> None:
     ids=str,
 )
 def test_token_that_says_something_else_is_refused(
-    issuer: Issuer, made: Made, claims: dict[str, object], why: str
+    issuer: Issuer, made: Made, claims: dict[str, Any], why: str
 ) -> None:
     """Without asking what it is worth."""
     assert reason(made(issuer), issuer.token(**claims), ("chat",)) == why
