@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def own_steps(function: ast.AST) -> Iterator[ast.AST]:
             yield from own_steps(step)
 
 
+@cache
 def classes_of_compiled_modules() -> set[str]:
     return {
         node.name
