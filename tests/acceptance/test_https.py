@@ -64,7 +64,8 @@ def secure_client(server: Server, hub: str, context: ssl.SSLContext, **claims: A
     token = client_token(server, hub, groups=["g"], roles=[JOIN, SEND], **claims)
     url = f"wss://{server.host}:{server.https_port}{client_target(hub, token)}"
     options: dict[str, Any] = {"compression": None, "ping_interval": None, "max_size": None, "proxy": None}
-    with connect(url, ssl=context, subprotocols=[Subprotocol(JSON)], close_timeout=DEADLINE_S, **options) as socket_:
+    options |= {"open_timeout": DEADLINE_S, "close_timeout": DEADLINE_S}
+    with connect(url, ssl=context, subprotocols=[Subprotocol(JSON)], **options) as socket_:
         assert json.loads(socket_.recv(DEADLINE_S))["event"] == "connected"
         yield socket_
 
