@@ -3,8 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from postgresql import PostgresqlServer, running_postgresql
+
+# How long an example takes is also a matter of what else the machine does, such as other tests.
+settings.register_profile(
+    "hubwire", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("hubwire")
 
 
 @pytest.fixture(scope="session")
