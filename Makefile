@@ -21,6 +21,12 @@ DEV := $(VENV)/.hubwire-dev
 NODE := $(JS)/node_modules/.hubwire-npm
 AZ := .build/az/.hubwire-az
 
+# More tests at a time than there are processors: those that take long wait for a process most of the time. One after the
+# other, for a debugger: WORKERS=0. What Python compiles is kept, whatever the environment says: hundreds of processes are
+# started from the same files.
+WORKERS ?= 4
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 .PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak format wheel lock \
 	postgresql clean
 
@@ -44,9 +50,12 @@ help:
 serve: $(RUNTIME)
 	@exec $(BIN)/hubwire serve $(ARGS)
 
-setup: $(DEV) $(RUNTIME) $(NODE) $(AZ) postgresql
+# Beside each other what goes into different folders.
+setup:
+	@$(MAKE) --no-print-directory -j4 $(AZ) $(NODE) $(DEV) postgresql
+	@$(MAKE) --no-print-directory $(RUNTIME)
 
-test: style types tests tests-compiled
+test: setup style types tests tests-compiled
 
 style: $(DEV)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -55,22 +64,25 @@ style: $(DEV)
 types: $(DEV)
 	$(BIN)/mypy
 
-# The sources as they are, and as they are compiled for whoever installs the package. Not again in the second form: what
-# is not compiled, and what is measured in minutes.
 tests: $(DEV) $(NODE) $(AZ) postgresql
-	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest $(ARGS)
+	PYTHONPATH=$(CURDIR)/src $(PYTEST) $(ARGS)
 
-COMPILED_TESTS := $(addprefix tests/,acceptance adapters auth/test_jwt.py auth/test_principals.py cluster contracts edge \
-	fuzz gateway hub journeys model protocols test_compiled.py) \
-	$(addprefix --ignore=tests/acceptance/test_,az.py credentials.py deploy_cli.py deployments.py issuer.py managed_identities.py \
-	managed_identity_upstream.py proxy.py resource_manager.py token_security.py trusted_issuer.py)
+# Once more on what is compiled for whoever installs the package: the tests of the compiled modules and of their neighbours,
+# and the acceptance tests in which clients speak through them. Not: what is about commands, stores and the management of
+# resources, and what is measured in minutes.
+COMPILED_TESTS := $(addprefix tests/,acceptance adapters/test_bus_memory.py $(patsubst %,auth/test_%.py,jwt principals \
+	rest_callers signatures tunnel_callers) cluster contracts/test_bus.py edge $(patsubst %,fuzz/test_%.py,devices parsers \
+	server) gateway hub journeys $(patsubst %,model/test_%.py,names permissions) protocols test_compiled.py) \
+	$(patsubst %,--ignore=tests/acceptance/test_%.py,az communication_identity communication_services credentials \
+	deploy_cli deployments issuer key_vault log managed_identities managed_identity_upstream postgresql proxy \
+	resource_manager token_security trusted_issuer)
 
-tests-compiled: $(DEV) $(NODE) $(RUNTIME) postgresql
+tests-compiled: $(DEV) $(NODE) $(RUNTIME)
 	@command -v $(firstword $(CC)) >/dev/null || { echo 'a C compiler is needed for the tests of the compiled package'; exit 1; }
-	HUBWIRE_EXPECT=compiled $(BIN)/python -m pytest $(or $(ARGS),$(COMPILED_TESTS))
+	HUBWIRE_EXPECT=compiled $(PYTEST) $(or $(ARGS),$(COMPILED_TESTS))
 
 coverage: $(DEV) $(NODE) $(AZ) postgresql
-	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	PYTHONPATH=$(CURDIR)/src $(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # Only what a server needs; the load generator and the peers are made by the benchmark itself, in .build/bench.
 bench: $(RUNTIME)
