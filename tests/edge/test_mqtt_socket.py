@@ -821,9 +821,8 @@ async def test_only_whole_packets_are_signs_of_life(nothing: bytes) -> None:
     assert endpoint.gate.told == [("timed out", 0)]
 
 
-@pytest.mark.parametrize("size", [1, LIMIT, 5 * LIMIT])
+@pytest.mark.parametrize("size", [1, LIMIT])
 async def test_packet_that_comes_for_ever_is_no_sign_of_life(size: int) -> None:
-    """Whether it comes in small messages or in some that are heard in pieces."""
     endpoint = Endpoint()
     endpoint.gate.keep_alive = 3
     socket = endpoint.connect()
@@ -833,6 +832,24 @@ async def test_packet_that_comes_for_ever_is_no_sign_of_life(size: int) -> None:
         await settle()
         await endpoint.advance(1)
 
+    assert endpoint.gate.told == [("timed out", 0)]
+
+
+@pytest.mark.parametrize("messages", [1, 7, 40])
+async def test_long_packet_that_comes_slowly_but_steadily_is_a_sign_of_life(messages: int) -> None:
+    """However WebSocket cuts it: nothing else may be said before its end. Stuck in it, the client is gone."""
+    endpoint = Endpoint()
+    endpoint.gate.keep_alive = 3
+    socket = endpoint.connect()
+    wire = b"".join(client_frame(BINARY, b"half" * (7 * LIMIT // 4 // messages)) for _ in range(messages))
+    for _ in range(3):
+        for start in range(0, len(wire), 400):
+            socket.feed(wire[start : start + 400])
+            await settle()
+            await endpoint.advance(0.25)
+    assert endpoint.gate.told == []
+
+    await endpoint.advance(3.5)
     assert endpoint.gate.told == [("timed out", 0)]
 
 

@@ -31,6 +31,11 @@ _PIECE: Final = 4096
 """Bytes that are heard in one turn: some 2,000 of the smallest packets."""
 _REQUESTS: Final = -3
 """In the inbox, in place of an opcode: what was heard already and is still to be carried out."""
+_LIVELY_BYTES: Final = 4096
+"""
+Without a whole packet among them, these are a sign of life too: a long one takes its time on a thin line, and a PINGREQ
+must not be sent in the midst of it. Fewer may be all that is left of a device that cannot go on.
+"""
 _PACKETS: Final = 8
 """Of the largest size, that may come in one message: a message is but a piece of the stream that packets are in."""
 
@@ -43,7 +48,7 @@ class MqttProtocol(ClientProtocol):
     while that is decided on waits as the messages of all clients do.
     """
 
-    __slots__ = ("_connect_timer", "_newcomer", "_packets", "_unheard", "_was_crowded")
+    __slots__ = ("_connect_timer", "_newcomer", "_packets", "_unended_bytes", "_unheard", "_was_crowded")
 
     def __init__(self, clients: Clients, transport: asyncio.Transport, opening: Opening) -> None:
         super().__init__(clients, transport, opening)
@@ -55,6 +60,7 @@ class MqttProtocol(ClientProtocol):
         self._was_crowded = False
         self._connect_timer: asyncio.TimerHandle | None = None
         self._unheard = 0
+        self._unended_bytes = 0
 
     # The opening.
 
@@ -213,13 +219,20 @@ class MqttProtocol(ClientProtocol):
     def _watch(self) -> None:
         self._clients.liveness.watch(self, 1)
 
-    def _came(self) -> None:
-        """Bytes came, which are no sign of life by themselves."""
+    def _came(self, size_bytes: int) -> None:
+        """Bytes came, of which only very many are a sign of life by themselves."""
+        self._unended_bytes += size_bytes
+        if self._unended_bytes >= _LIVELY_BYTES:
+            self._alive()
 
     def _mind_packets(self) -> None:
         """A packet is one, once it is whole: half of one may be all that a client is able to say [5.0, 3.1.2.10]."""
         if self._packets.has_taken():
-            self.last_seen = self._clients.liveness.now
+            self._alive()
+
+    def _alive(self) -> None:
+        self._unended_bytes = 0
+        self.last_seen = self._clients.liveness.now
 
     def keep_alive_s(self) -> float:
         """Seconds of silence after which this client is given up; 0 for never."""

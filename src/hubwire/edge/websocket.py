@@ -187,8 +187,9 @@ class ClientProtocol:
     # In.
 
     def data_received(self, data: bytes) -> None:
-        self._came()
-        self._clients.telemetry.inbound_bytes += len(data)
+        size_bytes = len(data)
+        self._came(size_bytes)
+        self._clients.telemetry.inbound_bytes += size_bytes
         if self._threshold is not None:
             self._threshold.heard.append(data)
             if sum(map(len, self._threshold.heard)) > _EARLY_LIMIT:
@@ -497,7 +498,7 @@ class ClientProtocol:
     def _watch(self) -> None:
         self._clients.liveness.watch(self)
 
-    def _came(self) -> None:
+    def _came(self, size_bytes: int) -> None:  # noqa: ARG002  one is enough
         """Bytes came. All are a sign of life, so a busy client is never pinged."""
         self.last_seen = self._clients.liveness.now
 
