@@ -28,6 +28,7 @@ from acceptance.wire import Answer, http_request, trusting
 __all__ = [
     "ASSERTION",
     "SCOPE",
+    "TEAMS_SCOPES",
     "WEB_PUBSUB",
     "App",
     "Key",
@@ -38,14 +39,21 @@ __all__ = [
     "claims_of",
     "client_pem",
     "create_app",
+    "create_user",
     "minted",
     "secret_of",
     "stored_keys",
     "token_of",
+    "token_of_user",
 ]
 
 WEB_PUBSUB: Final = "https://webpubsub.azure.com"
 SCOPE: Final = f"{WEB_PUBSUB}/.default"
+TEAMS_SCOPES: Final = tuple(
+    f"https://auth.msft.communication.azure.com/Teams.{what}" for what in ("ManageCalls", "ManageChats")
+)
+"""What a Teams user must have allowed an application that exchanges a token of theirs."""
+
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _HOUR: Final = timedelta(hours=1)
@@ -78,6 +86,21 @@ def assign(server: Server, app: App, role: str, *options: str) -> None:
     """Give a role to an application, or with `--remove` take it away."""
     done = server.cli("app", "assign", app.client_id, "--role", role, *options)
     assert done.returncode == 0, done.stderr
+
+
+def create_user(server: Server, name: str = "alice@example.com") -> str:
+    """A user of the directory, as the operator makes one; its object id."""
+    done = server.cli("user", "create", name, "--json")
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["objectId"])
+
+
+def token_of_user(server: Server, app: App, *scopes: str, name: str = "alice@example.com") -> str:
+    """A token of a user, as an application gets it by their sign-in. Only a server with `--user-tokens` has some."""
+    options = [word for scope in scopes for word in ("--scope", scope)]
+    done = server.cli("user", "token", name, "--app", app.client_id, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def client_pem(folder: Path) -> Path:

@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from acceptance.communication import Service, V, call, first_service, introspect, operate, quoted, service_of
-from acceptance.directory import App, create_app, token_of
+from acceptance.directory import TEAMS_SCOPES, App, create_app, create_user, token_of, token_of_user
 from acceptance.servers import Server, StartServer
 from acceptance.wire import Answer, http_request, metric, trusting
 
@@ -404,37 +404,27 @@ def test_operator_may_do_the_same_over_the_control_socket(service: Service, serv
 # Users who have an identity elsewhere
 
 
-TEAMS_SCOPES: Final = [f"https://auth.msft.communication.azure.com/Teams.Manage{what}" for what in ("Calls", "Chats")]
-
-
 @pytest.fixture(scope="module")
 def users_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One whose issuer has tokens for users."""
     server = Server(tmp_path_factory.mktemp("users"), "--user-tokens")
     try:
-        made_user = server.cli("user", "create", "alice@example.com", "--object-id", ALICE)
-        assert made_user.returncode == 0, made_user.stderr
         yield server
         server.stop()
     finally:
         server.end()
 
 
-ALICE: Final = "3f0c9b8e-7b1c-4c43-9d0e-0f4e35d1a001"
+@pytest.fixture(scope="module")
+def alice(users_server: Server) -> str:
+    """The object id of a user."""
+    return create_user(users_server)
 
 
-def token_of_alice(server: Server, app: App, *scopes: str) -> str:
-    """As the application gets it by her sign-in."""
-    options = [word for scope in scopes for word in ("--scope", scope)]
-    done = server.cli("user", "token", "alice@example.com", "--app", app.client_id, *options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def test_token_of_a_teams_user_is_exchanged_for_one_that_ends_with_it(users_server: Server) -> None:
+def test_token_of_a_teams_user_is_exchanged_for_one_that_ends_with_it(users_server: Server, alice: str) -> None:
     service, app = first_service(users_server), create_app(users_server)
-    token = token_of_alice(users_server, app, *TEAMS_SCOPES)
-    asked = {"token": token, "appId": app.client_id, "userId": ALICE}
+    token = token_of_user(users_server, app, *TEAMS_SCOPES)
+    asked = {"token": token, "appId": app.client_id, "userId": alice}
     target = "/teamsUser/:exchangeAccessToken" + V
 
     answer = call(service, "POST", target, asked)
@@ -442,24 +432,24 @@ def test_token_of_a_teams_user_is_exchanged_for_one_that_ends_with_it(users_serv
     assert answer.status == 200
     claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
     assert claims["exp"] == jwt.decode(token, options={"verify_signature": False})["exp"]
-    assert claims["skypeid"] == f"orgid:{ALICE}"
+    assert claims["skypeid"] == f"orgid:{alice}"
     assert is_active(service, users_server, answer.json()["token"])
-    weak = token_of_alice(users_server, app, TEAMS_SCOPES[0])
+    weak = token_of_user(users_server, app, TEAMS_SCOPES[0])
     for fields, refusal in (
         ({"token": "x", "userId": ""}, (401, "InvalidAccessToken", None)),
         ({"token": weak}, (401, "InvalidAccessToken", None)),
         ({"appId": "x"}, (400, "ValidationError", "appId")),
-        ({"appId": ALICE}, (400, "ValidationError", "appId")),
+        ({"appId": alice}, (400, "ValidationError", "appId")),
         ({"userId": ""}, (400, "ValidationError", "userId")),
         ({"userId": app.client_id}, (400, "ValidationError", "userId")),
     ):
         assert refused(call(service, "POST", target, {**asked, **fields})) == refusal
 
 
-def test_user_of_entra_exchanges_their_own_token_while_they_are_assigned(users_server: Server) -> None:
+def test_user_of_entra_exchanges_their_own_token_while_they_are_assigned(users_server: Server, alice: str) -> None:
     service, app = first_service(users_server), create_app(users_server)
-    token = token_of_alice(users_server, app, "https://communication.azure.com/clients/Chat")
-    one, target = f"/access/entra/assignments/{ALICE}{V}", f"//access/entra/:exchangeAccessToken{V}"
+    token = token_of_user(users_server, app, "https://communication.azure.com/clients/Chat")
+    one, target = f"/access/entra/assignments/{alice}{V}", f"//access/entra/:exchangeAccessToken{V}"
     assignment = {"tenantId": users_server.tenant_id, "principalType": "user", "clientIds": [app.client_id]}
 
     assert refused(call(service, "POST", target, {}, bearer=token))[:2] == (403, "Forbidden")
