@@ -12,14 +12,29 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from acceptance.directory import SCOPE, App, assign, claims_of, client_pem, create_app
+from acceptance.communication import V, call, first_service
+from acceptance.directory import (
+    SCOPE,
+    TEAMS_SCOPES,
+    App,
+    assign,
+    claims_of,
+    client_pem,
+    create_app,
+    create_user,
+    minted,
+    stored_keys,
+    token_of_user,
+)
 from acceptance.servers import PROGRAM, Server, StartServer
 from acceptance.wire import JsonClient
 
 FOLDER = Path(__file__).parent / "js"
 FILES = sorted(path.name for path in FOLDER.glob("*.test.mjs"))
 TIMEOUT_S = 110
+EXTENSION = "https://auth.msft.communication.azure.com"
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -53,7 +68,8 @@ def run_tests(file: str, server: Server, environment: Mapping[str, str]) -> None
 
 
 def test_there_are_files_to_run() -> None:
-    assert FILES == ["client.test.mjs", "credentials.test.mjs", "mqtt.test.mjs", "service.test.mjs"]
+    names = [file.removesuffix(".test.mjs") for file in FILES]
+    assert names == ["client", "credentials", "identity", "mqtt", "service"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -76,6 +92,47 @@ def test_official_javascript_identity_library(server: Server, tmp_path: Path) ->
     run_tests("credentials.test.mjs", server, environment)
 
 
+def test_official_javascript_library_for_identities_of_users(start_server: StartServer) -> None:
+    server = start_server("--user-tokens")
+    app, other, alice = create_app(server), create_app(server), create_user(server)
+    token, key = token_of_user(server, app, *TEAMS_SCOPES), stored_keys(server)[0].private
+    past = {name: claims_of(token)[name] - 86_400 for name in ("iat", "nbf", "exp")}
+    teams = {
+        "token": token,
+        "objectId": alice,
+        "clientId": app.client_id,
+        "otherClientId": other.client_id,
+        "expired": minted(token, key, past),
+        "unsigned": minted(token, rsa.generate_private_key(public_exponent=65537, key_size=2048)),
+        "weak": token_of_user(server, app, TEAMS_SCOPES[0]),
+    }
+    environment = {
+        "HUBWIRE_READY_FILE": str(server.ready_file),
+        "HUBWIRE_TEAMS": json.dumps(teams),
+        "HUBWIRE_ENTRA": json.dumps(entra_users(server, app, alice)),
+    }
+    run_tests("identity.test.mjs", server, environment)
+
+
+def entra_users(server: Server, app: App, user: str) -> dict[str, dict[str, Any]]:
+    """Tokens that a user exchanges by themselves, and for what; the service lets them."""
+    service, tenant = first_service(server), server.tenant_id
+    assigned = {"principalType": "user", "clientIds": [app.client_id]}
+    for path, document in (
+        (f"/access/entra/assignments/{user}", {"tenantId": tenant, **assigned}),
+        (f"/access/teamsExtension/tenants/{tenant}/assignments/{user}", assigned),
+    ):
+        assert call(service, "PUT", path + V, document).status == 201
+    found: dict[str, dict[str, Any]] = {}
+    for what, scope, user_part, scopes in (
+        ("a user of Entra", "https://communication.azure.com/clients/Chat", f"wf_{tenant}_{user}", ["chat"]),
+        ("a user of a Teams extension", f"{EXTENSION}/TeamsExtension.ManageCalls", f"{tenant}_{user}", ["voip"]),
+    ):
+        token = token_of_user(server, app, scope)
+        found[what] = {"token": token, "scope": scope, "id": user_part, "scopes": scopes}
+    return found
+
+
 # Programs that get their tokens of this machine
 
 
@@ -95,6 +152,14 @@ def test_default_credential_needs_the_shell_lines_and_nothing_else(server: Serve
 
         assert client.receive()["data"] == "from JavaScript"
     assert url == f"wss://{server.https_endpoint.removeprefix('https://')}/client/hubs/{hub}"
+
+
+def test_default_credential_makes_users_of_a_communication_service(server: Server) -> None:
+    service = first_service(server)
+
+    user = shell(server, "default-identity.mjs", service.endpoint)
+
+    assert user.startswith(f"8:acs:{service.immutable_id}_")
 
 
 def selectors(app: App) -> str:
