@@ -344,6 +344,19 @@ def test_too_much_that_waits_for_room_is_the_end() -> None:
     assert caught.value.messages == 6
 
 
+def test_what_the_client_has_made_room_for_does_not_wait_for_room() -> None:
+    """It is only sent at the end of the turn, behind what was accepted meanwhile."""
+    one = client(messages=3, window=2)
+    one.deliver(*[from_mqtt(text) for text in "abcde"])
+    one.say(Puback(1), Puback(2), release=False)
+
+    assert one.deliver(from_mqtt("f"), from_mqtt("g")) == []
+
+    assert texts(one.release()) == ["c", "d"]
+    with pytest.raises(QueueOverflow):
+        one.deliver(from_mqtt("h"))
+
+
 def test_too_much_that_waits_for_a_socket_is_the_end() -> None:
     """What was on its way to the last one, and is not acknowledged, waits too."""
     one = client(messages=3)

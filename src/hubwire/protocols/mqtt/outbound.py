@@ -249,9 +249,9 @@ class Outbound:
                     self._waiting = deque()
                 self._waiting.append(item)
                 self._size_bytes += item.size_bytes
-        if self._over_limit(away):
+        if self._over_limit(away, window):
             self._expire(now)
-            if self._over_limit(away):
+            if self._over_limit(away, window):
                 raise QueueOverflow(*self.held())
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
@@ -264,16 +264,23 @@ class Outbound:
         flying[packet_id] = item
         return packet_id
 
-    def _over_limit(self, away: bool) -> bool:
+    def _over_limit(self, away: bool, window: int) -> bool:
         """
-        What is on its way is as many messages as the client has said that it takes, so only their bytes are limited.
-        Without a socket nothing is on its way.
+        What is on its way is as many messages as the client has said that it takes, so only their bytes are limited;
+        and so with what there is room for by now. Without a socket nothing is on its way.
         """
         limits = self._limits
         if self._size_bytes > limits.size_bytes:
             return True
-        stuck: dict[int, Outgoing | None] | deque[int] | None = self._flying if away else self._again
-        return (len(stuck) if stuck else 0) + (len(self._waiting) if self._waiting else 0) > limits.messages
+        waiting = len(self._waiting) if self._waiting else 0
+        if away:
+            return len(self._flying) + waiting > limits.messages
+        again = len(self._again) if self._again else 0
+        return again + waiting > limits.messages + max(self._room(window), 0)
+
+    def _room(self, window: int) -> int:
+        """For how many more than are on their way to this socket; negative if it takes less than are."""
+        return window - len(self._flying) + (len(self._again) if self._again else 0)
 
     def _expire(self, now: float) -> None:
         """Drop what waits for longer than it may."""
@@ -351,8 +358,7 @@ class Outbound:
 
     def has_late(self, window: int) -> bool:
         """Is there room by now for something that waits."""
-        again = len(self._again) if self._again else 0
-        return (again > 0 or bool(self._waiting)) and len(self._flying) - again < window
+        return (bool(self._again) or bool(self._waiting)) and self._room(window) > 0
 
     def released(self, version: int, window: int, most_bytes: int, now: float) -> list[bytes]:
         """What there is room for by now."""
