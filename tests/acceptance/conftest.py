@@ -31,7 +31,8 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         program: Sequence[str] = PROGRAM,
         environment: Mapping[str, str] | None = None,
     ) -> Server:
-        folder = tmp_path / f"server{len(servers)}"
+        # Short: the path of the control socket in it may have 107 bytes, with the name of whoever runs the tests.
+        folder = tmp_path / f"s{len(servers)}"
         server = Server(folder, *options, data=data, program=program, environment=environment)
         servers.append(server)
         return server

@@ -82,7 +82,7 @@ def mounted(folder: Path, size: str) -> Iterator[None]:
 @pytest.fixture(params=["limit", "mount"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LimitedFiles | SmallDisk]:
     """The disk of the first server that a test starts, with its data and its log. Ask for it before the server."""
-    folder = tmp_path / "server0"
+    folder = tmp_path / "s0"
     if request.param == "limit":
         yield LimitedFiles(folder)
         return
