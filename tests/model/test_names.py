@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubwire.model.names import HubKey, is_event_name, is_group_name, is_hub_name, is_user_id, metadata_fault
+from hubwire.model.names import (
+    HubKey,
+    is_event_name,
+    is_group_name,
+    is_hub_name,
+    is_user_id,
+    metadata_fault,
+    shown_user_id,
+)
 
 
 @pytest.mark.parametrize("name", ["a", "Chat", "chat_1", "a`b", "a,b", "a.b", "a[0]", "a" * 128])
@@ -110,3 +118,16 @@ def test_fault_of_metadata_repeats_nothing_of_it(metadata: dict[str, str]) -> No
         "metadata key is not an HTTP token of 1 to 256 characters",
         "metadata value is not ASCII of at most 1024 characters",
     )
+
+
+@pytest.mark.parametrize(
+    ("user_id", "shown"),
+    [
+        (None, None),
+        ("ann", "ann"),
+        ("8:orgid:x", "8:orgid:x"),
+        ("8:acs:2dee53b4-1111-4222-8333-8493fb117652_00000005-0000-7000-8000-00000000002a", "…00000000002a"),
+    ],
+)
+def test_communication_users_are_cut_in_records(user_id: str | None, shown: str | None) -> None:
+    assert shown_user_id(user_id) == shown

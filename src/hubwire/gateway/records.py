@@ -14,7 +14,7 @@ from hubwire.gateway.attempt import Attempt
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
 from hubwire.model.messages import ClientRequest, JoinGroup, LeaveGroup, NotOffered, SendEvent, SendToGroup
-from hubwire.model.names import HubKey
+from hubwire.model.names import HubKey, shown_user_id
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.mqtt.arrival import Refusal
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason, ReturnCode
@@ -255,7 +255,7 @@ def _connection(level: int, operation: str, connection: Connection, text: str, *
 
 
 def _who(connection: Connection) -> dict[str, object]:
-    return {"hub": connection.hub.hub, "connectionId": connection.id, "userId": connection.user_id}
+    return {"hub": connection.hub.hub, "connectionId": connection.id, "userId": shown_user_id(connection.user_id)}
 
 
 def _emit(

@@ -16,6 +16,7 @@ __all__ = [
     "is_hub_name",
     "is_user_id",
     "metadata_fault",
+    "shown_user_id",
 ]
 
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
@@ -25,6 +26,8 @@ _METADATA_KEY = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 _METADATA_VALUE = re.compile(r"[\x00-\x7f]{0,1024}")
 _METADATA_TOTAL = 8192
 _GROUP_LENGTH = 1024
+_COMMUNICATION_USER = "8:acs:"
+_SHOWN_END = 12
 
 
 class HubKey(NamedTuple):
@@ -47,6 +50,13 @@ def is_group_name(name: str) -> bool:
 def is_user_id(text: str) -> bool:
     """Any text but none, without control characters: it stands as it is in a header of what handlers are told."""
     return text != "" and _CONTROL.search(text) is None
+
+
+def shown_user_id(user_id: str | None) -> str | None:
+    """As it stands in records. Of users of communication services these have the end alone, which tells them apart."""
+    if user_id is not None and user_id.startswith(_COMMUNICATION_USER):
+        return f"…{user_id[-_SHOWN_END:]}"
+    return user_id
 
 
 def is_event_name(name: str) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from typing import Final
 
-from hubwire.model.names import HubKey
+from hubwire.model.names import HubKey, shown_user_id
 from hubwire.upstream.handlers import Handler
 from hubwire.upstream.sources import EventSource
 
@@ -74,7 +74,7 @@ def _emit(level: int, operation: str, text: str, source: EventSource, handler: H
         "hub": source.hub.hub,
         "event": event,
         "connectionId": source.connection_id,
-        "userId": source.user_id,
+        "userId": shown_user_id(source.user_id),
         "handler": handler.template.shown,
     }
     _log.log(level, "%s", text, extra={"record": record})
