@@ -558,7 +558,8 @@ class _Service:
         )
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         events = ConnectionEvents(self._handlers.dispatcher, shown)
-        self._gateway = Gateway(node, principals, catalog, events, self._telemetry, limits, mqtt_options(settings))
+        mqtt = mqtt_options(settings)
+        self._gateway = Gateway(node, principals, catalog, events, self._telemetry, limits, mqtt, users.logins)
         self._clients = Clients(
             self._gateway,
             self._telemetry,

@@ -15,6 +15,7 @@ from hubwire.auth.key_ring import KeyRing
 from hubwire.auth.request_signatures import SCHEME, SignedRequest
 from hubwire.communication.assignments import Assignments
 from hubwire.communication.exchanges import Exchanges, UserTokens
+from hubwire.communication.logins import UserLogins
 from hubwire.communication.quotas import AZURE, Quotas, Quoted
 from hubwire.communication.teams import TeamsUsers
 from hubwire.communication.tokens import Tokens, Verifier
@@ -78,6 +79,9 @@ class CommunicationUsers:
         ring: signs their tokens.
         base_url: of the server, which is in the tokens; without a slash at its end.
         teams, clients: prove tokens of users of Teams, and of Entra.
+
+    Attributes:
+        logins: of users at hubs.
     """
 
     def __init__(
@@ -92,11 +96,14 @@ class CommunicationUsers:
     ) -> None:
         self._tokens = Tokens(ring, base_url, time.time, secrets.token_bytes)
         self._users = Users(store, self._tokens, time.time, secrets.token_bytes)
+        self._verifier = Verifier(self._tokens, self._users)
+        self.logins = UserLogins(self._tokens, self._verifier, services.service)
+        self._users.on_revoked.append(self.logins.revoked)
         self._assignments = Assignments(store)
         self._exchanges = Exchanges(self._users, self._assignments, clients, teams)
         self._teams = TeamsUsers(self._tokens, teams)
         self._quotas = Quotas(limits_of(settings))
-        services.on_change.append(self._changed)
+        services.on_change.extend((self._changed, self.logins.service_changed))
 
     def operations(self, entrance: CommunicationEntrance) -> tuple[Operation, ...]:
         """All rows that have to do with users and their tokens."""
@@ -107,7 +114,7 @@ class CommunicationUsers:
         return (
             *rows,
             *CommunicationControl(self._users, rows, entrance).operations(),
-            *VerificationTable(self._tokens, Verifier(self._tokens, self._users), entrance).operations(),
+            *VerificationTable(self._tokens, self._verifier, entrance).operations(),
         )
 
     def _changed(self, old: CommunicationService | None, new: CommunicationService | None) -> None:

@@ -93,6 +93,9 @@ def test_hub_without_a_name_is_a_mistake(run: Run, hub: StandIn) -> None:
         (["--handler", URL, "--presence", "connect"], 2, "'connect' is none of joined, left"),
         (["--presence", "left"], 2, "go with --handler"),
         (["--handler", URL, "--presence-groups", "a"], 2, "--presence-groups goes with --presence"),
+        (["--identities", "default", "--no-identities"], 2, "only one of --identities and --no-identities"),
+        (["--identity-scopes", "chat"], 2, "go with --identities"),
+        (["--no-identities", "--identity-roles", "webpubsub.sendToGroup"], 2, "go with --identities"),
         (["--handlers", "missing.json"], 1, "missing.json: No such file"),
         (["--handlers", "bad.json"], 1, "bad.json(1,2): "),
         (["--handlers", "none.json"], 1, "none.json: event handlers are a list"),
@@ -137,3 +140,33 @@ def test_states_of_handlers_are_in_the_json_too(run: Run, hub: StandIn) -> None:
         "not asked yet",
     ]
     assert json.loads(run("hub", "show", "bare", "--json").stdout) == {**bare, "handlerStates": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "login"),
+    [
+        (["--identities", "default"], {"service": "default"}),
+        (
+            ["--identities", "acs", "--identity-scopes", "chat, voip", "--identity-roles", "webpubsub.sendToGroup"],
+            {"service": "acs", "scopes": ["chat", "voip"], "roles": ["webpubsub.sendToGroup"]},
+        ),
+        (["--no-identities"], None),
+    ],
+)
+def test_login_of_communication_users_is_set_and_taken_away(
+    run: Run, hub: StandIn, options: list[str], login: dict[str, Any] | None
+) -> None:
+    assert run("hub", "set", "chat", *options).exit_code == 0
+    assert hub.asked[-1].document() == {"properties": {"communicationIdentity": login}}
+
+
+def test_login_of_communication_users_is_shown(run: Run, hub: StandIn) -> None:
+    login = {"service": "acs", "scopes": ["chat", "voip"], "roles": ["webpubsub.sendToGroup"]}
+    properties = {"anonymousConnectPolicy": "deny", "webSocketKeepAliveIntervalInSeconds": 20}
+    for name, wanted in (("some", login), ("plain", {**login, "roles": []})):
+        document = {"name": name, "properties": {**properties, "communicationIdentity": wanted}}
+        hub.on("GET", f"/control/hubs/{name}", 200, document)
+
+    shown = "identities  acs (scopes chat, voip"
+    assert f"{shown}, with the roles webpubsub.sendToGroup)" in run("hub", "show", "some").stdout.splitlines()
+    assert f"{shown})" in run("hub", "show", "plain").stdout.splitlines()

@@ -107,6 +107,9 @@ _properties = json_objects(
         "webSocketKeepAliveIntervalInSeconds": st.sampled_from(["1", "120", "121", "1.0", "true"]),
         "eventHandlers": st.sampled_from(["[]", "[{}]", "{}"]),
         "EVENTLISTENERS": st.just("[]"),
+        "communicationIdentity": st.sampled_from(
+            ["{}", '{"scopes":["chat"]}', '{"scopes":[]}', '{"Roles":["x"]}', "[]"]
+        ),
         "x": json_texts,
     }
 )

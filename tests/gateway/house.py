@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from doubles import ALL_ROLES, HUB, Directory, HeldBus, Keys, RecordingSink, VirtualLoop, done, head, settle
 from handlers import Upstream
 from hubwire.adapters.bus_memory import MemoryExchange
+from hubwire.auth.logins import Logins
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
 from hubwire.gateway.arrivals import MqttOptions
@@ -38,6 +39,7 @@ class House:
         queue_messages: that a reliable client may leave unacknowledged.
         shown: what `connect` events say.
         mqtt: what MQTT clients are offered.
+        logins: of communication users, if there are any.
 
     Attributes:
         clock: seconds since 1970, for tokens.
@@ -50,6 +52,7 @@ class House:
         queue_messages: int = 5,
         shown: Shown | None = None,
         mqtt: MqttOptions | None = None,
+        logins: Logins | None = None,
     ) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
@@ -68,6 +71,7 @@ class House:
             self.telemetry,
             QueueLimits(queue_messages),
             mqtt or MqttOptions(),
+            logins,
         )
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
         self.node.on_end.append(lambda *what: self.ended.append(what[:4]))

@@ -121,6 +121,7 @@ async def test_group_deploys_to_the_same_state_elsewhere() -> None:
     handlers = [{"urlTemplate": "https://example.org/{hub}", "userEventPattern": "*", "systemEvents": ["connect"]}]
     await one.catalog.put_hub("chat", {"eventHandlers": handlers, "anonymousConnectPolicy": "allow"}, "wps-one")
     await one.catalog.put_hub("Rooms.[x]`", {}, "wps-one")
+    await one.catalog.put_hub("users", {"communicationIdentity": {"scopes": ["voip"], "roles": ["r"]}}, "wps-one")
     await one.catalog.put_hub("chat", {}, "wps-two")
 
     template = await one.exported()

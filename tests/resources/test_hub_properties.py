@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from hubwire.model.errors import BadRequest
-from hubwire.model.hubs import HubSettings
-from hubwire.resources.hub_properties import completed, merged, settings_of
+from hubwire.model.hubs import CommunicationLogin, HubSettings
+from hubwire.resources.hub_properties import completed, merged, settings_of, unknown_names
 
 DEFAULTS = {
     "eventHandlers": [],
@@ -156,3 +156,61 @@ def test_patch_is_checked_like_a_whole() -> None:
         merged(completed({}), {"webSocketKeepAliveIntervalInSeconds": 0})
     with pytest.raises(BadRequest):
         merged(completed({}), {"eventHandlers": [{}]})
+
+
+LOGIN = {"service": "default", "scopes": ["chat"], "roles": []}
+
+
+@pytest.mark.parametrize(
+    ("given", "login"),
+    [
+        ({}, LOGIN),
+        ({"service": None, "scopes": None}, LOGIN),
+        ({"Service": "acs-Demo", "SCOPES": ["VoIP", "chat", "voip"]}, {**LOGIN, "service": "acs-Demo"}),
+        ({"roles": ["webpubsub.sendToGroup.room"], "x": 1}, {**LOGIN, "roles": ["webpubsub.sendToGroup.room"], "x": 1}),
+    ],
+)
+def test_login_of_communication_users_is_completed(given: dict[str, Any], login: dict[str, Any]) -> None:
+    if "SCOPES" in given:
+        login = {**login, "scopes": ["voip", "chat"]}
+
+    properties = completed({"communicationidentity": given})
+
+    assert properties == {**DEFAULTS, "communicationIdentity": login}
+    assert settings_of(properties).communication_identity == CommunicationLogin(
+        login["service"], tuple(login["scopes"]), tuple(login["roles"])
+    )
+
+
+def test_nobody_logs_in_as_a_communication_user_unless_that_is_set() -> None:
+    assert settings_of(completed({})).communication_identity is None
+    assert settings_of(completed({"communicationIdentity": None})).communication_identity is None
+    assert merged(completed({"communicationIdentity": {}}), {"communicationIdentity": None}) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("value", "target"),
+    [
+        (True, ""),
+        ("default", ""),
+        ([LOGIN], ""),
+        ({"service": ""}, ".service"),
+        ({"service": "a b"}, ".service"),
+        ({"service": 1}, ".service"),
+        ({"scopes": []}, ".scopes"),
+        ({"scopes": "chat"}, ".scopes"),
+        ({"scopes": ["chat", "all"]}, ".scopes[1]"),
+        ({"roles": "webpubsub.sendToGroup"}, ".roles"),
+        ({"roles": [1]}, ".roles[0]"),
+        ({"roles": [], "Roles": []}, ".roles"),
+    ],
+)
+def test_login_of_communication_users_that_cannot_be_is_refused(value: object, target: str) -> None:
+    assert refused({"communicationIdentity": value}).target == f"communicationIdentity{target}"
+
+
+def test_misspelled_part_of_the_login_is_told() -> None:
+    properties = completed({"communicationIdentity": {"scope": ["voip"]}})
+
+    assert unknown_names(properties) == ["properties.communicationIdentity.scope"]
+    assert unknown_names(completed({"communicationIdentity": {}})) == []

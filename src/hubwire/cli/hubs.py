@@ -104,6 +104,12 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
 @click.option("--handler-auth", metavar="RESOURCE", help="Audience of a token of the resource's managed identity.")
 @click.option("--handlers", "handlers_file", type=file_path, metavar="FILE", help="JSON file with all event handlers.")
 @click.option("--no-handlers", is_flag=True, help="Without event handlers.")
+@click.option(
+    "--identities", metavar="SERVICE", help="Communication service whose users may connect with their tokens."
+)
+@click.option("--identity-scopes", metavar="LIST", help="That such a token needs, all of them. [chat]")
+@click.option("--identity-roles", metavar="LIST", help="That its connection has. [none]")
+@click.option("--no-identities", is_flag=True, help="No tokens of communication services.")
 @resource_option
 @as_json
 @data_folder
@@ -119,6 +125,10 @@ def set_hub(
     handler_auth: str | None,
     handlers_file: str | None,
     no_handlers: bool,
+    identities: str | None,
+    identity_scopes: str | None,
+    identity_roles: str | None,
+    no_identities: bool,
     resource: str | None,
     data: Path,
     as_json: bool,
@@ -133,12 +143,20 @@ def set_hub(
         raise click.UsageError("--events, --user-events, --presence and --handler-auth go with --handler")
     elif handlers_file is not None:
         handlers = _handlers_of(handlers_file)
+    if identities is not None and no_identities:
+        raise click.UsageError("only one of --identities and --no-identities may be named")
+    login = None if identities is None else _login(identities, identity_scopes, identity_roles)
+    if login is None and (identity_scopes is not None or identity_roles is not None):
+        raise click.UsageError("--identity-scopes and --identity-roles go with --identities")
     given = {
         "anonymousConnectPolicy": anonymous,
         "webSocketKeepAliveIntervalInSeconds": keep_alive_s,
         "eventHandlers": handlers,
+        "communicationIdentity": login,
     }
-    properties = {key: value for key, value in given.items() if value is not None}
+    properties: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if no_identities:
+        properties["communicationIdentity"] = None  # takes it away
     _print_hub(_Hubs(data, resource).change(name, properties), as_json)
 
 
@@ -236,6 +254,15 @@ def _handler(
     return handler
 
 
+def _login(service: str, scopes: str | None, roles: str | None) -> dict[str, Any]:
+    login: dict[str, Any] = {"service": service}
+    if scopes is not None:
+        login["scopes"] = _names(scopes)
+    if roles is not None:
+        login["roles"] = _names(roles)
+    return login
+
+
 def _presence(events: str | None, groups: str | None) -> dict[str, Any] | None:
     if events is None:
         if groups is not None:
@@ -277,12 +304,19 @@ def _hub_lines(document: Mapping[str, Any], states: Sequence[str] = ()) -> list[
         ("anonymous", str(properties["anonymousConnectPolicy"])),
         ("keep alive", f"{properties['webSocketKeepAliveIntervalInSeconds']} s"),
     ]
+    if login := properties.get("communicationIdentity"):
+        lines.append(("identities", _login_text(login)))
     handlers = properties.get("eventHandlers") or ()
     for position, handler in enumerate(handlers):
         lines.append(("handler", _handler_text(handler)))
         if position < len(states):
             lines.append(("", states[position]))
     return lines
+
+
+def _login_text(login: Mapping[str, Any]) -> str:
+    roles = f", with the roles {', '.join(login['roles'])}" if login["roles"] else ""
+    return f"{login['service']} (scopes {', '.join(login['scopes'])}{roles})"
 
 
 def _handler_text(handler: Mapping[str, Any]) -> str:

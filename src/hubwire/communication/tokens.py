@@ -62,6 +62,7 @@ class TokenFacts(Struct, frozen=True):
     Attributes:
         user: id.
         issued_at, expires_at: seconds since 1970.
+        generation: of its user; `authority` says on whose word it was issued. For this server alone.
     """
 
     user: str
@@ -71,6 +72,8 @@ class TokenFacts(Struct, frozen=True):
     issuer: str
     audience: str
     token_id: str
+    generation: int
+    authority: str
 
 
 class Generations(Protocol):
@@ -175,9 +178,9 @@ class Tokens:
         }
         return IssuedToken(self._ring.sign(_payload(claims), now, thumbprint=True), expires_on)
 
-    def read(self, service: CommunicationService, token: str) -> tuple[TokenFacts, int]:
+    def read(self, service: CommunicationService, token: str) -> TokenFacts:
         """
-        What a token of a service says, and which generation of its user it is of.
+        What a token of a service says.
 
         Raises:
             Unauthorized: it is no such token, its time is over, or the access key that it was issued for was made anew.
@@ -193,13 +196,26 @@ class Tokens:
             raise Unauthorized("token is of another kind") from error
         if said.iss != self.issuer(service) or said.aud != service.immutable_id:
             raise Unauthorized("token is of another service")
-        kind = said.kix.partition(".")[0]
-        if not kind or said.kix != _authority(service, kind, None):
-            raise Unauthorized("the access key that the token was issued for was made anew")
         facts = TokenFacts(
-            f"8:{said.skypeid}", tuple(said.acsScope.split(",")), said.iat, said.exp, said.iss, said.aud, said.jti
+            f"8:{said.skypeid}",
+            tuple(said.acsScope.split(",")),
+            said.iat,
+            said.exp,
+            said.iss,
+            said.aud,
+            said.jti,
+            said.gen,
+            said.kix,
         )
-        return facts, said.gen
+        if not self.has_authority(service, facts):
+            raise Unauthorized("the access key that the token was issued for was made anew")
+        return facts
+
+    @staticmethod
+    def has_authority(service: CommunicationService, facts: TokenFacts) -> bool:
+        """Does the word still count that a token of the service was issued on."""
+        kind = facts.authority.partition(".")[0]
+        return bool(kind) and facts.authority == _authority(service, kind, None)
 
 
 class Verifier:
@@ -215,12 +231,27 @@ class Verifier:
         user that is gone.
         """
         try:
-            facts, generation = self._tokens.read(service, token)
-            if facts.user.startswith(TEAMS_PREFIX):
-                return facts
-            return facts if await self._users.generation(service, facts.user) == generation else None
-        except (Unauthorized, IdentityNotOwned):
+            facts = self._tokens.read(service, token)
+            await self.check(service, facts)
+        except Unauthorized:
             return None
+        return facts
+
+    async def check(self, service: CommunicationService, facts: TokenFacts) -> None:
+        """
+        Is a token good, as far as it does not say that itself.
+
+        Raises:
+            Unauthorized: it was revoked, or its user is gone; the message says which.
+        """
+        if facts.user.startswith(TEAMS_PREFIX):
+            return
+        try:
+            generation = await self._users.generation(service, facts.user)
+        except IdentityNotOwned as error:
+            raise Unauthorized("token is of a user that is gone") from error
+        if generation != facts.generation:
+            raise Unauthorized("token was revoked")
 
 
 def introspection(facts: TokenFacts | None) -> Mapping[str, Any]:

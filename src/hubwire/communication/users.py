@@ -71,6 +71,10 @@ class Users:
         clock: seconds since 1970.
         random_bytes: as many as asked for, unpredictable.
         times: None for those of this store.
+
+    Attributes:
+        on_revoked: told, by its id, whose tokens were revoked or who was deleted: when that is stored, and before it is
+            answered.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Users:
         self._clock = clock
         self._random_bytes = random_bytes
         self._times = times or IssueTimes(store)
+        self.on_revoked: list[Callable[[CommunicationService, str], None]] = []
 
     async def create(
         self,
@@ -179,11 +184,13 @@ class Users:
         for _ in range(_ATTEMPTS):
             user, etag = await self._alive(key)
             if first is not None and user.generation > first:
-                return  # Somebody else revoked, and has done so since we were asked.
+                break  # Somebody else revoked, and has done so since we were asked.
             first = user.generation
             if await self._commit(user_change(key, replace(user, generation=user.generation + 1), etag)):
-                return
-        raise _busy()
+                break
+        else:
+            raise _busy()
+        self._tell_revoked(service, identity)
 
     async def delete(self, service: CommunicationService, identity: str) -> None:
         """
@@ -200,15 +207,17 @@ class Users:
                 raise IdentityNotOwned
             user = read_user(document)
             if user.deleted_at is not None:
-                return
+                break
             gone = StoredUser(user.generation, user.created_at, deleted_at=self._clock())
             changes = [user_change(key, gone, document.etag), Change(ISSUE, key, None)]
             if user.custom_id is not None:
                 changes.append(Change(CUSTOM_ID, custom_id_key(service, user.custom_id), None))
             if await self._commit(*changes):
                 self._times.forget(key)
-                return
-        raise _busy()
+                break
+        else:
+            raise _busy()
+        self._tell_revoked(service, identity)
 
     async def exchange(
         self,
@@ -330,6 +339,10 @@ class Users:
         if issued_at is not None:
             changes.append(issue_change(key, issued_at))
         return await self._commit(*changes)
+
+    def _tell_revoked(self, service: CommunicationService, identity: str) -> None:
+        for told in self.on_revoked:
+            told(service, identity)
 
     async def _commit(self, *changes: Change) -> bool:
         """False if something is not as it was expected."""

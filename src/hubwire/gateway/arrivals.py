@@ -15,11 +15,13 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from hubwire.auth.callers import ClientClaims
+from hubwire.auth.logins import Login
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.admission import Admission
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, category_of
 from hubwire.gateway.events import ConnectionEvents, MqttRefused
+from hubwire.gateway.logged_in import OVER, LoggedIn
 from hubwire.gateway.newcomer import Asking, Newcomer
 from hubwire.gateway.sessions import Sessions
 from hubwire.gateway.wills import Wills
@@ -73,6 +75,7 @@ class Arrivals:
         limits: QueueLimits,
         options: MqttOptions,
         wills: Wills,
+        logged_in: LoggedIn,
         go_on: Callable[[Connection], Awaitable[None] | None],
     ) -> None:
         self._node = node
@@ -80,9 +83,11 @@ class Arrivals:
         self._admission = admission
         self._telemetry = telemetry
         self._policy = options.policy
-        self._sessions = Sessions(node, events, admission, telemetry, limits, options.takeover, wills, go_on)
+        self._sessions = Sessions(node, events, admission, telemetry, limits, options.takeover, wills, logged_in, go_on)
 
-    def greet(self, attempt: Attempt, claims: ClientClaims, policy: ResourcePolicy) -> Newcomer:
+    def greet(
+        self, attempt: Attempt, claims: ClientClaims, policy: ResourcePolicy, login: Login | None = None
+    ) -> Newcomer:
         """
         A client that may send its CONNECT. It has a place, which it loses by being refused or by `Newcomer.leave`.
 
@@ -90,7 +95,7 @@ class Arrivals:
             HandshakeRefused: there is none.
         """
         place = self._admission.greet(attempt.hub.resource, policy)
-        return Newcomer(attempt, claims, Arrival(self._policy), place)
+        return Newcomer(attempt, claims, Arrival(self._policy), place, login)
 
     def arrive(self, newcomer: Newcomer, payload: bytes, sink: Sink) -> Awaitable[None] | None:
         """
@@ -113,7 +118,7 @@ class Arrivals:
         client_id = connect.client_id or secrets.token_hex(16)
         asking = Asking(newcomer, connect, client_id, not connect.client_id, sink)
         try:
-            policy = self._policy_now(newcomer)
+            policy = self._check_now(newcomer)
             self._sessions.check(asking, policy)
             if self._events.decide(asking.hub) or self._sessions.is_beginning(asking):
                 return self._decide(asking, policy)
@@ -131,9 +136,11 @@ class Arrivals:
         newcomer.place.give_back()
         sink.close(_PROTOCOL_ERROR, "")
 
-    def _policy_now(self, newcomer: Newcomer) -> ResourcePolicy:
+    def _check_now(self, newcomer: Newcomer) -> ResourcePolicy:
         """What the resource demands of everybody now; what it was when the client was asked for its CONNECT is past."""
         self._admission.check_running()
+        if newcomer.login is not None and newcomer.login.is_over:
+            raise HandshakeRefused(401, OVER)
         return self._admission.policy(newcomer.attempt)
 
     def _source(self, asking: Asking) -> EventSource:
@@ -157,7 +164,7 @@ class Arrivals:
             await self._sessions.begun(asking)
             if newcomer.client_gone:
                 return
-            waiting = self._sessions.enter(asking, self._policy_now(newcomer), said, verdict, source)
+            waiting = self._sessions.enter(asking, self._check_now(newcomer), said, verdict, source)
             if waiting is not None:
                 await waiting
         except HandshakeRefused as refusal:

@@ -11,8 +11,12 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
+
 from hubwire.auth.callers import ClientClaims
+from hubwire.auth.logins import Login, Logins
 from hubwire.auth.principals import Principals
+from hubwire.auth.signatures import algorithm_of
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.admission import Admission
@@ -20,13 +24,15 @@ from hubwire.gateway.arrivals import Arrivals, MqttOptions
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery, category_of
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.handshake import read
+from hubwire.gateway.logged_in import LoggedIn
 from hubwire.gateway.newcomer import Newcomer
 from hubwire.gateway.opening import Deciding, Opening
 from hubwire.gateway.requests import Requests
 from hubwire.gateway.wills import Wills
 from hubwire.hub.connection import Connection
-from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized
+from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized, Unavailable
 from hubwire.model.http import RequestHead
+from hubwire.model.hubs import CommunicationLogin
 from hubwire.model.messages import ClientRequest, Connected, Goodbye
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import HubDirectory, Sink
@@ -45,6 +51,8 @@ _SLICE: Final = 256
 _GOING_AWAY: Final = 1001
 _FAREWELL: Final = "The server is shutting down."
 _MQTT: Final = MqttOptions()
+_OF_ISSUER: Final = "RS256"
+"""What tokens of communication users are signed with; access keys are used for another algorithm."""
 _ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
 
 
@@ -54,6 +62,7 @@ class Gateway:
 
     Args:
         limits: of each reliable client's unacknowledged queue, and of an MQTT client's.
+        logins: of communication users, at hubs that let them in; None if there are no such users.
 
     Attributes:
         watch: see `ConnectionEvents`.
@@ -68,6 +77,7 @@ class Gateway:
         telemetry: Telemetry,
         limits: QueueLimits,
         mqtt: MqttOptions = _MQTT,
+        logins: Logins | None = None,
     ) -> None:
         self._node = node
         self._events = events
@@ -79,6 +89,10 @@ class Gateway:
         self._requests = Requests(node, events, telemetry)
         self._admission = Admission(directory, telemetry)
         self._wills = Wills(node)
+        self._logins = logins
+        self._logged_in = LoggedIn(node)
+        if logins is not None:
+            logins.on_over = self._logged_in.over
         self._arrivals = Arrivals(
             node,
             events,
@@ -87,6 +101,7 @@ class Gateway:
             limits,
             mqtt,
             self._wills,
+            self._logged_in,
             lambda connection: self.receive(connection, b""),
         )
         node.on_lost = self._wills.lost
@@ -99,7 +114,7 @@ class Gateway:
 
     def decide(self, head: RequestHead) -> Opening | Deciding:
         """
-        Answer an upgrade request, at once or, where an event handler is asked, later.
+        Answer an upgrade request, at once or, where an event handler or the store is asked, later.
 
         Raises:
             HandshakeRefused: with the documented status.
@@ -108,12 +123,12 @@ class Gateway:
             self._admission.check_running()
             attempt = read(head)
             policy = self._admission.policy(attempt)
-            if attempt.protocol == "mqtt":
-                newcomer = self._arrivals.greet(attempt, self._identify(attempt), policy)
-                return Opening(None, attempt.protocol, attempt.websocket_key, newcomer=newcomer)
             if attempt.recovery is not None:
                 return self._recover(attempt, attempt.recovery)
-            return self._open(attempt, policy)
+            who = self._identify(attempt)
+            if isinstance(who, CommunicationLogin):
+                return Deciding(partial(self._log_in, attempt, who))
+            return self._open(attempt, who, policy, None)
         except HandshakeRefused as refusal:
             self._refused(head, refusal)
             raise
@@ -123,8 +138,38 @@ class Gateway:
         self._telemetry.closed[category_of(refusal.status)] += 1
         records.refused(head, refusal.status, refusal.cause)
 
-    def _open(self, attempt: Attempt, policy: ResourcePolicy) -> Opening | Deciding:
-        claims = self._identify(attempt)
+    async def _log_in(self, attempt: Attempt, wanted: CommunicationLogin, deciding: Deciding) -> Opening:
+        """
+        Let in who has a token of a communication service.
+
+        Raises:
+            HandshakeRefused: 401 for a token that is not good; else as for anybody.
+        """
+        assert self._logins is not None, "else nobody came to this"
+        assert attempt.token is not None, "it was looked at"
+        try:
+            try:
+                login = await self._logins.log_in(attempt.token, wanted)
+            except Unauthorized as refusal:
+                raise _bad_token(refusal) from refusal
+            except Unavailable as failure:
+                text = "The access token cannot be verified now."
+                raise HandshakeRefused(503, text, {"Retry-After": "1"}, failure.message) from failure
+            self._admission.check_running()
+            opening = self._open(attempt, login.claims, self._admission.policy(attempt), login)  # policy of now
+        except HandshakeRefused as refusal:
+            self._refused(attempt.head, refusal)
+            raise
+        if isinstance(opening, Deciding):
+            opening = await opening.within(deciding)
+        return replace(opening, login=login)
+
+    def _open(
+        self, attempt: Attempt, claims: ClientClaims, policy: ResourcePolicy, login: Login | None
+    ) -> Opening | Deciding:
+        if attempt.protocol == "mqtt":
+            newcomer = self._arrivals.greet(attempt, claims, policy, login)
+            return Opening(None, attempt.protocol, attempt.websocket_key, newcomer=newcomer)
         session = self._session(attempt, None)
         self._admission.take(attempt.hub.resource, policy)
         if self._events.decide(attempt.hub):
@@ -190,7 +235,8 @@ class Gateway:
                     self._events.never_begun(source)
         return opening
 
-    def _identify(self, attempt: Attempt) -> ClientClaims:
+    def _identify(self, attempt: Attempt) -> ClientClaims | CommunicationLogin:
+        """Who a client is; or what its token has to be good for, of which the communication service knows more."""
         if attempt.token is None:
             if self._directory.settings(attempt.hub).anonymous_connect_policy == "allow":
                 return _ANONYMOUS
@@ -198,7 +244,12 @@ class Gateway:
         try:
             return self._principals.client(attempt.token, attempt.hub, attempt.path, attempt.head.host)
         except Unauthorized as refusal:
-            raise HandshakeRefused(401, "The client access token is not valid.", cause=refusal.message) from refusal
+            # Only who is refused otherwise is looked at again, so that all others pay nothing for this.
+            if self._logins is not None and algorithm_of(attempt.token) == _OF_ISSUER:
+                wanted = self._directory.settings(attempt.hub).communication_identity
+                if wanted is not None:
+                    return wanted
+            raise _bad_token(refusal) from refusal
         except BadRequest as refusal:
             raise HandshakeRefused(400, refusal.message) from refusal
 
@@ -261,22 +312,24 @@ class Gateway:
             if waiting is None:
                 self._settle_opening(connection, let_in)
         if waiting is not None:
-            return self._started_after(waiting, connection, opening.groups)
-        self._started(connection, opening.groups)
+            return self._started_after(waiting, connection, opening)
+        self._started(connection, opening)
         return None
 
-    async def _started_after(self, waiting: Awaitable[None], connection: Connection, groups: Sequence[str]) -> None:
+    async def _started_after(self, waiting: Awaitable[None], connection: Connection, opening: Opening) -> None:
         let_in = False
         try:
             await waiting
             let_in = True
         finally:
             self._settle_opening(connection, let_in)
-        self._started(connection, groups)
+        self._started(connection, opening)
 
-    def _started(self, connection: Connection, groups: Sequence[str]) -> None:
+    def _started(self, connection: Connection, opening: Opening) -> None:
         records.started(connection)
-        self._events.opened(connection, groups)
+        self._events.opened(connection, opening.groups)
+        if opening.login is not None:
+            self._logged_in.begun(connection, opening.login)
 
     def _settle_opening(self, connection: Connection, let_in: bool) -> None:
         self._admission.settle(connection.hub.resource, let_in)
@@ -285,6 +338,8 @@ class Gateway:
 
     def abandon(self, opening: Opening) -> None:
         """The client of an opening is gone before that could begin."""
+        if opening.newcomer is not None:
+            opening.newcomer.leave()
         if opening.connection is not None and not opening.resumed:
             self._settle_opening(opening.connection, False)
 
@@ -292,6 +347,7 @@ class Gateway:
         self, connection: Connection, _category: CloseCategory, _code: int, _text: str, reason: str | None
     ) -> None:
         self._admission.leave(connection.hub.resource)
+        self._logged_in.ended(connection)
         self._wills.ended(connection)
         self._events.ended(connection, reason)
 
@@ -478,3 +534,7 @@ class Gateway:
     def farewell(self, connection: Connection) -> None:
         """The server goes away. One node has nobody to hand a session to, so this ends reliable clients honestly."""
         self._node.close(connection, _GOING_AWAY, _FAREWELL, CloseCategory.SERVICE_RELOAD)
+
+
+def _bad_token(refusal: Unauthorized) -> HandshakeRefused:
+    return HandshakeRefused(401, "The client access token is not valid.", cause=refusal.message)

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from hubwire.auth.callers import ClientClaims
+from hubwire.auth.logins import Login
 from hubwire.gateway.admission import Place
 from hubwire.gateway.attempt import Attempt
 from hubwire.hub.connection import Connection
@@ -22,15 +23,19 @@ class Newcomer:
         connection: once it is in.
         client_gone: its socket was lost before that.
         place: until then, unless it was refused.
+        login: that of a client which needs one.
     """
 
-    __slots__ = ("arrival", "attempt", "claims", "client_gone", "connection", "place")
+    __slots__ = ("arrival", "attempt", "claims", "client_gone", "connection", "login", "place")
 
-    def __init__(self, attempt: Attempt, claims: ClientClaims, arrival: Arrival, place: Place) -> None:
+    def __init__(
+        self, attempt: Attempt, claims: ClientClaims, arrival: Arrival, place: Place, login: Login | None = None
+    ) -> None:
         self.attempt = attempt
         self.claims = claims
         self.arrival = arrival
         self.place = place
+        self.login = login
         self.connection: Connection | None = None
         self.client_gone = False
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from hubwire.auth.logins import Login
 from hubwire.gateway.newcomer import Newcomer
 from hubwire.hub.connection import Connection
 
@@ -20,6 +21,7 @@ class Opening(Struct, frozen=True):
         subprotocol: to be echoed; None for no header.
         groups: that it is in from the beginning.
         resumed: the connection was there before.
+        login: that of a client which needs one.
     """
 
     connection: Connection | None
@@ -28,11 +30,12 @@ class Opening(Struct, frozen=True):
     groups: tuple[str, ...] = ()
     resumed: bool = False
     newcomer: Newcomer | None = None
+    login: Login | None = None
 
 
 class Deciding:
     """
-    An event handler has a say.
+    An event handler has a say, or the store.
 
     Args:
         ask: asks it, once; is given this, and raises HandshakeRefused.
@@ -51,4 +54,8 @@ class Deciding:
         Raises:
             HandshakeRefused: with the documented status.
         """
-        return await self._ask(self)
+        return await self.within(self)
+
+    async def within(self, whole: "Deciding") -> Opening:
+        """The same as a part of another decision, about the same client. Raises as `outcome`."""
+        return await self._ask(whole)

@@ -16,6 +16,7 @@ from hubwire.gateway import records
 from hubwire.gateway.admission import Admission
 from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.gateway.events import ConnectionEvents, MqttRefused
+from hubwire.gateway.logged_in import LoggedIn
 from hubwire.gateway.newcomer import Asking
 from hubwire.gateway.wills import Wills
 from hubwire.hub.connection import Connection
@@ -54,6 +55,7 @@ class Sessions:
         limits: QueueLimits,
         takeover: Literal["same-user", "azure"],
         wills: Wills,
+        logged_in: LoggedIn,
         go_on: Callable[[Connection], Awaitable[None] | None],
     ) -> None:
         self._node = node
@@ -63,6 +65,7 @@ class Sessions:
         self._limits = limits
         self._takeover = takeover
         self._wills = wills
+        self._logged_in = logged_in
         self._go_on = go_on
         self._beginning: dict[tuple[HubKey, str], asyncio.Event] = {}
 
@@ -238,6 +241,7 @@ class Sessions:
         records.started(connection)
         self._events.opened(connection, groups)
         asking.newcomer.connection = connection
+        self._logged_in.begun(connection, asking.newcomer.login)
         return self._go_on(connection)
 
     # One that goes on.
@@ -262,6 +266,7 @@ class Sessions:
         self._telemetry.recoveries += 1
         records.recovered(connection)
         asking.newcomer.connection = connection
+        self._logged_in.begun(connection, asking.newcomer.login)
         return self._go_on(connection)
 
 

@@ -6,7 +6,15 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-__all__ = ["DEFAULT_RESOURCE", "AccessKeys", "HubSettings", "KeyKind", "connection_string", "default_settings"]
+__all__ = [
+    "DEFAULT_RESOURCE",
+    "AccessKeys",
+    "CommunicationLogin",
+    "HubSettings",
+    "KeyKind",
+    "connection_string",
+    "default_settings",
+]
 
 DEFAULT_RESOURCE: Final = "default"
 """Name of the one resource that is there from the first start and answers for every host."""
@@ -39,6 +47,21 @@ def connection_string(endpoint: str, key: str) -> str:
     return f"Endpoint={endpoint};AccessKey={key};Version=1.0;"
 
 
+class CommunicationLogin(Struct, frozen=True):
+    """
+    Which users of a communication service may open connections with the tokens that they have there.
+
+    Attributes:
+        service: its name.
+        scopes: that a token needs, all of them.
+        roles: that each of these connections has.
+    """
+
+    service: str = "default"
+    scopes: tuple[str, ...] = ("chat",)
+    roles: tuple[str, ...] = ()
+
+
 class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):
     """
     `properties` of a hub resource. A hub without a resource of its own has the defaults.
@@ -47,6 +70,7 @@ class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):
         anonymous_connect_policy: may clients connect without a token.
         web_socket_keep_alive_interval_in_seconds: 1 to 120 whole seconds between pings to a silent client.
         event_handlers, event_listeners: checked, and kept in their wire shape.
+        communication_identity: None unless communication users may connect; of this server alone.
 
     Source: Microsoft.SignalRService/webPubSub/hubs, stable api-version 2024-03-01.
     """
@@ -55,6 +79,7 @@ class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):
     web_socket_keep_alive_interval_in_seconds: int = 20
     event_handlers: tuple[dict[str, Any], ...] = ()
     event_listeners: tuple[dict[str, Any], ...] = ()
+    communication_identity: CommunicationLogin | None = None
 
 
 _DEFAULTS: Final = HubSettings()
