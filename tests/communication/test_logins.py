@@ -1,8 +1,7 @@
 """Users of communication services at hubs: whose token opens one, and what takes that back."""
 
-import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 from communication.world import ENTRA, OTHER, PRIMARY, SECONDARY, SERVICE, World, opened, with_keys
 from hubwire.auth.logins import Login
 from hubwire.communication.logins import UserLogins
-from hubwire.communication.tokens import TEAMS_PREFIX
+from hubwire.communication.tokens import TEAMS_PREFIX, Verifier
 from hubwire.model.communication import CommunicationCaller, CommunicationService
 from hubwire.model.errors import NotFound, Unauthorized
 from hubwire.model.hubs import CommunicationLogin
@@ -161,20 +160,39 @@ async def test_deleted_user_is_out(hub: Hub) -> None:
     assert await hub.refusal(token) == "token is of a user that is gone"
 
 
-@pytest.mark.parametrize("verb", ["revoke", "delete"])
-async def test_nobody_slips_in_while_its_tokens_are_revoked(hub: Hub, verb: str) -> None:
-    """Whichever comes first, who is let in is told that it is over, or is not let in."""
-    for turns in range(12):
-        user, token = await hub.user()
+class Overtaken:
+    """Generations of users that are old when they are told: something happens in between."""
 
-        async def revoke(user: str = user, turns: int = turns) -> None:
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            await getattr(hub.world.users, verb)(SERVICE, user)
+    def __init__(self, hub: Hub, meanwhile: Callable[[str], Awaitable[None]]) -> None:
+        self._users = hub.world.users
+        self._meanwhile = meanwhile
 
-        login, _ = await asyncio.gather(hub.logins.log_in(token, CHAT), revoke(), return_exceptions=True)
+    async def generation(self, service: CommunicationService, identity: str, /) -> int:
+        found = await self._users.generation(service, identity)
+        await self._meanwhile(identity)
+        return found
 
-        assert isinstance(login, Unauthorized) or (isinstance(login, Login) and login.is_over), login
+
+@pytest.mark.parametrize("what", ["revoke", "delete", "key", "service"])
+async def test_nobody_slips_in_while_the_token_is_taken_back(hub: Hub, what: str) -> None:
+    """Also where the store was asked just before that."""
+    _, token = await hub.user()
+
+    async def meanwhile(identity: str) -> None:
+        match what:
+            case "key":
+                hub.logins.service_changed(SERVICE, with_keys(2, 1))
+            case "service":
+                hub.logins.service_changed(SERVICE, None)
+            case _:
+                await getattr(hub.world.users, what)(SERVICE, identity)
+
+    hub.logins = UserLogins(
+        hub.world.tokens, Verifier(hub.world.tokens, Overtaken(hub, meanwhile)), lambda _name: SERVICE
+    )
+    hub.world.users.on_revoked[:] = [hub.logins.revoked]
+
+    assert await hub.refusal(token) == "token was revoked"
 
 
 async def test_key_that_is_made_anew_ends_the_logins_that_hang_on_it(hub: Hub) -> None:
