@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from hubwire.model.errors import StartFailed
 
-__all__ = ["FileKind", "engine_options", "path_of", "prepare", "reading", "reason", "set_up"]
+__all__ = ["FileKind", "engine_options", "path_of", "prepare", "reader", "reading", "reason", "set_up"]
 
 _URL_PREFIXES: Final = ("sqlite:///", "sqlite+aiosqlite:///")
 _BUSY_S: Final = 5.0
@@ -127,6 +127,23 @@ def reading(engine: AsyncEngine) -> AsyncEngine:
     a transaction would cost three times what such a statement does, and have it wait for other processes that write.
     """
     return engine.execution_options(hubwire_reads=True)
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    """
+    A further connection, which only reads, at once: where another process keeps the file locked, it fails. Whoever
+    writes locks nobody out who reads, so that hardly ever happens. It sees what was committed before.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _begin(connection: Connection) -> None:

@@ -162,6 +162,10 @@ class PostgresqlDatabase:
         self._watch: asyncio.Task[None] | None = None
         self._broken = asyncio.Event()
 
+    def row_at_once(self, kind: str, key: str) -> tuple[str, str] | None:  # noqa: ARG002  databases look alike
+        """Never: it takes a network."""
+        raise LookupError
+
     async def row(self, connection: AsyncConnection, kind: str, key: str) -> tuple[str, str] | None:
         """By the driver itself, which prepares it once: half of the time that the statement of an engine takes."""
         driver = (await connection.get_raw_connection()).driver_connection

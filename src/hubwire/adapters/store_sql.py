@@ -88,6 +88,9 @@ class Database(Protocol):
     @property
     def address(self) -> str: ...
 
+    def row_at_once(self, kind: str, key: str, /) -> tuple[str, str] | None:
+        """Body and etag of a document; raises whatever it likes where that cannot be had without waiting."""
+
     async def row(self, connection: AsyncConnection, kind: str, key: str, /) -> tuple[str, str] | None:
         """Body and etag of a document, the cheapest way. May fail by whatever the driver raises."""
 
@@ -146,7 +149,10 @@ class SqlStore:
     async def get(self, kind: str, key: str) -> Document | None:
         if not (_is_storable(kind) and _is_storable(key)):
             return None
-        found = await self._finish(self._row(kind, key))
+        try:
+            found = self._database.row_at_once(kind, key)
+        except Exception:  # whatever is wrong: the other way knows what to do and to say
+            found = await self._finish(self._row(kind, key))
         return None if found is None else _document(kind, key, *found)
 
     async def list(self, kind: str, prefix: str, after: str | None, limit: int) -> list[Document]:

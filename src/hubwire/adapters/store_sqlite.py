@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from hubwire.adapters.data_folder import locked
-from hubwire.adapters.sqlite_files import FileKind, engine_options, path_of, prepare, reading, reason, set_up
+from hubwire.adapters.sqlite_files import FileKind, engine_options, path_of, prepare, reader, reading, reason, set_up
 from hubwire.model.errors import StartFailed
 
 __all__ = ["SqliteDatabase", "open_sqlite"]
@@ -44,7 +44,12 @@ async def open_sqlite(url: str, tables: MetaData, *, alone: bool) -> "SqliteData
             if lock is None:
                 raise StartFailed("another server has it")
         prepare(path, _FILE)
-        return SqliteDatabase(await _ready_engine(path, tables), str(path), lock)
+        engine = await _ready_engine(path, tables)
+        try:
+            return SqliteDatabase(engine, reader(path), str(path), lock)
+        except BaseException:
+            await engine.dispose()
+            raise
     except BaseException as error:
         if lock is not None:
             os.close(lock)
@@ -56,11 +61,20 @@ async def open_sqlite(url: str, tables: MetaData, *, alone: bool) -> "SqliteData
 class SqliteDatabase:
     """A `Database` of the store. Made by `open_sqlite`."""
 
-    def __init__(self, engine: AsyncEngine, address: str, lock: int | None) -> None:
+    def __init__(self, engine: AsyncEngine, look: sqlite3.Connection, address: str, lock: int | None) -> None:
         self.address = address
         self.engine = engine
         self.reads = reading(engine)
+        self._look = look
         self._lock = lock
+
+    def row_at_once(self, kind: str, key: str) -> tuple[str, str] | None:
+        """
+        Where it stands in the system's cache that takes 15 µs, of which a step to another thread and back takes ten
+        times as many. A read of the disk is short enough to wait for.
+        """
+        # All rows, although there is only one: at their end the statement is, too, and sees what is new the next time.
+        return next(iter(self._look.execute(_GET, (kind, key)).fetchall()), None)
 
     async def row(self, connection: AsyncConnection, kind: str, key: str) -> tuple[str, str] | None:
         """By the driver itself, in one step of its thread where the statement of an engine takes four."""
@@ -92,6 +106,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Let somebody else have the file."""
+        self._look.close()
         await self.engine.dispose()
         if self._lock is not None:
             os.close(self._lock)
