@@ -270,7 +270,12 @@ async def test_web_pages_of_allowed_origins_may_call(serving: Serving) -> None:
         ("PUT", "/identities/8:acs:secret", {}, "/identities/…"),
         ("GET", "//IDENTITIES/8:acs:secret/x", {}, "/IDENTITIES/…"),
         ("GET", "/secret", {"resource": "communication/other"}, "/secret/…"),
+        ("GET", "/8%3Aacs%3Asecret/x", {"resource": "communication/other"}, "/…/…"),
         ("GET", "/control/users/secret", {"control": True}, "/control/users/{id}"),
+        ("PUT", "/control/users/secret", {"control": True}, "/control/…"),
+        ("GET", "/control/users/secret", {}, "/control/…"),
+        ("GET", "/%63ontrol/communication/x/identities/8:acs:secret", {}, "/%63ontrol/…"),
+        ("GET", "/base/identities/8:acs:secret_0123456789ab", {}, "/base/identities/…0123456789ab"),
     ],
 )
 async def test_log_names_no_user(

@@ -30,6 +30,7 @@ from hubwire.rest.communication_versions import COMMUNICATION_VERSIONS, communic
 from hubwire.rest.cors import Cors
 from hubwire.rest.faults import Fault, MethodNotAllowed, fault_of
 from hubwire.rest.issuer_faults import identity_fault, issuer_fault
+from hubwire.rest.logged_paths import logged_path, logged_root
 from hubwire.rest.management_faults import management_fault
 from hubwire.rest.ports import Callers, CommunicationDoor, Managers, VaultDoor
 from hubwire.rest.query import QueryString
@@ -68,7 +69,6 @@ _OPERATOR: Final = CommunicationCaller("operator", "operator")
 _APART: Final = ("management", "vault", "communication")
 """Surfaces whose paths are looked up by themselves."""
 
-_URL_LIMIT: Final = 2048
 _STRANGERS_QUERY_BYTES: Final = 8192
 _TOLD: Final = (401, 403, 429, 503)
 """Statuses whose reason is in the record."""
@@ -319,8 +319,7 @@ class RestApp:
         """The main ports have paths of the first service beside all others, and those are enough to tell."""
         if call.caller.resource != DEFAULT_RESOURCE:
             return kind_of(call.caller.resource) == "communication"
-        root = unquote_to_bytes(next((part for part in call.raw_path.split(b"/") if part), b""))
-        return root.decode("latin-1").lower() in self._communication_roots
+        return _root(call.raw_path) in self._communication_roots
 
     def _preflight(self, call: Call, match: Match[Operation]) -> Reply:
         """The answer to a method that the path does not take: only a browser's question gets a better one than 405."""
@@ -416,24 +415,21 @@ def _api_version(query: QueryString) -> str:
 
 def _shown_path(exchange: _Exchange) -> str:
     """The path for the log, without the persons that it names."""
-    operation = exchange.operation
-    if exchange.surface != "communication" and (operation is None or not operation.personal):
-        return _printable(exchange.call.raw_path)
-    if operation is not None:
-        return operation.path
-    root = next((part for part in exchange.call.raw_path.split(b"/") if part), b"")
-    return f"/{_printable(root)}/…"
+    operation, raw_path = exchange.operation, exchange.call.raw_path
+    if operation is None:
+        # Over the network nobody has the operator's paths; whoever tries names the same persons.
+        is_personal = exchange.surface == "communication" or _root(raw_path) == "control"
+        return logged_root(raw_path) if is_personal else logged_path(raw_path)
+    return operation.path if exchange.surface == "communication" or operation.personal else logged_path(raw_path)
+
+
+def _root(raw_path: bytes) -> str:
+    """The first segment, decoded, in lower case."""
+    first = next((part for part in raw_path.split(b"/") if part), b"")
+    return unquote_to_bytes(first).decode("latin-1").lower()
 
 
 def _target(scope: Scope) -> bytes | None:
     """The request target as the edge has read it; None where nobody has."""
     target = (scope.get("state") or {}).get("target")
     return None if target is None else str(target).encode("latin-1")
-
-
-def _printable(raw_path: bytes) -> str:
-    """A path for the log: ASCII without control characters, and not without end."""
-    text = raw_path[:_URL_LIMIT].decode("ascii", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "?" for character in text)
