@@ -123,8 +123,10 @@ async def test_assignment_of_another_kind_or_tenant_lets_nobody_exchange(
 ) -> None:
     await world.assign(object_id, kind, tenant)
 
-    with pytest.raises(Forbidden):
+    with pytest.raises(Forbidden) as refused:
         await world.exchanges().entra(SERVICE, entra_token(groups=[GROUP]))
+    # The log has the message.
+    assert OBJECT_ID not in refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,9 @@ class Exchanges:
         if not scopes:
             raise Forbidden("The token has none of the permissions that stand for scopes.", "Authorization")
         if not may:
+            # It gets into the log, where nobody is named.
             raise Forbidden(
-                f"The user {bearer.principal_id} of the tenant {bearer.tenant} is not assigned to this service for the "
-                "application of the token.",
-                "Authorization",
+                "The user of the token is not assigned to this service for the application of the token.", "Authorization"
             )
         caller = CommunicationCaller("entra", bearer.principal_id)
         return await self._users.exchange(service, caller, part, scopes, expiry_of(claims))
