@@ -110,7 +110,8 @@ class Exchanges:
         if not may:
             # It gets into the log, where nobody is named.
             raise Forbidden(
-                "The user of the token is not assigned to this service for the application of the token.", "Authorization"
+                "The user of the token is not assigned to this service for the application of the token.",
+                "Authorization",
             )
         caller = CommunicationCaller("entra", bearer.principal_id)
         return await self._users.exchange(service, caller, part, scopes, expiry_of(claims))
