@@ -169,7 +169,7 @@ def instant(seconds: float) -> str:
     Args:
         seconds: since 1970.
     """
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S.%f}0+00:00"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+", "0+")
 
 
 def row_of(method: str, path: str, name: str, handler: Handler, *statuses: int, anonymous: bool = False) -> Operation:
