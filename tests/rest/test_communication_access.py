@@ -115,11 +115,20 @@ async def test_whoever_is_not_assigned_gets_no_token(
 
 async def test_exchanges_are_counted(serving: Serving) -> None:
     for _ in range(20):
-        await serving.call("POST", EXCHANGES[0] + V, {}, who="Bearer bad")
+        await serving.call("POST", EXCHANGES[0] + V, {}, who="Bearer good")
     reply = await serving.call("POST", EXCHANGES[1] + V, {}, who="Bearer good")
 
     assert (reply.status, reply.json["error"]["code"]) == (429, "TooManyRequests")
     assert 1 <= int(reply.headers["retry-after"]) <= 30
+
+
+@pytest.mark.parametrize("path", EXCHANGES)
+async def test_strangers_use_up_nothing_of_what_users_may_ask(serving: Serving, path: str) -> None:
+    for _ in range(20):
+        await serving.call("POST", path + V, {}, who="Bearer bad")
+    reply = await serving.call("POST", path + V, {}, who="Bearer good")
+
+    assert reply.status == 403
 
 
 # Assignments

@@ -61,9 +61,14 @@ class Exchanges:
         self._teams = teams
         self._clock = clock
 
-    async def entra(self, service: CommunicationService, token: str) -> Created:
+    async def entra(
+        self, service: CommunicationService, token: str, on_proved: Callable[[], None] = lambda: None
+    ) -> Created:
         """
         A token for a user of Entra, with the scopes that the permissions in theirs stand for.
+
+        Args:
+            on_proved: called once it is known that `token` is good, for what only such a request is to cost.
 
         Raises:
             Unauthorized: the token proves nothing here.
@@ -71,6 +76,7 @@ class Exchanges:
             Unavailable: the keys of its issuer cannot be had now.
         """
         bearer, claims = await self._user(self._entra, token)
+        on_proved()
         scopes = permissions_of(claims, _ENTRA_PERMISSIONS)
         groups = claims.get("groups")
         known = [str(group).lower() for group in groups] if isinstance(groups, list) else []
@@ -79,9 +85,12 @@ class Exchanges:
         part = f"wf_{bearer.tenant}_{bearer.principal_id}"
         return await self._exchanged(service, bearer, claims, scopes, part, may=may)
 
-    async def teams_extension(self, service: CommunicationService, token: str) -> Created:
+    async def teams_extension(
+        self, service: CommunicationService, token: str, on_proved: Callable[[], None] = lambda: None
+    ) -> Created:
         """As `entra`, for users of Teams who answer calls of the service."""
         bearer, claims = await self._user(self._teams, token)
+        on_proved()
         scopes = permissions_of(claims, _TEAMS_PERMISSIONS)
         may = await self._assignments.teams_of(service, bearer.tenant, bearer.principal_id, client_of(claims))
         part = f"{bearer.tenant}_{bearer.principal_id}"

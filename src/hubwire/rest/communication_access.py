@@ -7,6 +7,7 @@ clients send.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -101,12 +102,15 @@ class AccessTable:
             shown_token(await self._teams.exchange(service_of(call), who(call), token, app_id, user_id)), _NOT_KEPT
         )
 
-    async def _exchange(self, call: Call, exchange: Callable[[CommunicationService, str], Awaitable[Created]]) -> Reply:
+    async def _exchange(
+        self, call: Call, exchange: Callable[[CommunicationService, str, Callable[[], None]], Awaitable[Created]]
+    ) -> Reply:
         scheme, _, token = (call.header("authorization") or "").strip().partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("no bearer token of a user")
-        counted(self._quotas, call, "exchange")
-        return json_reply(shown_created(await exchange(service_of(call), token.strip())), _NOT_KEPT)
+        # Strangers must not use up what the service's own users may ask.
+        count = partial(counted, self._quotas, call, "exchange")
+        return json_reply(shown_created(await exchange(service_of(call), token.strip(), count)), _NOT_KEPT)
 
     # Assignments of users of a Teams extension.
 
