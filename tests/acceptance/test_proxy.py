@@ -140,17 +140,17 @@ with client:
     client.subscribe(CallbackType.GROUP_MESSAGE, lambda message: heard.put(message.data))
     client.join_group("g")
     client.send_to_group("g", "to oneself", WebPubSubDataType.TEXT)
-    print(heard.get(timeout=10))
+    print(heard.get(timeout=20))
 """,
     "websockets": _URL
     + """
 import json
 from websockets.sync.client import connect
-with connect(url, subprotocols=["json.webpubsub.azure.v1"]) as client:
-    client.recv(10)
+with connect(url, subprotocols=["json.webpubsub.azure.v1"], open_timeout=20) as client:
+    client.recv(20)
     client.send(json.dumps({"type": "joinGroup", "group": "g"}))
     client.send(json.dumps({"type": "sendToGroup", "group": "g", "dataType": "text", "data": "to oneself"}))
-    print(json.loads(client.recv(10))["data"])
+    print(json.loads(client.recv(20))["data"])
 """,
 }
 
