@@ -28,7 +28,7 @@ from bench.installation import Available, Installed, compile_generator, install,
 from bench.machine import describe, open_files, two_cores
 from bench.rounds import Measured, Servers, absent, measure
 from bench.servers import SERVERS
-from bench.workloads import WORKLOADS, Workload, quick, seconds, with_rounds
+from bench.workloads import MANY_USERS, WORKLOADS, Workload, quick, seconds, with_rounds, with_users
 
 __all__ = ["judged", "main"]
 
@@ -42,6 +42,14 @@ _SOURCES: Final = Path(__file__).parent / "load"
 @click.option("--quick", "short", is_flag=True, help="A short look, under three minutes; writes no page.")
 @click.option("--only", metavar="NAMES", help="These workloads, separated by commas; writes no page.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="So many rounds of each workload.")
+@click.option(
+    "--users",
+    type=click.IntRange(min=1000, max=10_000_000),
+    default=MANY_USERS,
+    show_default=True,
+    metavar="N",
+    help="Communication users where there are many. A million takes minutes to bring in.",
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Page to write.")
 @click.option("--seed", type=int, metavar="N", help="Of the order of candidates within rounds. [by chance]")
 @click.option("--strict", is_flag=True, help="Exit with 1 unless every goal is reached.")
@@ -49,12 +57,13 @@ def main(
     short: bool,
     only: str | None,
     rounds: int | None,
+    users: int,
     output: Path | None,
     seed: int | None,
     strict: bool,
 ) -> None:
     """Measure Hubwire, its peers and bare sockets with the same workloads."""
-    workloads = _chosen(short, only, rounds)
+    workloads = with_users(_chosen(short, only, rounds), users)
     signal.signal(signal.SIGTERM, _end)
     seed = seed if seed is not None else random.SystemRandom().randrange(10_000)
     if output is None and not short and only is None:

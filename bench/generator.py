@@ -1,7 +1,11 @@
-"""Runs of the load generator: its command line, and what came of it."""
+"""
+Runs of the load generator, and of what measures what it cannot: their command lines, and what came of them.
+"""
 
+import os
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,9 +13,9 @@ from typing import Final
 import msgspec
 
 from bench.figures import Failed, Outcome, Result, read_result
-from bench.machine import Cores, Others
+from bench.machine import Cores, Others, pinned
 from bench.servers import SERVERS, Running
-from bench.workloads import CALL_TARGET, FLOOR, Candidate, Workload
+from bench.workloads import CALL_TARGET, SIGNATURE, Candidate, Workload
 
 __all__ = ["Generator", "floor_arguments", "run_limit_s", "server_arguments"]
 
@@ -19,6 +23,7 @@ _CONNECT_S: Final = 30
 _DRAIN_S: Final = 10
 _MODES_WITH_TIME: Final = {"fanout", "echo", "calls", "publish", "churn"}
 _GRACE_S: Final = 10.0
+_ROOT: Final = Path(__file__).parent.parent
 _TOKENS_OF_CHURN: Final = 20_000
 """So many that a cache of tokens, were there one, would not find any again."""
 
@@ -47,9 +52,20 @@ def server_arguments(workload: Workload, candidate: Candidate, server: Running) 
     arguments += ["--pid", str(server.process.pid), "--limit-s", str(run_limit_s(workload))]
     if workload.mode in _MODES_WITH_TIME:
         arguments += ["--warmup-s", f"{workload.warmup_s:g}", "--duration-s", f"{workload.duration_s:g}"]
-    if workload.mode == "calls" and server.issuer is not None:
+    if workload.operation is not None:
+        arguments += ["--requests", str(_written_requests(workload, server))]
+    elif workload.mode == "calls" and server.issuer is not None:
         arguments += ["--path", CALL_TARGET, "--header", f"Authorization: Bearer {server.issuer.call_token()}"]
     return arguments + _flat(workload, candidate)
+
+
+def _written_requests(workload: Workload, server: Running) -> Path:
+    """Signed anew for each run: a signature is good for some minutes only."""
+    assert server.identities is not None, "such rows have servers with users"
+    assert workload.operation is not None, "nobody else needs them"
+    path = server.folder / "requests"
+    path.write_bytes(server.identities.requests(workload.operation))
+    return path
 
 
 def floor_arguments(workload: Workload, candidate: Candidate, cores: Cores) -> list[str]:
@@ -81,33 +97,54 @@ class Generator:
         Args:
             server: that of the candidate; `None` for the floor.
         """
-        if server is None or candidate.server == FLOOR:
-            arguments = floor_arguments(workload, candidate, self.cores)
+        others = Others(self.cores, server.process.pid if server is not None else None)
+        limit_s = run_limit_s(workload) + _GRACE_S
+        if candidate.server == SIGNATURE:
+            with pinned(self.cores.server):
+                outcome = _run([*_PYTHON, "bench.signing", f"{workload.duration_s:g}"], limit_s)
+        elif server is None:
+            outcome = self.call(floor_arguments(workload, candidate, self.cores), limit_s)
+        elif candidate.official:
+            outcome = self._call_officially(workload, server, limit_s)
         else:
             arguments = [*server_arguments(workload, candidate, server), "--cpu", str(self.cores.generator)]
-        others = Others(self.cores, server.process.pid if server is not None else None)
-        outcome = self.call(arguments, run_limit_s(workload) + _GRACE_S)
+            outcome = self.call(arguments, limit_s)
         return msgspec.structs.replace(outcome, others_cpu=others.share()) if isinstance(outcome, Result) else outcome
 
     def call(self, arguments: Sequence[str], timeout_s: float) -> Outcome:
         """Run the program to its end; whatever happens, it becomes an outcome."""
-        try:
-            done = subprocess.run(
-                [str(self.binary), *arguments],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Failed(f"the generator did not end within {timeout_s:g} s")
-        except OSError as fault:
-            return Failed(f"the generator cannot be run: {fault.strerror}")
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            return Failed(
-                lines[-1].strip() if lines else f"the generator ended with {done.returncode} and said nothing"
-            )
-        return read_result(done.stdout)
+        return _run([str(self.binary), *arguments], timeout_s)
+
+    def _call_officially(self, workload: Workload, server: Running, limit_s: float) -> Outcome:
+        assert server.identities is not None, "such rows have servers with users"
+        assert workload.operation is not None, "the library calls nothing else"
+        times = [f"{workload.warmup_s:g}", f"{workload.duration_s:g}"]
+        words = [workload.operation, f"http://{server.address}", str(server.process.pid), *times]
+        with pinned(self.cores.generator):
+            return _run([*_PYTHON, "bench.official", *words], limit_s, {"BENCH_ACCESS_KEY": server.identities.key})
+
+
+_PYTHON: Final = (sys.executable, "-m")
+
+
+def _run(command: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> Outcome:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=_ROOT,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Failed(f"the generator did not end within {timeout_s:g} s")
+    except OSError as fault:
+        return Failed(f"the generator cannot be run: {fault.strerror}")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return Failed(lines[-1].strip() if lines else f"the generator ended with {done.returncode} and said nothing")
+    return read_result(done.stdout)

@@ -80,6 +80,17 @@ def _within(workload: str, figure: str, limit: float) -> Goal:
     return Goal(workload=workload, figure=figure, how="at most", limit=limit)
 
 
+def _as_fast_with_many_users(workload: str) -> Goal:
+    return Goal(
+        workload=workload,
+        figure="p50_ms",
+        how="at most",
+        limit=1.2,
+        against="hubwire",
+        label="hubwire, many users",
+    )
+
+
 GOALS: Final = (
     _ratio("paced", "floor", 1.25),
     _ratio("bursts", "nats", 0.65),
@@ -118,6 +129,11 @@ GOALS: Final = (
     _ratio("mqtt-publishers", "nats-mqtt", 1),
     _ratio("mqtt-publishers", "mochi", 1),
     _delivered("mqtt-publishers"),
+    _as_fast_with_many_users("identity-get"),
+    _ratio("identity-issue", "signature", 2),
+    _as_fast_with_many_users("identity-issue"),
+    _as_fast_with_many_users("identity-introspect"),
+    _as_fast_with_many_users("identity-create"),
 )
 """In the order of the table of workloads."""
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.figures import Failed, Outcome, Result, undelivered
@@ -16,7 +17,7 @@ from bench.goals import Round
 from bench.installation import Available, Installed, Missing
 from bench.machine import SPARE_FILES
 from bench.servers import NotStarted, Running, start
-from bench.workloads import FLOOR, Candidate, Workload
+from bench.workloads import MANY_USERS, WITHOUT_SERVER, Candidate, Workload
 
 __all__ = ["Measured", "Servers", "absent", "measure"]
 
@@ -47,12 +48,13 @@ class Servers:
         self._started = 0
 
     @contextmanager
-    def lend(self, name: str, *, fresh: bool) -> Iterator[Running]:
+    def lend(self, name: str, *, fresh: bool, many_users: int = MANY_USERS) -> Iterator[Running]:
         """
         A server for one run.
 
         Args:
             fresh: it has served nobody before, and serves nobody afterwards. The others go on, and wait.
+            many_users: users of the server that has many, if it has to be started.
 
         Raises:
             NotStarted: as `start`.
@@ -61,19 +63,19 @@ class Servers:
             self.drop(name)
         running = self._running.get(name)
         if running is None or not running.alive:
-            running = self._running[name] = self._start(name)
+            running = self._running[name] = self._start(name, many_users)
         try:
             yield running
         finally:
             if fresh or not running.wait_until_quiet():
                 self.drop(name)
 
-    def _start(self, name: str) -> Running:
+    def _start(self, name: str, many_users: int) -> Running:
         installed = self._installed[name]
         if isinstance(installed, Missing):
             raise NotStarted(installed.reason)
         self._started += 1
-        return start(name, installed, self._folder / f"{self._started}-{name}", self._core)
+        return start(name, installed, self._folder / f"{self._started}-{name}", self._core, many_users)
 
     def drop(self, name: str) -> None:
         """End a server, if it runs."""
@@ -103,10 +105,12 @@ def absent(workload: Workload, installed: Mapping[str, Installed], files: int, *
     found = {}
     for candidate in workload.candidates:
         there = installed.get(candidate.server, Missing("it was not looked for"))
-        if candidate.server != FLOOR and not isinstance(there, Available):
+        if candidate.server not in WITHOUT_SERVER and not isinstance(there, Available):
             found[candidate.label] = there.reason
         elif candidate.tls and not tls:
             found[candidate.label] = "the load generator was compiled without OpenSSL, whose headers are not here"
+        elif candidate.official and find_spec("azure.communication") is None:
+            found[candidate.label] = "azure-communication-identity is not installed; `make setup` brings it"
     return found
 
 
@@ -139,10 +143,10 @@ def measure(
 
 def _run(workload: Workload, candidate: Candidate, servers: Servers, generator: Generator) -> Outcome:
     """One run. Whoever failed, or kept something back, is not there in the next one, but starts anew."""
-    if candidate.server == FLOOR:
+    if candidate.server in WITHOUT_SERVER:
         return generator.run(workload, candidate, None)
     try:
-        with servers.lend(candidate.server, fresh=workload.fresh) as server:
+        with servers.lend(candidate.server, fresh=workload.fresh, many_users=workload.users) as server:
             outcome = generator.run(workload, candidate, server)
             died = not server.alive
     except NotStarted as fault:

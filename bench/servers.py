@@ -5,6 +5,7 @@ Each runs on one core. None of them knows that it is measured: they are started 
 the few settings that stand here, and the report names them.
 """
 
+import http.client
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench.identities import Identities, fill
 from bench.installation import Available
 from bench.machine import cpu_ticks, pinned
 from bench.tokens import Issuer, client_path
@@ -25,6 +27,9 @@ from bench.workloads import (
     HUBWIRE,
     HUBWIRE_ASKING,
     HUBWIRE_EVENTS,
+    HUBWIRE_MANY_USERS,
+    HUBWIRE_USERS,
+    MANY_USERS,
     MOCHI,
     MOSQUITTO,
     NATS,
@@ -41,6 +46,7 @@ _POLL_S: Final = 0.02
 _QUIET_S: Final = 0.1
 _QUIET_TIMEOUT_S: Final = 5.0
 _HOST: Final = "127.0.0.1"
+_USERS: Final = 1000
 
 
 class NotStarted(Exception):  # noqa: N818
@@ -196,6 +202,22 @@ SERVERS: Final[Mapping[str, Kind]] = {
         ours=True,
         asks=True,
     ),
+    HUBWIRE_USERS: Kind(
+        title="Hubwire, with users",
+        protocol="azure",
+        path="",
+        arguments=_hubwire_arguments,
+        settings="as Hubwire, and 1,000 users of its communication service, from an import",
+        ours=True,
+    ),
+    HUBWIRE_MANY_USERS: Kind(
+        title="Hubwire, with many users",
+        protocol="azure",
+        path="",
+        arguments=_hubwire_arguments,
+        settings="as Hubwire, and as many users of its communication service as the rows say, from an import",
+        ours=True,
+    ),
     NATS: Kind(
         title="NATS server",
         protocol="nats",
@@ -275,6 +297,7 @@ class Running:
         folder: of its own; files for its clients are put there too.
         secure: host and port of its TLS, and the file of whom to trust for it; only Hubwire is measured over TLS.
         handler_port: where it asks an application's server; 0 if it asks none.
+        identities: users of its communication service, where it was given some.
     """
 
     name: str
@@ -284,6 +307,7 @@ class Running:
     issuer: Issuer | None = None
     secure: tuple[str, str] | None = None
     handler_port: int = 0
+    identities: Identities | None = None
     _paths: dict[tuple[int, int, str], Path] = field(default_factory=dict)
 
     @property
@@ -332,12 +356,13 @@ class Running:
                 self.process.wait()
 
 
-def start(name: str, available: Available, folder: Path, core: int) -> Running:
+def start(name: str, available: Available, folder: Path, core: int, many_users: int = MANY_USERS) -> Running:
     """
     Start a server on one core and wait until it listens.
 
     Args:
         folder: empty, its own.
+        many_users: users of the server that has many.
 
     Raises:
         NotStarted: it ended, or did not listen in time. Nothing is left behind.
@@ -368,10 +393,21 @@ def start(name: str, available: Available, folder: Path, core: int) -> Running:
             running.issuer = _issuer(ready, running.address)
             if "httpsEndpoint" in ready:
                 running.secure = f"{_HOST}:{ready['httpsEndpoint'].rpartition(':')[2]}", ready["caCertificate"]
+            users = {HUBWIRE_USERS: _USERS, HUBWIRE_MANY_USERS: many_users}.get(name, 0)
+            if users:
+                running.identities = _filled(available, running, ready["communicationConnectionString"], users)
     except BaseException:
         running.stop()
         raise
     return running
+
+
+def _filled(available: Available, running: Running, connection_string: str, users: int) -> Identities:
+    key = connection_string.partition("accesskey=")[2]
+    try:
+        return fill(available, running.folder, running.address, key, users)
+    except (OSError, ValueError, LookupError, subprocess.SubprocessError, http.client.HTTPException) as fault:
+        raise NotStarted(f"it does not take {users:,} users: {type(fault).__name__}") from fault
 
 
 def _clean_environment() -> dict[str, str]:

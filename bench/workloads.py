@@ -19,15 +19,21 @@ __all__ = [
     "HUBWIRE",
     "HUBWIRE_ASKING",
     "HUBWIRE_EVENTS",
+    "HUBWIRE_MANY_USERS",
+    "HUBWIRE_USERS",
+    "MANY_USERS",
     "MOCHI",
     "MOSQUITTO",
     "NATS",
     "NATS_MQTT",
+    "SIGNATURE",
     "SOCKETIO",
+    "WITHOUT_SERVER",
     "WORKLOADS",
     "WS",
     "Candidate",
     "Mode",
+    "Operation",
     "Options",
     "Workload",
     "frame_bytes",
@@ -36,6 +42,7 @@ __all__ = [
     "run_seconds",
     "seconds",
     "with_rounds",
+    "with_users",
 ]
 
 HUBWIRE: Final = "hubwire"
@@ -44,6 +51,15 @@ HUBWIRE_ASKING: Final = "hubwire-asking"
 
 HUBWIRE_EVENTS: Final = "hubwire-events"
 """The same server, with an event handler."""
+
+HUBWIRE_USERS: Final = "hubwire-users"
+"""The same server, with 1,000 users of its communication service."""
+
+HUBWIRE_MANY_USERS: Final = "hubwire-many-users"
+"""The same server, with many more of them."""
+
+MANY_USERS: Final = 200_000
+"""So many, unless one wants another number: a million takes minutes to bring in."""
 
 NATS: Final = "nats"
 NATS_MQTT: Final = "nats-mqtt"
@@ -58,12 +74,19 @@ SOCKETIO: Final = "socketio"
 MOSQUITTO: Final = "mosquitto"
 MOCHI: Final = "mochi"
 FLOOR: Final = "floor"
+SIGNATURE: Final = "signature"
+"""No server either: what an RSA signature takes, in a process of Python."""
+
+WITHOUT_SERVER: Final = (FLOOR, SIGNATURE)
 
 HUB: Final = "bench"
 """The hub that Hubwire's clients are in."""
 
 CALL_TARGET: Final = f"/api/hubs/{HUB}/groups/g0/:send?api-version=2024-12-01"
 """What the REST workload calls; the generator's first group is `g0`."""
+
+Operation = Literal["create", "get", "issue", "introspect"]
+"""Of a communication service."""
 
 Mode = Literal["fanout", "echo", "idle", "churn", "connect", "disconnect", "calls", "publish", "floor"]
 
@@ -74,6 +97,8 @@ _HANDSHAKES_PER_S: Final = {
     HUBWIRE: 3000,
     HUBWIRE_ASKING: 3000,
     HUBWIRE_EVENTS: 3000,
+    HUBWIRE_USERS: 3000,
+    HUBWIRE_MANY_USERS: 3000,
     NATS: 3000,
     NATS_MQTT: 3000,
     CENTRIFUGO: 2500,
@@ -83,6 +108,7 @@ _HANDSHAKES_PER_S: Final = {
     MOSQUITTO: 5000,
     MOCHI: 3000,
     FLOOR: 20_000,
+    SIGNATURE: 20_000,
 }
 """For the plan only: how fast members come in, their joins included."""
 
@@ -109,6 +135,7 @@ class Candidate:
         protocol: of the generator, if it is not the server's usual one.
         options: of the generator, besides those of the workload.
         tls: over TLS, to the server's other port; connecting takes longer then.
+        official: called by the official client library of Python instead of the load generator.
         overloaded: it cannot carry what is offered, so that its runs last until the generator gives up waiting.
     """
 
@@ -117,6 +144,7 @@ class Candidate:
     protocol: str = ""
     options: Options = ()
     tls: bool = False
+    official: bool = False
     overloaded: bool = False
 
     @property
@@ -143,6 +171,8 @@ class Workload:
         extra_s: what a run lasts besides connecting, warm-up and measured time.
         fresh: a server is started for each run, since what others left behind would count.
         groups_claimed: groups that the token of each of Hubwire's clients names.
+        operation: of a communication service, which is called instead of the hub.
+        users: that the server with many users has; where the sentences say `{users}`, that is shown.
     """
 
     name: str
@@ -161,6 +191,8 @@ class Workload:
     extra_s: float = 0.0
     fresh: bool = False
     groups_claimed: int = 0
+    operation: Operation | None = None
+    users: int = MANY_USERS
 
 
 def frame_bytes(payload_bytes: int) -> int:
@@ -272,6 +304,32 @@ def _echo(connections: int, *more: str) -> Workload:
         quick=(HUBWIRE, WS),
     )
 
+
+def _identities(operation: Operation, title: str, measures: str, *more: Candidate) -> Workload:
+    """A row about users of a communication service."""
+    return Workload(
+        name=f"identity-{operation}",
+        title=f"Communication users: {title}",
+        measures=f"{measures} 8 callers on connections that stay open, each with one call under way, at 1,000 users "
+        "and at {users}; about users that chance chooses.",
+        mode="calls",
+        options=(("--members", "0"), ("--callers", "8")),
+        per="call",
+        columns=("cpu_us", "per_s", "p50_ms", "p99_ms", "memory_mib"),
+        candidates=(
+            Candidate(server=HUBWIRE_USERS, name="hubwire"),
+            Candidate(server=HUBWIRE_MANY_USERS, name="hubwire, many users"),
+            *more,
+        ),
+        connections=0,
+        quick=("hubwire", *(one.label for one in more if not one.official)),
+        duration_s=1.0,
+        operation=operation,
+    )
+
+
+_OFFICIAL: Final = Candidate(server=HUBWIRE_USERS, name="hubwire, official client", official=True)
+_ONE_CALLER: Final = "The official client library of Python is one caller, and spends most of the time itself."
 
 WORKLOADS: Final = (
     _fanout(
@@ -633,6 +691,26 @@ WORKLOADS: Final = (
         fresh=True,
         groups_claimed=2,
     ),
+    _identities("get", "get", "A user is asked for; the request is signed with an access key."),
+    _identities(
+        "issue",
+        "issue a token",
+        "A token for one scope; the request is signed with an access key. The signature is what RSA alone takes, in a "
+        f"process of Python that does nothing else. {_ONE_CALLER}",
+        _OFFICIAL,
+        Candidate(server=SIGNATURE),
+    ),
+    _identities(
+        "introspect",
+        "introspect a token",
+        "Is a token good, one of 200 in turn; the caller shows an access key as password.",
+    ),
+    _identities(
+        "create",
+        "create",
+        f"A new user, on the disk before it is answered. {_ONE_CALLER}",
+        _OFFICIAL,
+    ),
 )
 """In the order in which they run."""
 
@@ -657,6 +735,14 @@ def quick(workloads: Sequence[Workload]) -> tuple[Workload, ...]:
 def with_rounds(workloads: Sequence[Workload], rounds: int) -> tuple[Workload, ...]:
     """The same rows, each with so many rounds."""
     return tuple(replace(workload, rounds=rounds) for workload in workloads)
+
+
+def with_users(workloads: Sequence[Workload], users: int) -> tuple[Workload, ...]:
+    """The same rows, with so many users where there are many, and said so."""
+    return tuple(
+        replace(workload, users=users, measures=workload.measures.replace("{users}", f"{users:,}"))
+        for workload in workloads
+    )
 
 
 def run_seconds(workload: Workload, candidate: Candidate) -> float:

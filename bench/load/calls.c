@@ -42,21 +42,36 @@ struct calls {
     bool over;
     /* Open loop: when it began, and the calls made since. */
     uint64_t began_ns, made;
+    /* Of the requests that were given, sent so far. */
+    uint64_t requested;
     uint64_t answered, cut;
     struct histogram latency;
     char first_error[256];
 };
 
-static void call(struct caller *caller, uint64_t scheduled_ns)
+/* What is sent for a call: the next one of the requests that were given, or ours with the payload for all members. */
+static void append_request(struct caller *caller)
 {
     struct calls *calls = caller->calls;
+    const struct paths *requests = &calls->options->requests;
     struct bytes *unsent = &caller->connection.unsent;
 
-    caller->calling = true;
-    caller->expected = calls->audience.group_sizes[0];
-    caller->marker = (struct marker){.publisher = caller->index, .scheduled_ns = scheduled_ns};
+    if (requests->count) {
+        const char *request = requests->lines[calls->requested++ % requests->count];
+
+        bytes_append(unsent, request, strlen(request));
+        return;
+    }
     bytes_append(unsent, calls->head.data, calls->head.length);
     bytes_append(unsent, sending_compose(&calls->sending, &caller->marker), calls->sending.size);
+}
+
+static void call(struct caller *caller, uint64_t scheduled_ns)
+{
+    caller->calling = true;
+    caller->expected = caller->calls->audience.group_sizes[0];
+    caller->marker = (struct marker){.publisher = caller->index, .scheduled_ns = scheduled_ns};
+    append_request(caller);
     connection_flush(&caller->connection);
 }
 
@@ -96,7 +111,8 @@ static void count_error(struct caller *caller, const char *what, size_t length)
     calls->audience.errors++;
     if (!calls->first_error[0])
         snprintf(calls->first_error, sizeof calls->first_error, "%.*s", (int)length, what);
-    sending_withdraw(&calls->sending, &caller->marker, caller->expected);
+    if (!calls->options->requests.count)
+        sending_withdraw(&calls->sending, &caller->marker, caller->expected);
 }
 
 /*
@@ -253,6 +269,8 @@ void run_calls(struct options *options)
 
     if (options->members && !options->protocol->confirms_joins)
         fail("calls cannot use %s: it does not tell when a member hears its group", options->protocol->name);
+    if (options->requests.count && options->members)
+        fail("--requests are heard by no members");
     options->groups = options->memberships = 1;
     calls.options = options;
     target_find(&calls.target, options->address);

@@ -34,6 +34,7 @@ static const struct option known[] = {
     {"path", TEXT, AT(path), 0, 0, "request target of all connections, or of the calls"},
     {"paths", TEXT, AT(paths_file), 0, 0, "file with a request target a line, used in turn"},
     {"publisher-paths", TEXT, AT(publisher_paths_file), 0, 0, "the same for publishers (default: from the end)"},
+    {"requests", TEXT, AT(requests_file), 0, 0, "calls: file with whole requests, each ended by a zero, used in turn"},
     {"header", HEADER, 0, 0, 0, "a line 'K: V' for each call; repeatable"},
     {"members", COUNT, AT(members), 0, MANY, "connections that receive"},
     {"groups", COUNT, AT(groups), 1, MARKED, "groups that they are spread over"},
@@ -169,7 +170,13 @@ static const struct option *find(const char *argument)
     fail("there is no option '%s'; --help shows what there is", argument);
 }
 
-static void read_paths(struct paths *paths, const char *file_name)
+/* Is it what the file is to hold. */
+static bool fits(const char *line, char end)
+{
+    return end == '\n' ? line[0] == '/' : strstr(line, " HTTP/1.1\r\n") != NULL;
+}
+
+static void read_paths(struct paths *paths, const char *file_name, char end)
 {
     FILE *file = fopen(file_name, "re");
     char *line = NULL;
@@ -178,12 +185,14 @@ static void read_paths(struct paths *paths, const char *file_name)
 
     if (!file)
         fail("%s: %s", file_name, strerror(errno));
-    while ((length = getline(&line, &capacity, file)) > 0) {
-        line[strcspn(line, "\r\n")] = '\0';
+    while ((length = getdelim(&line, &capacity, end, file)) > 0) {
+        if (end == '\n')
+            line[strcspn(line, "\r\n")] = '\0';
         if (!line[0])
             continue;
-        if (line[0] != '/')
-            fail("%s: line %u is not a request target", file_name, paths->count + 1);
+        if (!fits(line, end))
+            fail("%s: %s %u is not a request%s", file_name, end ? "line" : "part", paths->count + 1,
+                 end ? " target" : "");
         /* Doubled whenever full: the count is a power of two. */
         if (!(paths->count & (paths->count - 1)))
             paths->lines = realloc(paths->lines, (paths->count ? paths->count * 2 : 1) * sizeof *paths->lines);
@@ -195,7 +204,7 @@ static void read_paths(struct paths *paths, const char *file_name)
     free(line);
     fclose(file);
     if (!paths->count)
-        fail("%s holds no request target", file_name);
+        fail("%s holds no request%s", file_name, end ? " target" : "");
 }
 
 void options_read(struct options *options, int count, char **arguments)
@@ -223,9 +232,11 @@ void options_read(struct options *options, int count, char **arguments)
     if (options->memberships > options->groups)
         fail("--memberships: a member cannot be in %u of %u groups", options->memberships, options->groups);
     if (options->paths_file)
-        read_paths(&options->paths, options->paths_file);
+        read_paths(&options->paths, options->paths_file, '\n');
     if (options->publisher_paths_file)
-        read_paths(&options->publisher_paths, options->publisher_paths_file);
+        read_paths(&options->publisher_paths, options->publisher_paths_file, '\n');
+    if (options->requests_file)
+        read_paths(&options->requests, options->requests_file, '\0');
 }
 
 static const char *single_path(const struct options *options)

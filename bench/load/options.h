@@ -9,7 +9,7 @@
 
 #define OPTION_HEADERS 16
 
-/* Request targets, one for each line of a file. */
+/* Request targets, one for each line of a file; or whole requests, each ended by a zero. */
 struct paths {
     char **lines;
     uint32_t count;
@@ -24,8 +24,10 @@ struct options {
     const char *path;
     const char *paths_file;
     const char *publisher_paths_file;
+    const char *requests_file;
     struct paths paths;
     struct paths publisher_paths;
+    struct paths requests;
     const char *headers[OPTION_HEADERS];
     uint32_t header_count;
     /* Numbers of things. */

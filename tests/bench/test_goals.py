@@ -152,5 +152,10 @@ def test_goals_are_those_that_were_set() -> None:
         "mqtt-publishers: CPU µs ≤ 1 × nats-mqtt",
         "mqtt-publishers: CPU µs ≤ 1 × mochi",
         "mqtt-publishers: everything delivered",
+        "identity-get: p50 ms ≤ 1.2 × hubwire",
+        "identity-issue: CPU µs ≤ 2 × signature",
+        "identity-issue: p50 ms ≤ 1.2 × hubwire",
+        "identity-introspect: p50 ms ≤ 1.2 × hubwire",
+        "identity-create: p50 ms ≤ 1.2 × hubwire",
     ]
     assert [goal.limit for goal in GOALS if goal.fraction] == [1 / 12, 1 / 25, 1 / 25]

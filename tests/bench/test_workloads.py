@@ -8,6 +8,9 @@ from bench.workloads import (
     FLOOR,
     HUBWIRE,
     HUBWIRE_EVENTS,
+    HUBWIRE_USERS,
+    MANY_USERS,
+    WITHOUT_SERVER,
     WORKLOADS,
     Candidate,
     Workload,
@@ -17,6 +20,7 @@ from bench.workloads import (
     run_seconds,
     seconds,
     with_rounds,
+    with_users,
 )
 from doubles import frames
 from hubwire.model.messages import Data, GroupMessage
@@ -24,9 +28,9 @@ from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.json_v1 import JsonCodec
 from hubwire.protocols.mqtt.packets import Puback, Publish, encode
 
-FULL_S = 20 * 60
+FULL_S = 22 * 60
 QUICK_S = 3 * 60
-OURS = {HUBWIRE, HUBWIRE_EVENTS}
+OURS = {HUBWIRE, HUBWIRE_EVENTS, HUBWIRE_USERS}
 SET_UP_S = 20
 """For compiling the generator, and looking for peers that are there already."""
 
@@ -39,7 +43,7 @@ def options(name: str) -> dict[str, str]:
     return dict(named(name).options)
 
 
-def test_plan_of_the_whole_fits_into_twenty_minutes() -> None:
+def test_plan_of_the_whole_fits_into_twenty_two_minutes() -> None:
     """With every peer there is."""
     assert SET_UP_S + seconds(WORKLOADS) < FULL_S
 
@@ -93,6 +97,10 @@ def test_there_is_a_row_for_everything_that_is_to_be_measured() -> None:
         "mqtt-qos1-saturated",
         "mqtt-publishers",
         "mqtt-idle",
+        "identity-get",
+        "identity-issue",
+        "identity-introspect",
+        "identity-create",
     ]
 
 
@@ -136,7 +144,7 @@ def test_row_is_well_formed(workload: Workload) -> None:
 
     assert len(set(labels)) == len(labels)
     assert servers & OURS
-    assert servers <= {*SERVERS, FLOOR}
+    assert servers <= {*SERVERS, *WITHOUT_SERVER}
     assert set(workload.columns) <= FIGURES.keys()
     assert set(workload.quick) <= set(labels)
     assert workload.rounds >= 3
@@ -144,6 +152,14 @@ def test_row_is_well_formed(workload: Workload) -> None:
     assert workload.measures.endswith(".")
     for named_twice in (*workload.options, *(o for candidate in workload.candidates for o in candidate.options)):
         assert named_twice[0].startswith("--")
+
+
+def test_number_of_users_is_said_where_there_are_many() -> None:
+    for row in with_users(WORKLOADS, 1_234_567):
+        assert row.users == 1_234_567
+        assert ("1,234,567" in row.measures) is (row.operation is not None)
+        assert "{" not in row.measures
+    assert named("identity-issue").users == MANY_USERS
 
 
 def test_floor_sends_what_we_would_send_and_as_often() -> None:
