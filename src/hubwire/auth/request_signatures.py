@@ -17,6 +17,7 @@ import re
 from calendar import timegm
 from collections.abc import Iterator
 from email.utils import parsedate
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
@@ -119,6 +120,8 @@ def _shown(name: str) -> str:
     return name if name in ("authorization", "host", _HASH, *_DATES) else "that the signature covers"
 
 
+# All requests of a second have the same date.
+@lru_cache(maxsize=64)
 def _seconds(date: str) -> int:
     # The expression first: the parser reads nearly anything.
     parsed = parsedate(date) if _DATE.fullmatch(date) else None
