@@ -57,7 +57,10 @@ def judged(links: list[Link]) -> dict[str, Record]:
         assert link.down.data.startswith(b"HTTP/1.1 101 "), bytes(link.down.data[:200])
         asked = parse_qs(urlsplit(link.up.data.split(b" ", 2)[1].decode()).query).get("awps_connection_id", [""])[0]
         frames = [_payload(frame) for frame in link.down.frames()]
+        said = [_payload(frame) for frame in link.up.frames()[: link.up.frames_passed()]]
         if not frames:
+            # Some clients acknowledge what they had heard before as soon as they have the 101.
+            acknowledged[asked] = max([acknowledged.get(asked, 0), *_acknowledgements(said)])
             continue
         assert frames[0][0] == _TEXT, f"{frames[0]} instead of connected, asked for {asked!r}"
         first = json.loads(frames[0][1])
@@ -66,7 +69,6 @@ def judged(links: list[Link]) -> dict[str, Record]:
         assert not asked or id == asked, "a recovery gives the same connection"
         record = records.setdefault(id, Record({}, set(), False))
         _hear(record, link, frames, acknowledged.get(id, 0))
-        said = [_payload(frame) for frame in link.up.frames()[: link.up.frames_passed()]]
         acknowledged[id] = max([acknowledged.get(id, 0), *_acknowledgements(said)])
         if (_CLOSE, (1000).to_bytes(2, "big")) in [(opcode, payload[:2]) for opcode, payload in said]:
             records[id] = record._replace(final=True)
