@@ -15,7 +15,6 @@ from uuid import uuid4
 
 from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hubwire.model.communication import CommunicationCaller
@@ -198,11 +197,14 @@ class RestApp:
             self._telemetry.inbound_bytes += exchange.call.read_bytes
             self._telemetry.outbound_bytes += len(reply.body)
         self._report(exchange, status, failure)
-        response = Response(reply.body, status, dict(self._headers(exchange, reply)))
-        if request.method == "HEAD":
-            # The length of what GET would send stays.
-            response.body = b""
-        await response(scope, receive, send)
+        # What is said twice holds as it was said last.
+        said = dict(self._headers(exchange, reply))
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in said.items()]
+        if status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(reply.body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        # The length of what GET would send stays.
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else reply.body})
 
     def _call(self, request: Request) -> Call:
         scope = request.scope
