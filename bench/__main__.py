@@ -48,7 +48,7 @@ _SOURCES: Final = Path(__file__).parent / "load"
     default=MANY_USERS,
     show_default=True,
     metavar="N",
-    help="Communication users where there are many. A million takes minutes to bring in.",
+    help="Communication users where there are many. A million takes more than a minute to bring in.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Page to write.")
 @click.option("--seed", type=int, metavar="N", help="Of the order of candidates within rounds. [by chance]")

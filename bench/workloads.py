@@ -59,7 +59,7 @@ HUBWIRE_MANY_USERS: Final = "hubwire-many-users"
 """The same server, with many more of them."""
 
 MANY_USERS: Final = 200_000
-"""So many, unless one wants another number: a million takes minutes to bring in."""
+"""So many, unless one wants another number: a million takes more than a minute to bring in."""
 
 NATS: Final = "nats"
 NATS_MQTT: Final = "nats-mqtt"
