@@ -12,7 +12,8 @@ from auth.entra import NOW, decoded
 from communication.world import ENTRA, OTHER, PRIMARY, SERVICE, World, opened
 from hubwire.communication.user_documents import CUSTOM_ID, ISSUE, USER
 from hubwire.communication.users import User
-from hubwire.model.errors import BadRequest, IdentityNotOwned, NotStored, Unauthorized
+from hubwire.model.errors import BadRequest, IdentityNotOwned, NotStored, Unauthorized, Unavailable
+from hubwire.model.ports import Change
 
 ID = re.compile(
     rf"8:acs:{SERVICE.immutable_id}_[0-9a-f]{{8}}-[0-9a-f]{{4}}-7[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}"
@@ -309,6 +310,7 @@ class Issuing:
             while True:
                 issued = await server.users.issue(SERVICE, PRIMARY, self._identity, ["chat"])
                 self._answered.put_nowait(issued.token)
+                await asyncio.sleep(0)  # nothing of this has to wait by itself
         except IdentityNotOwned:
             return
 
@@ -463,6 +465,19 @@ async def test_change_that_cannot_be_stored_is_not_answered_as_done(
 
 
 # All of them
+
+
+async def test_damaged_user_is_told_without_its_id(world: World) -> None:
+    """The log has the message."""
+    user = (await world.users.create(SERVICE, PRIMARY)).user.id
+    (document,) = await world.store.list(USER, "", None, 1)
+    await world.store.commit([Change(USER, document.key, {"generation": "x"})])
+
+    with pytest.raises(Unavailable) as damaged:
+        await world.users.get(SERVICE, user)
+
+    assert damaged.value.message.endswith(f"…{user[-12:]} is damaged")
+    assert user[-36:-12] not in damaged.value.message
 
 
 async def test_users_are_listed_page_by_page_without_those_that_are_gone(world: World) -> None:
