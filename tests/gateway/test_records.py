@@ -176,6 +176,15 @@ def test_refusal_is_recorded_with_its_status_and_cause(
     assert written.levels("ConnectionRefused") == [logging.WARNING]
 
 
+def test_refusal_names_no_user_and_no_token_of_a_path_that_leads_nowhere(house: House, written: Written) -> None:
+    user = "8:acs:2dee53b4-368b-45d4-ab52-8493fb117652_00000005-14a2-493b-8a72-5a3a0d000081"
+
+    house.refusal(url=f"/client/{user}/{house.token()}")
+
+    (fields,) = written.fields("ConnectionRefused")
+    assert fields["url"] == "/client/…5a3a0d000081/…"
+
+
 def test_cause_of_a_bad_token_is_recorded_and_not_told(house: House, written: Written) -> None:
     refusal = house.refusal(access_token=house.token(audience="http://elsewhere/client/hubs/chat"))
 

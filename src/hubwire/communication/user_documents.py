@@ -47,6 +47,7 @@ ISSUE: Final = "communicationIssue"
 
 LONGEST_CUSTOM_ID: Final = 256
 
+_SHOWN_END: Final = 12
 _PREFIX: Final = "8:acs:"
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A user of its own; one of Entra, with tenant and object id; one of a Teams extension, with the same.
@@ -131,7 +132,8 @@ def read_user(document: Document) -> StoredUser:
     try:
         return msgspec.convert(document.body, StoredUser)
     except msgspec.ValidationError as error:
-        raise Unavailable(f"the stored {document.kind} {document.key} is damaged") from error
+        # It gets into the log, where nobody is named, and tells where to look nevertheless.
+        raise Unavailable(f"the stored {document.kind} …{document.key[-_SHOWN_END:]} is damaged") from error
 
 
 def user_change(key: str, user: StoredUser, expect: str) -> Change:

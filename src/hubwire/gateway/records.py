@@ -13,6 +13,7 @@ from typing import Final
 from hubwire.gateway.attempt import Attempt
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
+from hubwire.model.logged_paths import logged_path
 from hubwire.model.messages import ClientRequest, JoinGroup, LeaveGroup, NotOffered, SendEvent, SendToGroup
 from hubwire.model.names import HubKey, shown_user_id
 from hubwire.model.telemetry import CloseCategory
@@ -119,7 +120,7 @@ def refused(head: RequestHead, status: int, cause: str) -> None:
     """An upgrade request was answered with a status instead of 101."""
     properties: dict[str, object] = {
         "collection": _COLLECTIONS.get(status, "Connection"),
-        "url": head.target.partition("?")[0][:_SHOWN],
+        "url": logged_path(head.target.partition("?")[0].encode("latin-1", "replace"))[:_SHOWN],
         "statusCode": status,
     }
     _emit(_connectivity, logging.WARNING, "ConnectionRefused", cause, head.client_ip, properties)

@@ -21,6 +21,7 @@ from hubwire.model.communication import CommunicationCaller
 from hubwire.model.errors import BadRequest, NotFound, Refused, Unavailable
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.listeners import kind_of
+from hubwire.model.logged_paths import logged_path, logged_root
 from hubwire.model.telemetry import Telemetry
 from hubwire.rest.call import API_VERSIONS, Call, caller_of
 from hubwire.rest.checks import check_reachable
@@ -29,7 +30,6 @@ from hubwire.rest.communication_versions import COMMUNICATION_VERSIONS, communic
 from hubwire.rest.cors import Cors
 from hubwire.rest.faults import Fault, MethodNotAllowed, fault_of
 from hubwire.rest.issuer_faults import identity_fault, issuer_fault
-from hubwire.rest.logged_paths import logged_path, logged_root
 from hubwire.rest.management_faults import management_fault
 from hubwire.rest.ports import Callers, CommunicationDoor, Managers, VaultDoor
 from hubwire.rest.query import QueryString

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubwire.rest.logged_paths import logged_path, logged_root
+from hubwire.model.logged_paths import logged_path, logged_root
 
 SERVICE = "2dee53b4-368b-45d4-ab52-8493fb117652"
 END = "5a3a0d000081"
