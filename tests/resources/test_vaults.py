@@ -52,7 +52,7 @@ async def put(world: Vaulting, name: str = "Vault-One", group: str = "g", **body
 async def test_vault_is_there_from_when_it_is_made(world: Vaulting) -> None:
     assert await put(world) is True
 
-    vault = world.vaults.vault(SUBSCRIPTION.upper(), "G", "vAULT-oNE")
+    vault = world.vaults.find(SUBSCRIPTION.upper(), "G", "vAULT-oNE")
     assert vault_document(vault, "https://127.0.0.1:9443/") == {
         "id": f"{GROUP}/providers/Microsoft.KeyVault/vaults/Vault-One",
         "name": "Vault-One",
@@ -116,7 +116,7 @@ async def test_name_is_unique_in_the_server(world: Vaulting) -> None:
     with pytest.raises(Conflict):
         await put(world, "vault-one", "h")
     with pytest.raises(NotFound):
-        world.vaults.vault(SUBSCRIPTION, "h", "vault-one")
+        world.vaults.find(SUBSCRIPTION, "h", "vault-one")
 
 
 async def test_resource_group_is_made_with_its_first_vault(world: Vaulting) -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from hubwire.model.communication import CommunicationKeys, CommunicationService, communication_connection_string
 from hubwire.model.ports import Change
 from hubwire.resources.communication_properties import GLOBAL, completed
+from hubwire.resources.documents import PlacedResource
 from hubwire.resources.resource_documents import group_id, system_data
 
 __all__ = [
@@ -62,29 +63,15 @@ class ServiceIdentity(Struct, frozen=True):
     assigned: tuple[str, ...] = ()
 
 
-class StoredService(Struct, frozen=True):
+class StoredService(PlacedResource, frozen=True, kw_only=True):
     """
     Attributes:
-        name: in the spelling that it was given.
         immutable_id: GUID, in lower case.
-        group: resource group, in the spelling that it was given.
-        properties: complete.
-        ports: of its own, for HTTP and HTTPS; 0 while it has none.
-        created_at, changed_at: seconds since 1970.
     """
 
-    name: str
     immutable_id: str
     keys: CommunicationKeys
-    subscription: str
-    group: str
-    location: str
-    properties: dict[str, Any]
-    tags: dict[str, str] = {}
     identity: ServiceIdentity = ServiceIdentity()
-    ports: tuple[int, int] = (0, 0)
-    created_at: int = 0
-    changed_at: int = 0
 
 
 def service_id(service: StoredService) -> str:

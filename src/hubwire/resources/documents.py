@@ -27,6 +27,7 @@ __all__ = [
     "RESOURCE",
     "SIGNING_KEY",
     "Identity",
+    "PlacedResource",
     "StoredGroup",
     "StoredHub",
     "StoredResource",
@@ -123,6 +124,29 @@ class StoredGroup(Struct, frozen=True):
     location: str = "local"
     tags: dict[str, str] = {}
     managed_by: str | None = None
+
+
+class PlacedResource(Struct, frozen=True):
+    """
+    What there is of every resource that has a name of its own in the server and ports of its own.
+
+    Attributes:
+        name: in the spelling that it was given.
+        group: resource group, in the spelling that it was given.
+        properties: complete.
+        ports: for HTTP and HTTPS; 0 while it has none.
+        created_at, changed_at: seconds since 1970.
+    """
+
+    name: str
+    subscription: str
+    group: str
+    location: str
+    properties: dict[str, Any]
+    tags: dict[str, str] = {}
+    ports: tuple[int, int] = (0, 0)
+    created_at: int = 0
+    changed_at: int = 0
 
 
 class StoredHub(Struct, frozen=True):

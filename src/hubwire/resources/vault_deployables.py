@@ -194,7 +194,7 @@ class _Policies(PlainType):
 
 def _vault_of(vaults: Vaults, found: SplitId) -> StoredVault | None:
     try:
-        return vaults.vault(found.subscription, found.group, found.names[0])
+        return vaults.find(found.subscription, found.group, found.names[0])
     except NotFound:
         return None
 
@@ -205,7 +205,7 @@ def _parent(vaults: Vaults, planned: Planned, coming: Collection[str]) -> None:
         NotFound: the vault is not there, and will not be.
     """
     if planned.id.rsplit("/", 2)[0].lower() not in coming:
-        vaults.vault(planned.subscription_id, planned.resource_group, planned.name.partition("/")[0])
+        vaults.find(planned.subscription_id, planned.resource_group, planned.name.partition("/")[0])
 
 
 def _change_of(planned: Planned) -> PolicyChange:

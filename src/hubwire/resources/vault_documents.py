@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from hubwire.model.ports import Change
 from hubwire.model.vaults import SecretVersion
+from hubwire.resources.documents import PlacedResource
 from hubwire.resources.resource_documents import group_id, system_data
 
 __all__ = [
@@ -42,25 +43,8 @@ VAULT_TYPE: Final = "Microsoft.KeyVault/vaults"
 SECRET_TYPE: Final = "Microsoft.KeyVault/vaults/secrets"  # noqa: S105  a resource type
 
 
-class StoredVault(Struct, frozen=True):
-    """
-    Attributes:
-        name: in the spelling that it was given.
-        group: resource group, in the spelling that it was given.
-        properties: complete.
-        ports: of its own, for HTTP and HTTPS; 0 while it has none.
-        created_at, changed_at: seconds since 1970.
-    """
-
-    name: str
-    subscription: str
-    group: str
-    location: str
-    properties: dict[str, Any]
-    tags: dict[str, str] = {}
-    ports: tuple[int, int] = (0, 0)
-    created_at: int = 0
-    changed_at: int = 0
+class StoredVault(PlacedResource, frozen=True):
+    """A Key Vault."""
 
 
 class StoredSecret(Struct, frozen=True):

@@ -119,7 +119,7 @@ class VaultTable:
 
     def _found(self, call: Call) -> StoredVault:
         version_of(call)
-        return self._vaults.vault(subscription_of(call), group_of(call), call.names["name"])
+        return self._vaults.find(subscription_of(call), group_of(call), call.names["name"])
 
     def _shown(self, vault: StoredVault) -> dict[str, Any]:
         return vault_document(vault, self._uri(vault))
