@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from acceptance.communication import V, call, first_service, introspect
 from acceptance.directory import (
     ASSERTION,
     SCOPE,
@@ -24,9 +25,11 @@ from acceptance.directory import (
     by_hand,
     claims_of,
     create_app,
+    create_user,
     minted,
     stored_keys,
     token_of,
+    token_of_user,
 )
 from acceptance.servers import DEADLINE_S, Server, StartServer, run_command, wait_until
 from acceptance.wire import http_request
@@ -73,6 +76,31 @@ def test_principal_of_a_trusted_tenant_may_do_what_is_assigned_to_it_here(start_
     assert bearer(server, token).status == 202
     give_role(server, entra, app, "owner", "--remove")
     assert bearer(server, token).status == 403
+
+
+def test_users_of_a_trusted_tenant_exchange_their_tokens_at_a_communication_service(start_server: StartServer) -> None:
+    """As those of the local one, and the log does not say who they are."""
+    entra = start_server("--user-tokens")
+    server = trusting_server(start_server, entra)
+    service, app, alice = first_service(server), create_app(entra), create_user(entra)
+    teams = token_of_user(
+        entra, app, *(f"https://auth.msft.communication.azure.com/Teams.Manage{what}" for what in ("Calls", "Chats"))
+    )
+    clients = token_of_user(entra, app, "https://communication.azure.com/clients/Chat")
+    asked = {"token": teams, "appId": app.client_id, "userId": alice}
+    assignment = {"tenantId": entra.tenant_id, "principalType": "user", "clientIds": [app.client_id]}
+
+    of_teams = call(service, "POST", "/teamsUser/:exchangeAccessToken" + V, asked)
+    early = call(service, "POST", "/access/entra/:exchangeAccessToken" + V, {}, bearer=clients)
+    made = call(service, "PUT", f"/access/entra/assignments/{alice}{V}", assignment)
+    of_entra = call(service, "POST", "/access/entra/:exchangeAccessToken" + V, {}, bearer=clients)
+
+    assert (of_teams.status, early.status, made.status, of_entra.status) == (200, 403, 201, 200)
+    for exchanged, token in ((of_teams.json()["token"], teams), (of_entra.json()["accessToken"]["token"], clients)):
+        told = introspect(service, server, exchanged).json()
+        assert told["sub"].endswith(alice)
+        assert told["exp"] == claims_of(token)["exp"]
+    assert alice not in server.log()
 
 
 def test_same_object_id_of_another_tenant_is_somebody_else(start_server: StartServer) -> None:
