@@ -15,6 +15,7 @@ from hubwire.resources.shapes import (
     free,
     is_shallow,
     number,
+    patched,
     spelled,
     text,
 )
@@ -47,6 +48,18 @@ def test_name_that_is_given_twice_is_named_with_its_place() -> None:
 
 def test_unknown_names_that_differ_in_case_are_two() -> None:
     assert spelled({"x": 1, "X": 2}, {}) == {"x": 1, "X": 2}
+
+
+def test_patch_replaces_what_it_names_takes_away_what_is_null_and_leaves_the_rest() -> None:
+    old = {"tls": 1, "hostName": 2, "other": 3}
+
+    assert patched(old, {"TLS": 4, "hostname": None}, {"tls": None, "hostName": None}) == {"tls": 4, "other": 3}
+    assert old == {"tls": 1, "hostName": 2, "other": 3}
+
+
+@pytest.mark.parametrize("patch", [None, [], "x"])
+def test_patch_that_is_no_object_is_refused(patch: object) -> None:
+    assert fault(lambda: patched({}, patch, {})).target == "properties"
 
 
 def test_object_has_known_parts_checked_and_others_kept() -> None:

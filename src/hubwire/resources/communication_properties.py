@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hubwire.model.errors import BadRequest
-from hubwire.resources.resource_properties import is_identity_id, is_location, region
-from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice, free, spelled, text
+from hubwire.resources.resource_properties import given_identities, is_identity_id, is_location, region
+from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice, free, patched, text
 
 __all__ = ["GLOBAL", "FeatureMissing", "completed", "ignored", "kind_and_identities", "merged"]
 
@@ -80,10 +80,7 @@ def merged(old: Mapping[str, Any], patch: object) -> dict[str, Any]:
     Raises:
         BadRequest: as for `completed`.
     """
-    if not isinstance(patch, dict):
-        raise BadRequest("properties must be an object.", target="properties")
-    both = {**old, **spelled(patch, _CHECKS, "properties.")}
-    return completed({name: value for name, value in both.items() if value is not None})
+    return completed(patched(old, patch, _CHECKS))
 
 
 def kind_and_identities(value: object) -> tuple[str, tuple[str, ...]]:
@@ -95,13 +92,7 @@ def kind_and_identities(value: object) -> tuple[str, tuple[str, ...]]:
     """
     if value is None:
         return "None", ()
-    given = as_object("identity", value, {"type": _identity_type, "userAssignedIdentities": free})
-    assigned = given.get("userAssignedIdentities") or {}
-    if not isinstance(assigned, dict):
-        raise BadRequest("identity.userAssignedIdentities must be an object.", "identity.userAssignedIdentities")
-    # One that is set to null is to be taken away.
-    ids = tuple(name for name, item in assigned.items() if item is not None)
-    kind: str = given.get("type", "None")
+    kind, ids = given_identities(value, _identity_type)
     if (_USER in kind) != bool(ids):
         message = f"The identity has the type {kind}, which does not fit its userAssignedIdentities."
         raise BadRequest(message, "identity.userAssignedIdentities")

@@ -11,13 +11,14 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from hubwire.model.errors import BadRequest
-from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice, choices, free, spelled, text
+from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice, choices, free, patched, text
 
 __all__ = [
     "ASSIGN_IDENTITY",
     "OLDEST_VERSION",
     "SKUS",
     "completed",
+    "given_identities",
     "identity_of",
     "is_api_version",
     "is_group_name",
@@ -155,10 +156,7 @@ def merged(old: Mapping[str, Any], patch: object) -> dict[str, Any]:
     Raises:
         BadRequest: as for `completed`.
     """
-    if not isinstance(patch, dict):
-        raise BadRequest("properties must be an object.", target="properties")
-    both = {**old, **spelled(patch, _CHECKS, "properties.")}
-    return completed({name: value for name, value in both.items() if value is not None})
+    return completed(patched(old, patch, _CHECKS))
 
 
 def sku_of(value: object) -> dict[str, Any]:
@@ -207,6 +205,24 @@ def tags_of(value: object) -> dict[str, str]:
     return dict(value)
 
 
+def given_identities(value: object, kind: Check) -> tuple[str, tuple[str, ...]]:
+    """
+    The type of an `identity`, and the names of the user-assigned ones, which may be any text.
+
+    Args:
+        kind: checks the type.
+
+    Raises:
+        BadRequest: the type is unknown, or something else cannot be.
+    """
+    given = as_object("identity", value, {"type": kind, "userAssignedIdentities": free})
+    assigned = given.get("userAssignedIdentities") or {}
+    if not isinstance(assigned, dict):
+        raise BadRequest("identity.userAssignedIdentities must be an object.", "identity.userAssignedIdentities")
+    # One that is set to null is to be taken away.
+    return given.get("type", "None"), tuple(name for name, item in assigned.items() if item is not None)
+
+
 def identity_of(value: object) -> tuple[str, str | None]:
     """
     What kind of managed identity a resource has: the type, and the id of the one user-assigned identity.
@@ -216,13 +232,7 @@ def identity_of(value: object) -> tuple[str, str | None]:
     """
     if value is None:
         return "None", None
-    given = as_object("identity", value, {"type": _identity_type, "userAssignedIdentities": free})
-    kind = given.get("type", "None")
-    assigned = given.get("userAssignedIdentities") or {}
-    if not isinstance(assigned, dict):
-        raise BadRequest("identity.userAssignedIdentities must be an object.", "identity.userAssignedIdentities")
-    # One that is set to null is to be taken away.
-    ids = [name for name, item in assigned.items() if item is not None]
+    kind, ids = given_identities(value, _identity_type)
     if kind != "UserAssigned":
         if ids:
             raise BadRequest(_ONE_IDENTITY, "identity")

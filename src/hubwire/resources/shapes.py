@@ -19,6 +19,7 @@ __all__ = [
     "free",
     "is_shallow",
     "number",
+    "patched",
     "spelled",
     "text",
 ]
@@ -50,6 +51,22 @@ def spelled(properties: Mapping[str, Any], known: Mapping[str, Any], within: str
             raise BadRequest(f"{within}{name} is given twice.", target=f"{within}{name}")
         result[name] = value
     return result
+
+
+def patched(old: Mapping[str, Any], patch: object, known: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Properties `old` with those of `patch` in place of their own, and without those that are null in it.
+
+    Args:
+        known: see `spelled`.
+
+    Raises:
+        BadRequest: no object, or a property is given twice.
+    """
+    if not isinstance(patch, dict):
+        raise BadRequest("properties must be an object.", target="properties")
+    both = {**old, **spelled(patch, known, "properties.")}
+    return {name: value for name, value in both.items() if value is not None}
 
 
 def as_object(name: str, value: object, checks: Mapping[str, Check]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hubwire.model.errors import BadRequest
 from hubwire.model.network import NetworkRules, network_rules
 from hubwire.model.vaults import NewSecret
 from hubwire.resources.resource_properties import tags_of
-from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice, choices, free, number, spelled, text
+from hubwire.resources.shapes import Check, as_list, as_object, boolean, choice, choices, free, number, patched, text
 
 __all__ = [
     "PolicyChange",
@@ -78,10 +78,7 @@ def merged(old: Mapping[str, Any], patch: object) -> dict[str, Any]:
     Raises:
         BadRequest: as for `completed`.
     """
-    if not isinstance(patch, dict):
-        raise BadRequest("properties must be an object.", target="properties")
-    both = {**old, **spelled(patch, _CHECKS, "properties.")}
-    return completed({name: value for name, value in both.items() if value is not None}, old["tenantId"])
+    return completed(patched(old, patch, _CHECKS), old["tenantId"])
 
 
 def policies_of(properties: object) -> list[dict[str, Any]]:
