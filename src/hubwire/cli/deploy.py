@@ -14,7 +14,7 @@ from hubwire.cli.banner import coloured
 from hubwire.cli.changes import Paint, Step, change_lines, step_lines, type_and_name
 from hubwire.cli.control import NoServer
 from hubwire.cli.deployments import Request
-from hubwire.cli.management import HOME_GROUP
+from hubwire.cli.management import new_group_option
 from hubwire.cli.options import as_json, data_folder, file_path
 from hubwire.cli.output import print_document, print_rows, rows_of
 from hubwire.cli.program import data_option, program
@@ -29,9 +29,7 @@ _NO_PORT: Final = re.compile(r":0(?![0-9])")
 @click.command(short_help="Deploy a template.")
 @click.argument("file", type=file_path)
 @parameter_options
-@click.option(
-    "--group", default=HOME_GROUP, show_default=True, metavar="NAME", help="Resource group; made if it is not there."
-)
+@new_group_option
 @click.option("--name", metavar="NAME", help="Of the deployment. [the file's, without its ending]")
 @click.option("--complete", is_flag=True, help="Delete what else is in the resource group.")
 @click.option("--what-if", "only_look", is_flag=True, help="Show what would change, and change nothing.")

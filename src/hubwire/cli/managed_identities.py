@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hubwire.cli.faults import CommandFailed
-from hubwire.cli.management import HOME_GROUP, Manager
+from hubwire.cli.management import Manager, group_option, new_group_option
 from hubwire.cli.options import as_json, data_folder
 from hubwire.cli.output import print_document, print_rows, rows_of
 from hubwire.cli.program import data_option, program
@@ -15,8 +15,6 @@ from hubwire.cli.resource_body import changed_tags
 from hubwire.cli.text import printable
 
 __all__ = ["managed_identity"]
-
-_group = click.option("--group", metavar="NAME", help="Resource group. [wherever it is]")
 
 
 @click.group("managed-identity", short_help="Show or change user-assigned identities.")
@@ -30,9 +28,7 @@ def managed_identity() -> None:
 
 @managed_identity.command("create")
 @click.argument("name")
-@click.option(
-    "--group", default=HOME_GROUP, show_default=True, metavar="NAME", help="Resource group; made if it is not there."
-)
+@new_group_option
 @click.option("--location", default="local", metavar="PLACE", help="Name of a region; any will do.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag; repeatable.")
 @as_json
@@ -50,7 +46,7 @@ def create(name: str, group: str, location: str, tags: tuple[str, ...], data: Pa
 
 
 @managed_identity.command("list")
-@_group
+@group_option
 @as_json
 @data_folder
 def list_identities(group: str | None, data: Path, as_json: bool) -> None:
@@ -67,25 +63,25 @@ def list_identities(group: str | None, data: Path, as_json: bool) -> None:
 
 @managed_identity.command("show")
 @click.argument("name")
-@_group
+@group_option
 @as_json
 @data_folder
 def show(name: str, group: str | None, data: Path, as_json: bool) -> None:
     """Show one identity, and the resources that have it. NAME may be its resource id."""
     manager = Manager(data)
     found = manager.identity(name, group)
-    users = manager.call("POST", f"{manager.identity_path(found)}/listAssociatedResources").document["value"]
+    users = manager.call("POST", f"{manager.path_of(found)}/listAssociatedResources").document["value"]
     _show({**found, "usedBy": [str(user["name"]) for user in users]}, as_json)
 
 
 @managed_identity.command("delete")
 @click.argument("name")
-@_group
+@group_option
 @data_folder
 def delete(name: str, group: str | None, data: Path) -> None:
     """Delete an identity that no resource has, with its roles. NAME may be its resource id."""
     manager = Manager(data)
-    manager.call("DELETE", manager.identity_path(manager.identity(name, group)))
+    manager.call("DELETE", manager.path_of(manager.identity(name, group)))
 
 
 def _row(document: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -1,9 +1,9 @@
 """Calls of the resource manager over the control socket, where the operator needs no token."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import click
@@ -12,15 +12,38 @@ from hubwire.cli.control import Answer, ask, control
 from hubwire.cli.faults import CommandFailed
 from hubwire.cli.text import one_line
 
-__all__ = ["DEPLOYMENTS_VERSION", "HOME_GROUP", "Manager", "warned"]
+__all__ = ["DEPLOYMENTS_VERSION", "HOME_GROUP", "Manager", "ResourceType", "group_option", "new_group_option", "warned"]
 
 HOME_GROUP: Final = "hubwire"
 """Resource group of what is there from the first start, and of what is deployed without another."""
 DEPLOYMENTS_VERSION: Final = "2025-04-01"
 
 _VERSION: Final = "2025-01-01-preview"
-_TYPE: Final = "/providers/Microsoft.SignalRService/webPubSub"
-_IDENTITIES: Final = "/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
+_NAMELESS: Final = "a resource and a resource group have a name"
+
+group_option = click.option("--group", metavar="NAME", help="Resource group. [wherever it is]")
+new_group_option = click.option(
+    "--group", default=HOME_GROUP, show_default=True, metavar="NAME", help="Resource group; made if it is not there."
+)
+
+
+class ResourceType(NamedTuple):
+    """
+    Attributes:
+        name: as in resource ids.
+        noun: what one is called.
+        version: of the API that is called.
+        nameless: what is said where its name is empty.
+    """
+
+    name: str
+    noun: str
+    version: str = _VERSION
+    nameless: str = _NAMELESS
+
+
+_RESOURCE: Final = ResourceType("Microsoft.SignalRService/webPubSub", "resource")
+_IDENTITY: Final = ResourceType("Microsoft.ManagedIdentity/userAssignedIdentities", "identity")
 
 
 class Manager:
@@ -46,47 +69,46 @@ class Manager:
         """Path of a resource group."""
         return f"{self.subscription}/resourceGroups/{_segment(name)}"
 
-    def place(self, group: str, name: str) -> str:
+    def place(self, group: str, name: str, kind: ResourceType = _RESOURCE) -> str:
         """Path of a resource, be it there or not."""
-        return f"{self.group(group)}{_TYPE}/{_segment(name)}"
+        return f"{self.group(group)}/providers/{kind.name}/{_segment(name, kind.nameless)}"
 
-    def resources(self, group: str | None = None) -> list[dict[str, Any]]:
+    def resources(self, group: str | None = None, kind: ResourceType = _RESOURCE) -> list[dict[str, Any]]:
         """All of the subscription, or of one resource group."""
         above = self.subscription if group is None else self.group(group)
-        found = self.call("GET", f"{above}{_TYPE}").document
+        found = self.call("GET", f"{above}/providers/{kind.name}", version=kind.version).document
         return list(found["value"])
 
-    def find(self, name: str, group: str | None = None) -> dict[str, Any]:
+    def find(self, name: str, group: str | None = None, kind: ResourceType = _RESOURCE) -> dict[str, Any]:
         """
         The resource of this name, in any letter case.
 
         Raises:
             CommandFailed: there is none.
         """
-        _segment(name)
-        there = self.resources(group)
+        _segment(name, kind.nameless)
+        there = self.resources(group, kind)
         for resource in there:
             if resource["name"].lower() == name.lower():
                 return resource
-        names = ", ".join(str(resource["name"]) for resource in there)
-        raise CommandFailed(f"there is no resource {name}{f'; there are: {names}' if names else ''}")
+        raise _no_such(name, kind, there)
 
-    def path(self, name: str, group: str | None = None) -> str:
+    def path(self, name: str, group: str | None = None, kind: ResourceType = _RESOURCE) -> str:
         """Path of a resource that is there. Raises as `find`."""
-        return quote(self.find(name, group)["id"], safe="/")
+        return self.path_of(self.find(name, group, kind))
+
+    @staticmethod
+    def path_of(resource: Mapping[str, Any]) -> str:
+        """Path of a resource that was found."""
+        return quote(resource["id"], safe="/")
 
     def identities(self, group: str | None = None) -> list[dict[str, Any]]:
         """All user-assigned identities of the subscription, or of one resource group."""
-        above = self.subscription if group is None else self.group(group)
-        return list(self.call("GET", f"{above}{_IDENTITIES}").document["value"])
+        return self.resources(group, _IDENTITY)
 
     def identity_place(self, group: str, name: str) -> str:
         """Path of a user-assigned identity, be it there or not."""
-        return f"{self.group(group)}{_IDENTITIES}/{_segment(name)}"
-
-    def identity_path(self, identity: Mapping[str, Any]) -> str:
-        """Path of one that is there."""
-        return quote(identity["id"], safe="/")
+        return self.place(group, name, _IDENTITY)
 
     def identity(self, name: str, group: str | None = None) -> dict[str, Any]:
         """
@@ -102,8 +124,7 @@ class Manager:
             groups = ", ".join(one["id"].split("/")[4] for one in found)
             raise CommandFailed(f"there is an identity {name} in several resource groups: {groups}; name it by its id")
         if not found:
-            names = ", ".join(str(one["name"]) for one in there)
-            raise CommandFailed(f"there is no identity {name}{f'; there are: {names}' if names else ''}")
+            raise _no_such(name, _IDENTITY, there)
         return found[0]
 
     def call(
@@ -120,7 +141,12 @@ def warned(answer: Answer) -> Answer:
     return answer
 
 
-def _segment(name: str) -> str:
+def _no_such(name: str, kind: ResourceType, there: Sequence[Mapping[str, Any]]) -> CommandFailed:
+    names = ", ".join(str(one["name"]) for one in there)
+    return CommandFailed(f"there is no {kind.noun} {name}{f'; there are: {names}' if names else ''}")
+
+
+def _segment(name: str, nameless: str = _NAMELESS) -> str:
     if not name.strip():
-        raise click.UsageError("a resource and a resource group have a name")
+        raise click.UsageError(nameless)
     return quote(name, safe="")

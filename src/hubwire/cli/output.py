@@ -8,7 +8,7 @@ import msgspec
 
 from hubwire.cli.text import printable
 
-__all__ = ["compact", "print_document", "print_rows", "rows_of"]
+__all__ = ["compact", "print_columns", "print_document", "print_rows", "rows_of"]
 
 
 def print_document(document: Any, as_json: bool) -> None:
@@ -29,6 +29,13 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     width = max((len(title) for title, _ in rows), default=0)
     for title, value in rows:
         click.echo(f"{printable(title).ljust(width)}  {printable(value)}")
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Lines of as many cells each, one below the other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo(printable("  ".join(map(str.ljust, row, widths)).rstrip()))
 
 
 def compact(value: Any) -> str:

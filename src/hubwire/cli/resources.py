@@ -9,19 +9,16 @@ from msgspec.structs import replace
 
 from hubwire.cli.faults import BadCommandLine, CommandFailed
 from hubwire.cli.keys import KEY_KINDS, print_keys
-from hubwire.cli.management import HOME_GROUP, Manager
+from hubwire.cli.management import Manager, group_option, new_group_option
 from hubwire.cli.options import as_json, data_folder
-from hubwire.cli.output import print_document
+from hubwire.cli.output import print_columns, print_document
 from hubwire.cli.program import data_option, program
 from hubwire.cli.resource_body import Wanted, body_of, resource_options
-from hubwire.cli.text import printable
 
 __all__ = ["resource"]
 
 _SHOWN: Final = ("name", "location", "tags", "sku", "kind", "identity", "properties", "id")
 _ELSEWHERE: Final = frozenset({"provisioningState", "privateEndpointConnections", "sharedPrivateLinkResources"})
-
-_group = click.option("--group", metavar="NAME", help="Resource group. [wherever it is]")
 
 
 @click.group(short_help="Show or change webPubSub resources.")
@@ -34,7 +31,7 @@ def resource() -> None:
 
 
 @resource.command("list")
-@_group
+@group_option
 @as_json
 @data_folder
 def list_resources(group: str | None, data: Path, as_json: bool) -> None:
@@ -43,15 +40,12 @@ def list_resources(group: str | None, data: Path, as_json: bool) -> None:
     if as_json:
         print_document(found, as_json)
         return
-    rows = [_row(document) for document in found]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo(printable("  ".join(map(str.ljust, row, widths)).rstrip()))
+    print_columns([_row(document) for document in found])
 
 
 @resource.command("show")
 @click.argument("name")
-@_group
+@group_option
 @as_json
 @data_folder
 def show(name: str, group: str | None, data: Path, as_json: bool) -> None:
@@ -61,9 +55,7 @@ def show(name: str, group: str | None, data: Path, as_json: bool) -> None:
 
 @resource.command("create")
 @click.argument("name")
-@click.option(
-    "--group", default=HOME_GROUP, show_default=True, metavar="NAME", help="Resource group; made if it is not there."
-)
+@new_group_option
 @resource_options
 @as_json
 @data_folder
@@ -82,7 +74,7 @@ def create(name: str, group: str, data: Path, as_json: bool, **options: Any) -> 
 
 @resource.command("set")
 @click.argument("name")
-@_group
+@group_option
 @resource_options
 @as_json
 @data_folder
@@ -99,7 +91,7 @@ def set_resource(name: str, group: str | None, data: Path, as_json: bool, **opti
 
 @resource.command("delete")
 @click.argument("name")
-@_group
+@group_option
 @data_folder
 def delete(name: str, group: str | None, data: Path) -> None:
     """Delete a resource with its hubs. Its connections end, and its keys are gone for good."""
@@ -109,7 +101,7 @@ def delete(name: str, group: str | None, data: Path) -> None:
 
 @resource.command("keys")
 @click.argument("name")
-@_group
+@group_option
 @as_json
 @data_folder
 def keys(name: str, group: str | None, data: Path, as_json: bool) -> None:
@@ -121,7 +113,7 @@ def keys(name: str, group: str | None, data: Path, as_json: bool) -> None:
 @resource.command("rotate")
 @click.argument("name")
 @click.argument("kind", type=click.Choice(KEY_KINDS))
-@_group
+@group_option
 @as_json
 @data_folder
 def rotate(name: str, kind: str, group: str | None, data: Path, as_json: bool) -> None:
@@ -132,7 +124,7 @@ def rotate(name: str, kind: str, group: str | None, data: Path, as_json: bool) -
 
 @resource.command("restart")
 @click.argument("name")
-@_group
+@group_option
 @data_folder
 def restart(name: str, group: str | None, data: Path) -> None:
     """End all connections of a resource. Clients that connect again are served."""

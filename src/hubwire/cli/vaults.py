@@ -10,7 +10,7 @@ import click
 
 from hubwire.cli.control import control
 from hubwire.cli.faults import BadCommandLine, CommandFailed, Refusal
-from hubwire.cli.management import HOME_GROUP, Manager
+from hubwire.cli.management import Manager, ResourceType, group_option, new_group_option
 from hubwire.cli.options import as_json, data_folder
 from hubwire.cli.output import print_document, print_rows, rows_of
 from hubwire.cli.program import data_option, program
@@ -19,13 +19,11 @@ from hubwire.cli.text import printable
 
 __all__ = ["vault"]
 
-_VERSION: Final = "2023-07-01"
-_TYPE: Final = "/providers/Microsoft.KeyVault/vaults"
+_VAULT: Final = ResourceType("Microsoft.KeyVault/vaults", "vault", "2023-07-01", "a vault has a name")
 _PERMISSIONS: Final = ("get", "list", "set", "delete", "all")
 _PRINCIPALS: Final = ("resource", "managed-identity", "app")
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
-_group = click.option("--group", metavar="NAME", help="Resource group. [wherever it is]")
 _tenant = click.option("--tenant", metavar="TENANT", help="Whose principal it is. [the local tenant]")
 
 
@@ -40,9 +38,7 @@ def vault() -> None:
 
 @vault.command("create")
 @click.argument("name")
-@click.option(
-    "--group", default=HOME_GROUP, show_default=True, metavar="NAME", help="Resource group; made if it is not there."
-)
+@new_group_option
 @click.option("--location", default="local", metavar="PLACE", help="Name of a region; any will do.")
 @click.option("--roles", is_flag=True, help="Let roles decide who may read secrets, instead of access policies.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag; repeatable.")
@@ -51,12 +47,12 @@ def vault() -> None:
 def create(name: str, group: str, location: str, roles: bool, tags: tuple[str, ...], data: Path, as_json: bool) -> None:
     """Make a vault. Nobody may read its secrets until somebody is let in."""
     manager = Manager(data)
-    if any(there["name"].lower() == name.lower() for there in _vaults(manager, None)):
+    if any(there["name"].lower() == name.lower() for there in manager.resources(kind=_VAULT)):
         raise CommandFailed(f"there is a vault {name} already")
     properties = {"sku": {"family": "A", "name": "standard"}, "enableRbacAuthorization": roles}
     body = {"location": location, "tags": changed_tags(tags, {}), "properties": properties}
-    place = f"{manager.group(group)}{_TYPE}/{_segment(name)}"
-    _show(data, manager, manager.call("PUT", place, body, _VERSION).document, as_json)
+    made = manager.call("PUT", manager.place(group, name, _VAULT), body, _VAULT.version).document
+    _show(data, manager, made, as_json)
     if not as_json and not roles:
         click.echo(
             f"hubwire: to let somebody in: {program()} vault grant {name} PRINCIPAL{data_option(data)}", err=True
@@ -64,12 +60,12 @@ def create(name: str, group: str, location: str, roles: bool, tags: tuple[str, .
 
 
 @vault.command("list")
-@_group
+@group_option
 @as_json
 @data_folder
 def list_vaults(group: str | None, data: Path, as_json: bool) -> None:
     """Show all vaults: name, URL, resource group."""
-    found = _vaults(Manager(data), group)
+    found = Manager(data).resources(group, _VAULT)
     if as_json:
         print_document(found, as_json)
         return
@@ -81,23 +77,23 @@ def list_vaults(group: str | None, data: Path, as_json: bool) -> None:
 
 @vault.command("show")
 @click.argument("name")
-@_group
+@group_option
 @as_json
 @data_folder
 def show(name: str, group: str | None, data: Path, as_json: bool) -> None:
     """Show one vault, and who may do what with its secrets."""
     manager = Manager(data)
-    _show(data, manager, _find(manager, name, group), as_json)
+    _show(data, manager, manager.find(name, group, _VAULT), as_json)
 
 
 @vault.command("delete")
 @click.argument("name")
-@_group
+@group_option
 @data_folder
 def delete(name: str, group: str | None, data: Path) -> None:
     """Delete a vault with all its secrets, for good."""
     manager = Manager(data)
-    manager.call("DELETE", _path(_find(manager, name, group)), None, _VERSION)
+    manager.call("DELETE", manager.path(name, group, _VAULT), None, _VAULT.version)
 
 
 @vault.command("grant")
@@ -161,7 +157,7 @@ def _change(
     as_json: bool,
 ) -> None:
     manager = Manager(data)
-    found = _find(manager, name, None)
+    found = manager.find(name, kind=_VAULT)
     if found["properties"].get("enableRbacAuthorization") is True:
         assign = f"{program()} app assign {principal} --role vault-secrets-user --scope {found['id']}"
         raise CommandFailed(f"in the vault {name} roles decide: {assign}{data_option(data)}")
@@ -171,8 +167,8 @@ def _change(
         "permissions": {"secrets": list(permissions)},
     }
     body = {"properties": {"accessPolicies": [policy]}}
-    manager.call("PUT", f"{_path(found)}/accessPolicies/{kind}", body, _VERSION)
-    _show(data, manager, _find(manager, name, None), as_json)
+    manager.call("PUT", f"{manager.path_of(found)}/accessPolicies/{kind}", body, _VAULT.version)
+    _show(data, manager, manager.find(name, kind=_VAULT), as_json)
 
 
 def _object_id(data: Path, manager: Manager, principal: str) -> str:
@@ -217,31 +213,6 @@ def _names(data: Path, manager: Manager) -> dict[str, str]:
         if own:
             names[own.lower()] = f"resource {resource['name']}"
     return names
-
-
-def _vaults(manager: Manager, group: str | None) -> list[dict[str, Any]]:
-    above = manager.subscription if group is None else manager.group(group)
-    return list(manager.call("GET", f"{above}{_TYPE}", None, _VERSION).document["value"])
-
-
-def _find(manager: Manager, name: str, group: str | None) -> dict[str, Any]:
-    _segment(name)
-    there = _vaults(manager, group)
-    for found in there:
-        if found["name"].lower() == name.lower():
-            return found
-    names = ", ".join(str(found["name"]) for found in there)
-    raise CommandFailed(f"there is no vault {name}{f'; there are: {names}' if names else ''}")
-
-
-def _path(document: Mapping[str, Any]) -> str:
-    return quote(document["id"], safe="/")
-
-
-def _segment(name: str) -> str:
-    if not name.strip():
-        raise click.UsageError("a vault has a name")
-    return quote(name, safe="")
 
 
 def _show(data: Path, manager: Manager, document: Mapping[str, Any], as_json: bool) -> None:
