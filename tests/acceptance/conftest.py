@@ -6,18 +6,14 @@ from uuid import uuid4
 
 import pytest
 
-from acceptance.servers import PROGRAM, Server, StartServer
+from acceptance.servers import PROGRAM, Server, StartServer, running
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server with default settings for the whole session. Tests keep apart by hub names of their own."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    try:
+    with running(tmp_path_factory.mktemp("server")) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture

@@ -8,12 +8,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["DEADLINE_S", "PROGRAM", "CloudProxy", "Server", "StartServer", "free_port", "run_command", "wait_until"]
+__all__ = [
+    "DEADLINE_S",
+    "PROGRAM",
+    "CloudProxy",
+    "Server",
+    "StartServer",
+    "free_port",
+    "run_command",
+    "running",
+    "wait_until",
+]
 
 DEADLINE_S: Final = 20.0
 """How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right."""
@@ -149,6 +160,17 @@ class Server:
         assert self.access_key not in log
         assert not self.client_secret or self.client_secret not in log
         assert _TOKEN.search(log) is None, "the log holds a token"
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[Server]:
+    """A server for a block, see `Server`. It is held to a clean end, and leaves no process behind in any case."""
+    server = Server(folder, *options)
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.end()
 
 
 class CloudProxy:

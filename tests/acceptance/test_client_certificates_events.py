@@ -19,7 +19,7 @@ from acceptance.examples import EXAMPLES, Program, example, trust
 from acceptance.mqtt import VERSIONS as MQTT_VERSIONS
 from acceptance.mqtt import MqttClient
 from acceptance.sdk import Manager, Resource, manager, resource_at
-from acceptance.servers import DEADLINE_S, Server, StartServer
+from acceptance.servers import DEADLINE_S, Server, StartServer, running
 from acceptance.upstreams import Upstream, await_line, configure
 from acceptance.wire import JSON, RawClient, Target, client_target, client_token, signed, trusting
 
@@ -110,12 +110,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Shown
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test has a hub of its own."""
-    server = Server(tmp_path_factory.mktemp("certificates"), *RETRIES)
-    try:
+    with running(tmp_path_factory.mktemp("certificates"), *RETRIES) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

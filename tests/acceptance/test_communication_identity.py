@@ -16,7 +16,7 @@ import pytest
 
 from acceptance.communication import Service, V, call, first_service, introspect, operate, quoted, service_of
 from acceptance.directory import TEAMS_SCOPES, App, create_app, create_user, token_of, token_of_user
-from acceptance.servers import Server, StartServer
+from acceptance.servers import Server, StartServer, running
 from acceptance.wire import Answer, http_request, metric, trusting
 
 RAW_ID: Final = re.compile(
@@ -29,15 +29,11 @@ FOREIGN: Final = "8:acs:00000000-0000-0000-0000-000000000000_00000000-0000-0000-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Its log must name no user."""
-    server = Server(tmp_path_factory.mktemp("identity"), "--log-level", "debug")
-    try:
+    with running(tmp_path_factory.mktemp("identity"), "--log-level", "debug") as server:
         yield server
-        server.stop()
-        assert "8:acs:" not in server.log()
-        assert "8%3Aacs" not in server.log()
-        assert "somebody@" not in server.log()
-    finally:
-        server.end()
+    assert "8:acs:" not in server.log()
+    assert "8%3Aacs" not in server.log()
+    assert "somebody@" not in server.log()
 
 
 @pytest.fixture(scope="module")
@@ -407,12 +403,8 @@ def test_operator_may_do_the_same_over_the_control_socket(service: Service, serv
 @pytest.fixture(scope="module")
 def users_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One whose issuer has tokens for users."""
-    server = Server(tmp_path_factory.mktemp("users"), "--user-tokens")
-    try:
+    with running(tmp_path_factory.mktemp("users"), "--user-tokens") as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

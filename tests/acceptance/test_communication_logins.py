@@ -11,7 +11,7 @@ import pytest
 
 from acceptance.communication import Service, V, call, first_service, introspect, quoted, service_of
 from acceptance.mqtt import MqttClient, mqtt_target
-from acceptance.servers import Server, wait_until
+from acceptance.servers import Server, running, wait_until
 from acceptance.wire import RELIABLE, Closed, JsonClient, RawClient, client_target, client_token, connect_status
 from hubwire.protocols.mqtt.packets import Publish
 
@@ -23,15 +23,11 @@ JOIN = "webpubsub.joinLeaveGroup"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Its log must name no user and have no token."""
-    server = Server(tmp_path_factory.mktemp("logins"), "--log-level", "debug")
-    try:
+    with running(tmp_path_factory.mktemp("logins"), "--log-level", "debug") as server:
         assert server.cli("hub", "set", "open", "--identities", "default", "--identity-roles", JOIN).returncode == 0
         yield server
-        server.stop()
-        assert "8:acs:" not in server.log()
-        assert "eyJ" not in server.log()
-    finally:
-        server.end()
+    assert "8:acs:" not in server.log()
+    assert "eyJ" not in server.log()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from azure.mgmt.resource.resources import ResourceManagementClient
 
 from acceptance.directory import assign, create_app
 from acceptance.sdk import Manager, Requests, Resource, manager
-from acceptance.servers import DEADLINE_S, Server, StartServer
+from acceptance.servers import DEADLINE_S, Server, StartServer, running
 from acceptance.wire import Answer, connect_status, http_request, trusting
 
 GROUP: Final = "managed"
@@ -50,12 +50,8 @@ output connectionString string = acs.listKeys().primaryConnectionString
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Tests keep apart by names of services."""
-    server = Server(tmp_path_factory.mktemp("services"))
-    try:
+    with running(tmp_path_factory.mktemp("services")) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

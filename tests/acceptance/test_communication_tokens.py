@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from acceptance.communication import Service, V, call, first_service, operate, service_of
-from acceptance.servers import Server, StartServer
+from acceptance.servers import Server, StartServer, running
 from hubwire.communication_tokens import (
     AsyncTokenVerifier,
     TokenNotVerified,
@@ -25,12 +25,8 @@ ALL: Final = "/control/communication"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module."""
-    server = Server(tmp_path_factory.mktemp("verifying"))
-    try:
+    with running(tmp_path_factory.mktemp("verifying")) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from azure.mgmt.webpubsub import models as m
 
 from acceptance.directory import SCOPE, App, assign, create_app, token_of
 from acceptance.sdk import MANAGEMENT, Manager, Requests, manager, resource_at
-from acceptance.servers import DEADLINE_S, Server, StartServer, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer, running, wait_until
 from acceptance.upstreams import Upstream
 from acceptance.wire import Answer, connect_status, http_request, trusting
 
@@ -34,12 +34,8 @@ Template = dict[str, Any]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test has a resource group of its own."""
-    server = Server(tmp_path_factory.mktemp("deployments"))
-    try:
+    with running(tmp_path_factory.mktemp("deployments")) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, Server, StartServer, free_port, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer, free_port, running, wait_until
 from acceptance.upstreams import Answer, Heard, Reply, Upstream, allow, await_line, configure, says
 from acceptance.wire import JSON, Frame, JsonClient, RawClient, client_target, client_token, metric
 from acceptance.wire import Answer as Saved
@@ -27,12 +27,8 @@ MEGABYTES: Final = 1 << 20
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, without room: two calls of a handler at once, and two that wait."""
     room = ("handler_retries_s=0.05,0.05,0.05", "handler_in_flight=2", "handler_waiting=2")
-    server = Server(tmp_path_factory.mktemp("delivery"), *(word for text in room for word in ("--set", text)))
-    try:
+    with running(tmp_path_factory.mktemp("delivery"), *(word for text in room for word in ("--set", text))) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture
@@ -371,12 +367,8 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     limits = ("handler_timeout_s=0.5", "blocking_event_s=1", "handler_retries_s=30")
     choices = ("validate_handlers=strict", "refusal_bodies=forward")
     options = (word for text in (*limits, *choices) for word in ("--set", text))
-    server = Server(tmp_path_factory.mktemp("impatient"), *options)
-    try:
+    with running(tmp_path_factory.mktemp("impatient"), *options) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 def test_handler_that_never_answers_is_given_up(impatient: Server, hub: str, upstream: Upstream) -> None:

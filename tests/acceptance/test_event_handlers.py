@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, Server, StartServer, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer, running, wait_until
 from acceptance.upstreams import Heard, Reply, Upstream, await_line, configure, says
 from acceptance.wire import (
     JOIN,
@@ -33,12 +33,8 @@ JSON_BODY: Final = {"Content-Type": "application/json"}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test has a hub and a handler of its own."""
-    server = Server(tmp_path_factory.mktemp("handlers"), *RETRIES)
-    try:
+    with running(tmp_path_factory.mktemp("handlers"), *RETRIES) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from acceptance.examples import EXAMPLES, JS, Program, example
 from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, refused
-from acceptance.servers import Server, wait_until
+from acceptance.servers import Server, running, wait_until
 from acceptance.upstreams import configure
 from acceptance.wire import JSON, RELIABLE, JsonClient, RawClient, client_target, client_token, http_request, rest
 from faults.control import control
@@ -30,12 +30,8 @@ KINDS: Final = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module."""
-    server = Server(tmp_path_factory.mktemp("sdk"), "--set", "handler_retries_s=0.05,0.05,0.05")
-    try:
+    with running(tmp_path_factory.mktemp("sdk"), "--set", "handler_retries_s=0.05,0.05,0.05") as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from acceptance.communication import Service, first_service, introspect, operate
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, free_port, wait_until
+from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, free_port, running, wait_until
 
 USERS: Final = "/control/communication/default/identities"
 MANY: Final = 3000
@@ -21,12 +21,8 @@ MANY: Final = 3000
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module."""
-    server = Server(tmp_path_factory.mktemp("identities"))
-    try:
+    with running(tmp_path_factory.mktemp("identities")) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from acceptance.directory import (
     secret_of,
     token_of,
 )
-from acceptance.servers import DEADLINE_S, Server, StartServer
+from acceptance.servers import DEADLINE_S, Server, StartServer, running
 from acceptance.wire import JSON, http_request, trusting
 
 DOCUMENTS = {
@@ -284,12 +284,8 @@ def test_curl_may_bring_the_secret_in_a_header(server: Server) -> None:
 @pytest.fixture(scope="module")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that lets users have tokens."""
-    server = Server(tmp_path_factory.mktemp("users"), "--set", "user_tokens=true")
-    try:
+    with running(tmp_path_factory.mktemp("users"), "--set", "user_tokens=true") as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 def create_user(server: Server, password: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 
 from acceptance.directory import App, create_app, token_of
 from acceptance.sdk import KINDS, Kind, Resource, identity
-from acceptance.servers import CloudProxy, Server, StartServer, wait_until
+from acceptance.servers import CloudProxy, Server, StartServer, running, wait_until
 from acceptance.test_javascript import run_tests
 from acceptance.wire import Answer, connect_status, http_request, trusting
 
@@ -40,13 +40,9 @@ class Vault(NamedTuple):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test has a vault of its own."""
-    server = Server(tmp_path_factory.mktemp("vaults"))
-    try:
+    with running(tmp_path_factory.mktemp("vaults")) as server:
         yield server
-        server.stop()
-        assert_hidden(server)
-    finally:
-        server.end()
+    assert_hidden(server)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from azure.mgmt.webpubsub import models as m
 
 from acceptance.directory import App, claims_of, client_pem, create_app
 from acceptance.sdk import Manager, manager
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, wait_until
+from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, running, wait_until
 from acceptance.upstreams import Heard, Upstream, await_line, configure
 from acceptance.wire import JsonClient, client_token, connect_status, http_request, trusting
 
@@ -37,12 +37,8 @@ FAST: Final = ("--set", "handler_retries_s=0.05")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Tests keep apart by names, and say what identity its own resource has."""
-    server = Server(tmp_path_factory.mktemp("identities"), *FAST)
-    try:
+    with running(tmp_path_factory.mktemp("identities"), *FAST) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from acceptance.directory import by_hand, claims_of, minted, stored_keys, token_of
 from acceptance.examples import Program, example, trust
 from acceptance.sdk import MANAGEMENT
-from acceptance.servers import DEADLINE_S, Server
+from acceptance.servers import DEADLINE_S, Server, running
 from acceptance.upstreams import Upstream, await_line, configure, says
 from acceptance.wire import JSON, JsonClient, RawClient, client_target, client_token, http_request, trusting
 
@@ -36,12 +36,8 @@ Manage = Callable[..., Any]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test gives its resource the identity that it wants."""
-    server = Server(tmp_path_factory.mktemp("identity"), "--set", "handler_retries_s=0.05,0.05,0.05")
-    try:
+    with running(tmp_path_factory.mktemp("identity"), "--set", "handler_retries_s=0.05,0.05,0.05") as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

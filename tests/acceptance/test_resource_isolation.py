@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from acceptance.directory import SCOPE, App, assign, create_app, token_of
 from acceptance.sdk import Manager, Resource, identity, manager, resource_at, service_client
-from acceptance.servers import DEADLINE_S, Server
+from acceptance.servers import DEADLINE_S, Server, running
 from acceptance.wire import (
     JOIN,
     JSON,
@@ -41,12 +41,8 @@ TEXT: Final = {"Content-Type": "text/plain"}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, with two resources beside the default one. Tests keep apart by names of hubs."""
-    server = Server(tmp_path_factory.mktemp("apart"))
-    try:
+    with running(tmp_path_factory.mktemp("apart")) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from azure.mgmt.webpubsub.aio import WebPubSubManagementClient as AsyncWebPubSub
 
 from acceptance.directory import App, assign, create_app, minted, stored_keys, token_of
 from acceptance.sdk import MANAGEMENT, Manager, Requests, Resource, manager, resource_at, service_client
-from acceptance.servers import Server, StartServer
+from acceptance.servers import Server, StartServer, running
 from acceptance.test_javascript import run_tests
 from acceptance.wire import Answer, JsonClient, client_token, connect_status, http_request, rest, signed, trusting
 
@@ -48,12 +48,8 @@ GROUP: Final = "managed"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Tests keep apart by names of resources."""
-    server = Server(tmp_path_factory.mktemp("managed"))
-    try:
+    with running(tmp_path_factory.mktemp("managed")) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

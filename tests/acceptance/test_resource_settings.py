@@ -15,7 +15,7 @@ from azure.mgmt.webpubsub import models as m
 
 from acceptance.directory import client_pem, token_of
 from acceptance.sdk import MANAGEMENT, Manager, Resource, identity, manager, resource_at
-from acceptance.servers import DEADLINE_S, Server, StartServer
+from acceptance.servers import DEADLINE_S, Server, StartServer, running
 from acceptance.wire import (
     JSON,
     RELIABLE,
@@ -43,12 +43,8 @@ EVERYTHING: Final = ("ClientConnection", "ServerConnection", "RESTAPI", "Trace")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test has a resource of its own."""
-    server = Server(tmp_path_factory.mktemp("settings"), "--trusted-proxy", PROXY)
-    try:
+    with running(tmp_path_factory.mktemp("settings"), "--trusted-proxy", PROXY) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")

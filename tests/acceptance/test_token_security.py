@@ -41,7 +41,7 @@ from acceptance.directory import (
     stored_keys,
     token_of,
 )
-from acceptance.servers import Server, StartServer, wait_until
+from acceptance.servers import Server, StartServer, running, wait_until
 from acceptance.wire import Answer, RawClient, client_target, client_token, http_request, signed, trusting
 
 HOUR_S: Final = 3600
@@ -53,12 +53,8 @@ ASK: Final = "chat/users/nobody"
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that is attacked, and slows nobody down for it."""
     folder = tmp_path_factory.mktemp("target")
-    server = Server(folder, "--set", "failed_authentications_per_minute=0", "--log-level", "debug")
-    try:
+    with running(folder, "--set", "failed_authentications_per_minute=0", "--log-level", "debug") as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture(scope="module")
@@ -445,12 +441,8 @@ def test_role_holds_at_its_scope_and_below(target: Server) -> None:
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the endpoint of a virtual machine."""
-    server = Server(tmp_path_factory.mktemp("machine"), "--set", "managed_identity=imds")
-    try:
+    with running(tmp_path_factory.mktemp("machine"), "--set", "managed_identity=imds") as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 def ask_machine(server: Server, path: str = "/metadata/identity/oauth2/token", **headers: str) -> Answer:

@@ -10,7 +10,7 @@ import pytest
 
 from acceptance.directory import assign, create_app, token_of
 from acceptance.examples import JS, Program
-from acceptance.servers import Server, StartServer, wait_until
+from acceptance.servers import Server, StartServer, running, wait_until
 from acceptance.tunnels import Asked, Said, Tool, TunnelCommand, tunnel_target, tunnel_token
 from acceptance.upstreams import EVERYTHING, Upstream, await_line, configure, says
 from acceptance.wire import JSON, JsonClient, RawClient, client_target, client_token, http_request
@@ -32,12 +32,8 @@ class StartCommand(Protocol):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test has a hub of its own."""
-    server = Server(tmp_path_factory.mktemp("tunnels"), *RETRIES)
-    try:
+    with running(tmp_path_factory.mktemp("tunnels"), *RETRIES) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture

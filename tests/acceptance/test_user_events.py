@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, Server
+from acceptance.servers import DEADLINE_S, Server, running
 from acceptance.upstreams import Heard, Reply, Upstream, await_line, configure, says
 from acceptance.wire import JSON, RELIABLE, Frame, JsonClient, RawClient, client_target, client_token
 
@@ -18,12 +18,8 @@ INTERNAL: Final = {"name": "InternalServerError", "message": "Internal server er
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module. Each test has a hub and a handler of its own."""
-    server = Server(tmp_path_factory.mktemp("user"), "--set", "handler_retries_s=0.05,0.05,0.05")
-    try:
+    with running(tmp_path_factory.mktemp("user"), "--set", "handler_retries_s=0.05,0.05,0.05") as server:
         yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 @pytest.fixture
