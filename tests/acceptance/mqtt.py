@@ -8,7 +8,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -57,7 +56,6 @@ __all__ = [
     "mqtt_token",
     "paho_client",
     "refused",
-    "running",
 ]
 
 VERSIONS: Final = (4, 5)
@@ -366,16 +364,6 @@ class MqttClient:
         if last is None:
             return self._ended
         return Ended(last.code, last.properties.reason_string, self._ended.close_code)
-
-
-def running(folder: Path, *options: str) -> Iterator[Server]:
-    """A server for a fixture: ended in order, and held to a clean log."""
-    server = Server(folder, *options)
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.end()
 
 
 def await_offline(server: Server, count: int = 1) -> None:

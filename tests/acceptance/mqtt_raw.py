@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from acceptance.servers import Server, wait_until
+from acceptance.servers import Server, running, wait_until
 from acceptance.wire import JOIN, SEND, Closed, RawClient, Target, rest, signed
 from vectors.mqtt_wire import PINGREQ, connect
 
@@ -382,9 +382,5 @@ class Place:
 def mqtt_server(folder: Path, mode: str, **settings: object) -> Iterator[Server]:
     """One that takes of MQTT clients what this mode does; its log is judged at the end."""
     words = (f"{name}={value}" for name, value in {"mqtt_compatibility": mode, **settings}.items())
-    server = Server(folder, *(word for setting in words for word in ("--set", setting)))
-    try:
+    with running(folder, *(word for setting in words for word in ("--set", setting))) as server:
         yield server
-        server.stop()
-    finally:
-        server.end()

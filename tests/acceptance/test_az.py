@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.servers import Server
+from acceptance.servers import Server, running
 from acceptance.wire import JSON, RawClient, http_request
 
 ROOT: Final = Path(__file__).parents[2]
@@ -156,12 +156,8 @@ def az(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Az]:
     if not AZ.exists():
         assert not os.environ.get("CI"), "`make tests` installs az; without it nothing here is tested"
         pytest.skip("az is not installed: `make .build/az/.hubwire-az`")
-    server = Server(tmp_path_factory.mktemp("server"))
-    try:
+    with running(tmp_path_factory.mktemp("server")) as server:
         yield from _signed_in(server, tmp_path_factory)
-        server.stop()
-    finally:
-        server.end()
 
 
 def _signed_in(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Az]:

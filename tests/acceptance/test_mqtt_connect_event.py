@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.mqtt import VERSIONS, MqttClient, close_all, mqtt_target, mqtt_token, refused, running
-from acceptance.servers import Server, free_port
+from acceptance.mqtt import VERSIONS, MqttClient, close_all, mqtt_target, mqtt_token, refused
+from acceptance.servers import Server, free_port, running
 from acceptance.upstreams import Answer, Heard, Reply, Upstream, await_line, configure, says
 from acceptance.wire import JOIN, SEND, RawClient, client_token, rest
 from hubwire.protocols.mqtt.packets import (
@@ -41,7 +41,8 @@ NOT_AUTHORIZED: Final = {4: 5, 5: 0x87}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, which does not wait long before it tries again. Each test has a hub of its own."""
     folder = tmp_path_factory.mktemp("connect")
-    yield from running(folder, "--set", "handler_retries_s=0.01,0.01", "--set", "handler_timeout_s=1")
+    with running(folder, "--set", "handler_retries_s=0.01,0.01", "--set", "handler_timeout_s=1") as server:
+        yield server
 
 
 @pytest.fixture(params=VERSIONS)

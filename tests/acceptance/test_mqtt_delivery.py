@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from acceptance.mqtt import VERSIONS, MqttClient, await_offline, close_all, running
-from acceptance.servers import Server, wait_until
+from acceptance.mqtt import VERSIONS, MqttClient, await_offline, close_all
+from acceptance.servers import Server, running, wait_until
 from acceptance.wire import JsonClient, rest
 from hubwire.protocols.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
 
@@ -19,7 +19,8 @@ MANY = 100
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, which counts who is offline. Each test has a hub of its own."""
-    yield from running(tmp_path_factory.mktemp("delivery"))
+    with running(tmp_path_factory.mktemp("delivery")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, await_offline, close_all, running
-from acceptance.servers import DEADLINE_S, Server, StartServer, free_port
+from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, await_offline, close_all
+from acceptance.servers import DEADLINE_S, Server, StartServer, free_port, running
 from acceptance.upstreams import Heard, Reply, Upstream, configure, says
 from acceptance.wire import rest
 from hubwire.protocols.mqtt.packets import (
@@ -36,7 +36,8 @@ OCTETS: Final = "application/octet-stream"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, which does not wait long before it tries again. Each test has a hub of its own."""
-    yield from running(tmp_path_factory.mktemp("events"), "--set", "handler_retries_s=0.01,0.01")
+    with running(tmp_path_factory.mktemp("events"), "--set", "handler_retries_s=0.01,0.01") as server:
+        yield server
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, mqtt_target, mqtt_token, refused, running
-from acceptance.servers import Server, wait_until
+from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, mqtt_target, mqtt_token, refused
+from acceptance.servers import Server, running, wait_until
 from acceptance.upstreams import Upstream, configure, says
 from acceptance.wire import JOIN, RawClient, rest
 from hubwire.protocols.mqtt.packets import Publish, Will
@@ -20,7 +20,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, whose log is held to have no token in it at its end. Each test has a hub of its own."""
     folder = tmp_path_factory.mktemp("log")
     options = ("mqtt_compatibility=azure", "mqtt_connect_timeout_s=1")
-    yield from running(folder, "--log-format", "json", *(word for text in options for word in ("--set", text)))
+    with running(folder, "--log-format", "json", *(word for text in options for word in ("--set", text))) as server:
+        yield server
 
 
 @pytest.fixture(params=VERSIONS)

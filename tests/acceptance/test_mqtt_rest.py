@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.mqtt import SERVER_MESSAGES, VERSIONS, Ended, MqttClient, await_offline, close_all, running
-from acceptance.servers import Server
+from acceptance.mqtt import SERVER_MESSAGES, VERSIONS, Ended, MqttClient, await_offline, close_all
+from acceptance.servers import Server, running
 from acceptance.wire import JsonClient, rest
 from hubwire.protocols.mqtt.packets import Properties
 
@@ -20,7 +20,8 @@ ADMINISTRATIVE: Final = 0x98
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, which counts who is offline. Each test has a hub of its own."""
-    yield from running(tmp_path_factory.mktemp("rest"))
+    with running(tmp_path_factory.mktemp("rest")) as server:
+        yield server
 
 
 @pytest.fixture

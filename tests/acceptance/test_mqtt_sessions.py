@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from acceptance.mqtt import VERSIONS, Ended, MqttClient, await_offline, close_all, refused, running
-from acceptance.servers import Server, wait_until
+from acceptance.mqtt import VERSIONS, Ended, MqttClient, await_offline, close_all, refused
+from acceptance.servers import Server, running, wait_until
 from acceptance.upstreams import Upstream, configure, says
 from acceptance.wire import JOIN, SEND, JsonClient, rest
 
@@ -24,7 +24,8 @@ ADMINISTRATIVE = 0x98
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, which counts who is offline. Each test has a hub of its own."""
-    yield from running(tmp_path_factory.mktemp("sessions"))
+    with running(tmp_path_factory.mktemp("sessions")) as server:
+        yield server
 
 
 @pytest.fixture

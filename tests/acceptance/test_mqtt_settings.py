@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.mqtt import VERSIONS, MqttClient, close_all, refused, running
-from acceptance.servers import Server, StartServer, wait_until
+from acceptance.mqtt import VERSIONS, MqttClient, close_all, refused
+from acceptance.servers import Server, StartServer, running, wait_until
 from acceptance.upstreams import await_line
 from acceptance.wire import JsonClient, RawClient, rest
 from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Publish, Will
@@ -43,13 +43,15 @@ def version(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """As the service is said to be, in all that may be chosen."""
-    yield from running(tmp_path_factory.mktemp("azure"), *AZURE)
+    with running(tmp_path_factory.mktemp("azure"), *AZURE) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With small limits."""
-    yield from running(tmp_path_factory.mktemp("tight"), *TIGHT)
+    with running(tmp_path_factory.mktemp("tight"), *TIGHT) as server:
+        yield server
 
 
 # The presets

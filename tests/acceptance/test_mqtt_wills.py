@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pytest
 
-from acceptance.mqtt import EVENTS, VERSIONS, Ended, MqttClient, await_offline, close_all, refused, running
-from acceptance.servers import Server
+from acceptance.mqtt import EVENTS, VERSIONS, Ended, MqttClient, await_offline, close_all, refused
+from acceptance.servers import Server, running
 from acceptance.upstreams import await_line
 from acceptance.wire import JOIN, SEND, JsonClient, rest
 from hubwire.protocols.mqtt.packets import Disconnect, Properties, Publish, Will
@@ -19,7 +19,8 @@ KEEP_ALIVE: Final = 0x8D
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, which counts who is offline. Each test has a hub of its own."""
-    yield from running(tmp_path_factory.mktemp("wills"))
+    with running(tmp_path_factory.mktemp("wills")) as server:
+        yield server
 
 
 @pytest.fixture
