@@ -25,6 +25,9 @@ from faults.control import ControlConnection, control
 from faults.load import Load
 
 TIMES: Final = 10
+
+BACK_S = 120.0
+"""The Python library waits for 30 s whenever it has missed the notice that it was waiting for, and then tries again."""
 SCRIPT: Final = Path(__file__).parent.parent / "acceptance" / "js" / "member.mjs"
 
 pytestmark = [
@@ -124,7 +127,7 @@ def tell(server: Server, hub: str, text: str) -> None:
 
 def assert_all_hear(server: Server, hub: str, clients: dict[str, SdkClient | JavaScriptClient], text: str) -> None:
     """Once they are back and in their group again, which each of them is in its own time."""
-    deadline = time.monotonic() + 2 * DEADLINE_S
+    deadline = time.monotonic() + BACK_S
     missing = set(clients)
     while missing:
         assert time.monotonic() < deadline, f"{sorted(missing)} did not come back"
@@ -138,7 +141,7 @@ def status_with(server: Server, hub: str, key: str) -> int:
         return client.status
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_under_load_ten_times_in_a_row(start_server: StartServer, tmp_path: Path, hub: str) -> None:
     """Settings and keys are there, and the official clients come back by themselves and go on."""
     port, data = str(free_port()), tmp_path / "data"
