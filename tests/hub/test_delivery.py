@@ -504,6 +504,20 @@ def test_reply_does_not_split_a_run_of_messages() -> None:
     assert member.session.batches == 1
 
 
+def test_reply_that_is_a_message_stays_in_front_of_later_ones() -> None:
+    """Such as the answer of an event handler, which is heard before what its client has said next."""
+    house = House()
+    member = house.client("g")
+    house.send("1")
+    house.delivery.reply(member, member.session.direct(Ack(10)), is_message=True)
+    house.ack(member, 11)
+    house.send("2", "3")
+
+    house.flush()
+
+    assert house.got(member) == ["1", 10, 11, "2", "3"]
+
+
 def test_reply_alone_is_one_write() -> None:
     house = House()
     member = house.client()

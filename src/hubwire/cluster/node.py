@@ -135,10 +135,10 @@ class Node:
                 self._delivery.send_to(picked, command.message, expires_at)
         self._schedule_flush()
 
-    def reply(self, connection: Connection, frame: bytes) -> None:
-        """Answer one client, behind everything that was accepted before."""
+    def reply(self, connection: Connection, frame: bytes, is_message: bool = False) -> None:
+        """Answer one client, behind everything that was accepted before; with a message, in front of all later ones."""
         if frame:
-            self._delivery.reply(connection, frame)
+            self._delivery.reply(connection, frame, is_message)
             self._schedule_flush()
 
     def reply_late(self, connection: Connection, frames_of: Late) -> None:

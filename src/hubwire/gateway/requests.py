@@ -154,7 +154,7 @@ class Requests:
         self._node.execute(Send(to_group(connection.hub, group), message, excluded, None, request.ttl_s))
 
     def _tell(self, connection: Connection, message: DirectMessage) -> None:
-        self._node.reply(connection, connection.session.direct(message))
+        self._node.reply(connection, connection.session.direct(message), isinstance(message, EventAnswer))
 
     def _carried_out(self, connection: Connection, request: _Acknowledged, changed: bool = True) -> None:
         if request.ack_id is not None:

@@ -6,7 +6,8 @@ One `send()` on a socket costs 4 to 6 µs whatever its size up to 4 KiB, and our
 and larger writes are the only lever. An idle server still sends at once; under load the batch grows with the backlog.
 
 Order within a connection is the order of the segments. An answer to a client waits behind the segment that was open
-when it was given: it never overtakes a message that was accepted before it, and never splits a run of messages in two.
+when it was given: it never overtakes a message that was accepted before it, and never splits a run of messages in two,
+unless it is a message itself.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -128,9 +129,17 @@ class Delivery:
         segment.messages.append(message)
         self._segments.append(segment)
 
-    def reply(self, connection: Connection, frame: bytes) -> None:
-        """Append a frame for one connection, behind everything appended so far."""
+    def reply(self, connection: Connection, frame: bytes, is_message: bool = False) -> None:
+        """
+        Append a frame for one connection, behind everything appended so far.
+
+        Args:
+            is_message: it is no mere answer, and stays in front of the messages that are appended later.
+        """
         self._replies(connection).append(frame)
+        if is_message:
+            # Nothing more gets into the run of messages that it waits behind.
+            self._segments.append(_Segment())
 
     def reply_late(self, connection: Connection, frames_of: Late) -> None:
         """
