@@ -25,9 +25,9 @@ from faults.control import ControlConnection, control
 from faults.load import Load
 
 TIMES: Final = 10
-
-BACK_S = 120.0
+BACK_S: Final = 120.0
 """The Python library waits for 30 s whenever it has missed the notice that it was waiting for, and then tries again."""
+
 SCRIPT: Final = Path(__file__).parent.parent / "acceptance" / "js" / "member.mjs"
 
 pytestmark = [
