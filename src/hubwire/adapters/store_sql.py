@@ -89,7 +89,7 @@ class Database(Protocol):
     def address(self) -> str: ...
 
     def row_at_once(self, kind: str, key: str, /) -> tuple[str, str] | None:
-        """Body and etag of a document; raises whatever it likes where that cannot be had without waiting."""
+        """Body and etag of a document; None if there is none. Raises LookupError: that takes waiting, by `row`."""
 
     async def row(self, connection: AsyncConnection, kind: str, key: str, /) -> tuple[str, str] | None:
         """Body and etag of a document, the cheapest way. May fail by whatever the driver raises."""
@@ -151,7 +151,7 @@ class SqlStore:
             return None
         try:
             found = self._database.row_at_once(kind, key)
-        except Exception:  # whatever is wrong: the other way knows what to do and to say
+        except LookupError:
             found = await self._finish(self._row(kind, key))
         return None if found is None else _document(kind, key, *found)
 

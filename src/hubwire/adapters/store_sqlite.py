@@ -73,8 +73,11 @@ class SqliteDatabase:
         Where it stands in the system's cache that takes 15 µs, of which a step to another thread and back takes ten
         times as many. A read of the disk is short enough to wait for.
         """
-        # All rows, although there is only one: at their end the statement is, too, and sees what is new the next time.
-        return next(iter(self._look.execute(_GET, (kind, key)).fetchall()), None)
+        try:
+            # All rows, although there is only one: at their end the statement is, too, and sees what is new next time.
+            return next(iter(self._look.execute(_GET, (kind, key)).fetchall()), None)
+        except sqlite3.Error as error:
+            raise LookupError from error  # the other way knows what to do, and to say
 
     async def row(self, connection: AsyncConnection, kind: str, key: str) -> tuple[str, str] | None:
         """By the driver itself, in one step of its thread where the statement of an engine takes four."""
