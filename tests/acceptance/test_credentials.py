@@ -13,12 +13,11 @@ from uuid import uuid4
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-from websockets.sync.client import connect
 
 from acceptance.directory import SCOPE, WEB_PUBSUB, App, assign, claims_of, client_pem, create_app
 from acceptance.sdk import KINDS, Identity, Kind, identity
 from acceptance.servers import PROGRAM, Server, StartServer
-from acceptance.wire import JSON, JsonClient, trusting
+from acceptance.wire import JSON, JsonClient, RawClient, trusting
 
 COMMUNICATION = "https://communication.azure.com/"
 """Its scope has two slashes before `.default`."""
@@ -180,11 +179,12 @@ def test_owner_makes_a_url_with_which_a_client_connects(server: Server, hub: str
     with signed_in(kind, server) as credential, credential.service(server, hub) as service:
         access = service.get_client_access_token(user_id="u", groups=["g"], minutes_to_expire=5)
 
-        options: dict[str, Any] = {"subprotocols": [JSON], "ssl": trusting(server.ca), "proxy": None}
-        with connect(access["url"], **options) as client:
-            assert json.loads(client.recv())["userId"] == "u"
+        origin, _, target = access["url"].partition("/client/")
+        assert origin == server.https_endpoint.replace("https", "wss")
+        with RawClient(server, f"/client/{target}", protocols=[JSON], secure=trusting(server.ca)) as client:
+            assert client.receive_json()["userId"] == "u"
             service.send_to_group("g", "hello", content_type="text/plain")
-            assert json.loads(client.recv())["data"] == "hello"
+            assert client.receive_json()["data"] == "hello"
     claims = claims_of(access["token"])
     assert claims["exp"] - claims["iat"] == 300
 

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
-from websockets.typing import Subprotocol
 
 from acceptance.servers import DEADLINE_S, Server, StartServer, free_port, run_command, wait_until
 from acceptance.wire import (
@@ -59,15 +57,16 @@ def send(server: Server, hub: str, body: bytes, context: ssl.SSLContext) -> int:
 
 
 @contextmanager
-def secure_client(server: Server, hub: str, context: ssl.SSLContext, **claims: Any) -> Iterator[Any]:
-    """A WebSocket client over TLS that is in the group `g`. Its token names the plain endpoint: both are one server."""
+def secure_client(server: Server, hub: str, context: ssl.SSLContext, **claims: Any) -> Iterator[RawClient]:
+    """
+    A WebSocket client over TLS that is in the group `g`. Its token names the plain endpoint: both are one server.
+
+    Of one thread: Python's TLS may lose what one thread writes while another reads, as the threads of `websockets` do.
+    """
     token = client_token(server, hub, groups=["g"], roles=[JOIN, SEND], **claims)
-    url = f"wss://{server.host}:{server.https_port}{client_target(hub, token)}"
-    options: dict[str, Any] = {"compression": None, "ping_interval": None, "max_size": None, "proxy": None}
-    options |= {"open_timeout": DEADLINE_S, "close_timeout": DEADLINE_S}
-    with connect(url, ssl=context, subprotocols=[Subprotocol(JSON)], **options) as socket_:
-        assert json.loads(socket_.recv(DEADLINE_S))["event"] == "connected"
-        yield socket_
+    with RawClient(server, client_target(hub, token), protocols=[JSON], secure=context) as client:
+        assert client.receive_json()["event"] == "connected"
+        yield client
 
 
 # The local authority
@@ -159,16 +158,14 @@ def test_plain_and_secure_clients_of_a_group_hear_the_same_in_order(
             if number % 2:
                 assert send(server, hub, text.encode(), context) == 202
             else:
-                one.send(
-                    json.dumps(
-                        {"type": "sendToGroup", "group": "g", "dataType": "text", "data": text, "ackId": number + 1}
-                    )
+                one.send_json(
+                    {"type": "sendToGroup", "group": "g", "dataType": "text", "data": text, "ackId": number + 1}
                 )
-                while json.loads(one.recv(DEADLINE_S)).get("type") != "ack":
+                while one.receive_json().get("type") != "ack":
                     pass
         assert [frame["data"] for frame in first.heard()] == texts
         assert [[frame["data"] for frame in client.heard()] for client in plain] == [texts] * 8
-        assert [json.loads(two.recv(DEADLINE_S))["data"] for _ in texts] == texts
+        assert [two.receive_json()["data"] for _ in texts] == texts
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -180,9 +177,9 @@ def test_client_that_speaks_first_is_heard_whole(start_server: StartServer, hub:
     with secure_client(server, hub, context) as client:
         text = "y" * size
         assert send(server, hub, text.encode(), context) == 202
-        assert json.loads(client.recv(DEADLINE_S))["data"] == text
-        client.send(json.dumps({"type": "sendToGroup", "group": "g", "dataType": "text", "data": text}))
-        assert json.loads(client.recv(DEADLINE_S))["data"] == text
+        assert client.receive_json()["data"] == text
+        client.send_json({"type": "sendToGroup", "group": "g", "dataType": "text", "data": text})
+        assert client.receive_json()["data"] == text
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]"])
@@ -241,7 +238,7 @@ def test_secure_client_that_never_reads_is_closed_and_delays_nobody(
     ):
         for number in range(300):
             sender.publish("g", f"{number} {payload}", "text")
-            assert json.loads(reader.recv(DEADLINE_S))["data"].startswith(f"{number} ")
+            assert reader.receive_json()["data"].startswith(f"{number} ")
 
         ended = 'webpubsub_connection_close_total{category="SlowClient"}'
         wait_until(lambda: metric(server, ended) == 1, "the slow client is closed")
@@ -349,7 +346,7 @@ def test_own_certificate_is_shown_and_replaced_at_sighup_while_clients_stay(
         wait_until(lambda: shown(server) != before, "the new certificate")
 
         assert send(server, hub, b"still here", context) == 202
-        assert json.loads(client.recv(DEADLINE_S))["data"] == "still here"
+        assert client.receive_json()["data"] == "still here"
 
 
 def test_bad_replacement_is_told_and_the_old_certificate_goes_on(

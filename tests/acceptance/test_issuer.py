@@ -15,7 +15,6 @@ import msal  # type: ignore[import-untyped]  # it says nothing of its types
 import pytest
 import requests
 from jwt import PyJWKClient
-from websockets.sync.client import connect
 
 from acceptance.directory import (
     SCOPE,
@@ -30,7 +29,7 @@ from acceptance.directory import (
     token_of,
 )
 from acceptance.servers import DEADLINE_S, Server, StartServer, running
-from acceptance.wire import JSON, http_request, trusting
+from acceptance.wire import JSON, RawClient, client_target, http_request, trusting
 
 DOCUMENTS = {
     "version 2": "{tenant}/v2.0",
@@ -252,10 +251,9 @@ def generate(server: Server, token: str, hub: str, more: str = "") -> str:
 def test_curl_gets_a_token_and_with_it_one_for_a_client(server: Server, hub: str, curled: str) -> None:
     token = generate(server, curled, hub)
 
-    url = f"wss://{server.host}:{server.https_port}/client/hubs/{hub}?access_token={token}"
-    options: dict[str, Any] = {"subprotocols": [JSON], "ssl": trusting(server.ca), "proxy": None}
-    with connect(url, **options) as client:
-        assert json.loads(client.recv())["event"] == "connected"
+    target = client_target(hub, token)
+    with RawClient(server, target, protocols=[JSON], secure=trusting(server.ca)) as client:
+        assert client.receive_json()["event"] == "connected"
 
 
 def test_curl_gets_a_token_for_a_client_of_mqtt(server: Server, hub: str, curled: str) -> None:

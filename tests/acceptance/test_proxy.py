@@ -144,13 +144,15 @@ with client:
 """,
     "websockets": _URL
     + """
-import json
-from websockets.sync.client import connect
-with connect(url, subprotocols=["json.webpubsub.azure.v1"], open_timeout=20) as client:
-    client.recv(20)
-    client.send(json.dumps({"type": "joinGroup", "group": "g"}))
-    client.send(json.dumps({"type": "sendToGroup", "group": "g", "dataType": "text", "data": "to oneself"}))
-    print(json.loads(client.recv(20))["data"])
+import asyncio, json
+from websockets.asyncio.client import connect
+async def main():  # of one thread, for Python's TLS may lose what one writes while another reads
+    async with asyncio.timeout(20), connect(url, subprotocols=["json.webpubsub.azure.v1"]) as client:
+        await client.recv()
+        await client.send(json.dumps({"type": "joinGroup", "group": "g"}))
+        await client.send(json.dumps({"type": "sendToGroup", "group": "g", "dataType": "text", "data": "to oneself"}))
+        print(json.loads(await client.recv())["data"])
+asyncio.run(main())
 """,
 }
 
