@@ -3,6 +3,7 @@ Wiring of users of communication services: where they are kept, who may do what 
 verified.
 """
 
+import base64
 import hashlib
 import re
 import secrets
@@ -12,7 +13,7 @@ from typing import Final
 
 from hubwire.auth.communication_callers import CommunicationCallers
 from hubwire.auth.key_ring import KeyRing
-from hubwire.auth.request_signatures import SCHEME, SignedRequest
+from hubwire.auth.request_signatures import CONTENT_HASH, SCHEME, SignedRequest
 from hubwire.communication.assignments import Assignments
 from hubwire.communication.exchanges import Exchanges, UserTokens
 from hubwire.communication.logins import UserLogins
@@ -64,6 +65,9 @@ class CommunicationEntrance:
 
     async def caller(self, service: CommunicationService, call: Call) -> CommunicationCaller:
         """Raises: see `CommunicationDoor`."""
+        if call.own_limit_bytes is not None and _is_signed(call):
+            # Of a body that may be long nothing is read before the signature holds, be it for another one.
+            await self._callers.caller(_request(call, _claimed_hash(call)), service.name, call.caller.client_ip)
         return await self._callers.caller(await _signed(call), service.name, call.caller.client_ip)
 
     async def verifier(self, service: CommunicationService, call: Call) -> CommunicationCaller:
@@ -156,9 +160,24 @@ async def _signed(call: Call) -> SignedRequest:
     Raises:
         BodyTooLarge, BodyLate: the body cannot be read.
     """
-    is_signed = (call.header("authorization") or "").strip().lower().startswith(SCHEME)
-    body = await call.body(FORM_BYTES) if is_signed else b""
+    body = await call.body(FORM_BYTES) if _is_signed(call) else b""
+    return _request(call, hashlib.sha256(body).digest())
+
+
+def _is_signed(call: Call) -> bool:
+    return (call.header("authorization") or "").strip().lower().startswith(SCHEME)
+
+
+def _request(call: Call, body_sha256: bytes) -> SignedRequest:
     asked = call.caller
     headers = {**by_name(call.headers), "host": [asked.sent_host] if asked.sent_host else []}
     forwarded = "" if asked.host == asked.sent_host.lower() else asked.host
-    return SignedRequest(call.method, call.raw_target, headers, hashlib.sha256(body).digest(), forwarded)
+    return SignedRequest(call.method, call.raw_target, headers, body_sha256, forwarded)
+
+
+def _claimed_hash(call: Call) -> bytes:
+    """That the body has by the word of its sender; no hash if there is no such word."""
+    try:
+        return base64.b64decode(call.header(CONTENT_HASH) or "", validate=True)
+    except ValueError:
+        return b""

@@ -6,6 +6,7 @@ with what it answers, each way to prove who calls, and how a token is looked at 
 import base64
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,9 +15,19 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from acceptance.communication import Service, V, call, first_service, introspect, operate, quoted, service_of
+from acceptance.communication import (
+    Service,
+    V,
+    call,
+    first_service,
+    introspect,
+    operate,
+    quoted,
+    service_of,
+    signed_headers,
+)
 from acceptance.directory import TEAMS_SCOPES, App, create_app, create_user, token_of, token_of_user
-from acceptance.servers import Server, StartServer, running
+from acceptance.servers import DEADLINE_S, Server, StartServer, running
 from acceptance.wire import Answer, http_request, metric, trusting
 
 RAW_ID: Final = re.compile(
@@ -273,6 +284,31 @@ def test_body_that_is_too_long_is_refused(service: Service) -> None:
     answer = call(service, "POST", "/identities" + V, body=b" " * 70_000)
 
     assert refused(answer)[:2] == (413, "RequestEntityTooLarge")
+
+
+def test_long_body_is_taken_from_whoever_signed_it_and_from_strangers_not_even_read(service: Service) -> None:
+    target = f"/access/entra/assignments{V}"
+    clients = [str(uuid4()) for _ in range(100)]
+    one = {"tenantId": str(uuid4()), "principalType": "user", "clientIds": clients}
+    user = str(uuid4())
+    document = {user: one} | {str(uuid4()): one for _ in range(999)}
+
+    patched = call(service, "PATCH", target, document)
+    signed = signed_headers(service.access_key, "PATCH", target, service.name_and_port, b"{}")
+    other = call(service, "PATCH", target, document, headers=signed)
+    found = call(service, "GET", f"/access/entra/assignments/{user}{V}")
+
+    assert patched.status == 204
+    assert refused(other)[:2] == (401, "Denied")
+    assert found.json()["clientIds"] == clients
+    host = f"{service.host}:{service.port}"
+    foreign = signed_headers(base64.b64encode(bytes(64)).decode(), "PATCH", target, host, b"{}")
+    lines = {"Host": host, "Content-Length": "4000000", **foreign}
+    with socket.create_connection((service.host, service.port), DEADLINE_S) as stranger:
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        stranger.sendall(f"PATCH {target} HTTP/1.1\r\n{head}\r\n".encode())
+        answer = stranger.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 401 "), "of the body nothing was sent"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,15 @@ async def test_body_is_there_for_everybody_who_asks() -> None:
     assert call.read_bytes == 4
 
 
+async def test_limit_of_an_operation_counts_instead_of_all_others() -> None:
+    longer, shorter = a_call([b"0" * 12]), a_call([b"0" * 3])
+    longer.own_limit_bytes, shorter.own_limit_bytes = 12, 2
+
+    assert await longer.body(4) == b"0" * 12
+    with pytest.raises(BodyTooLarge):
+        await shorter.body(4)
+
+
 @pytest.mark.parametrize(
     ("query", "target", "expected"),
     [(b"", b"/a?", b"/a?"), (b"b=%20", b"//a?b=%20", b"//a?b=%20"), (b"b", None, b"/a?b"), (b"", None, b"/a")],

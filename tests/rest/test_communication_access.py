@@ -181,6 +181,22 @@ async def test_assignments_are_changed_together_and_listed_in_pages(serving: Ser
     assert len((await serving.call("GET", ENTRA_ALL)).json["value"]) == 4
 
 
+async def test_patch_has_room_for_as_many_assignments_as_it_may_have(serving: Serving) -> None:
+    """Each as long as it may be, written with spaces; one more byte than there is room for is too much."""
+    clients = [f"{number:08}-0000-4000-8000-000000000000" for number in range(100)]
+    most = ENTRA | {"principalType": "group", "clientIds": clients}
+    document = {f"{number:08}-0000-4000-8000-000000000000": most for number in range(1000)}
+
+    patched = await serving.call("PATCH", ENTRA_ALL, document)
+    longer = await serving.call("PATCH", ENTRA_ALL, body=b"{}".ljust(1000 * 5 * 1024 + 1))
+    other = await serving.call("PUT", ENTRA_ONE, body=b"{}".ljust(64 * 1024 + 1))
+
+    assert patched.status == 204
+    last = await serving.call("GET", f"/access/entra/assignments/{list(document)[-1]}{V}")
+    assert last.json["clientIds"] == clients
+    assert (longer.status, other.status) == (413, 413)
+
+
 @pytest.mark.parametrize(
     ("method", "target", "document", "named"),
     [

@@ -25,12 +25,14 @@ from hubwire.model.communication import CommunicationKeys
 from hubwire.model.errors import Unauthorized
 from hubwire.model.http import Fields
 
-__all__ = ["SCHEME", "SignedRequest", "matching_key"]
+__all__ = ["CONTENT_HASH", "SCHEME", "SignedRequest", "matching_key"]
 
 SCHEME: Final = "hmac-sha256"
 """Of the Authorization header, in lower case."""
 
-_HASH: Final = "x-ms-content-sha256"
+CONTENT_HASH: Final = "x-ms-content-sha256"
+"""Header with the hash of the body, in base64."""
+
 _DATES: Final = ("x-ms-date", "date")
 _MOST_SIGNED: Final = 32
 _PAIRS: Final = re.compile(r"&|,\s*")
@@ -73,12 +75,12 @@ def matching_key(
     signature, names = _claimed(_single(request, "authorization"))
     values = {name: _single(request, name) for name in names}
     date = next((name for name in _DATES if name in values), None)
-    if date is None or "host" not in values or _HASH not in values:
+    if date is None or "host" not in values or CONTENT_HASH not in values:
         raise Unauthorized("the signature does not cover a date, the host and the hash of the body")
     if skew_s and abs(_seconds(values[date]) - now) > skew_s:
         raise Unauthorized("the date of the request is too far from the server's clock")
     expected = base64.b64encode(request.body_sha256)
-    if not hmac.compare_digest(expected, _bytes(values[_HASH])):
+    if not hmac.compare_digest(expected, _bytes(values[CONTENT_HASH])):
         raise Unauthorized("the hash of the body is another")
     secrets = base64.b64decode(keys.primary), base64.b64decode(keys.secondary)
     for text in _spellings(request, values):
@@ -117,7 +119,7 @@ def _single(request: SignedRequest, name: str) -> str:
 
 def _shown(name: str) -> str:
     """Names come from strangers; those that are demanded are said."""
-    return name if name in ("authorization", "host", _HASH, *_DATES) else "that the signature covers"
+    return name if name in ("authorization", "host", CONTENT_HASH, *_DATES) else "that the signature covers"
 
 
 # All requests of a second have the same date.

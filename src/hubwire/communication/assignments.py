@@ -18,6 +18,7 @@ from hubwire.model.ports import Change, Store
 
 __all__ = [
     "ENTRA_ASSIGNMENT",
+    "PATCH_BYTES",
     "TEAMS_ASSIGNMENT",
     "Assignments",
     "EntraAssignment",
@@ -30,9 +31,12 @@ ENTRA_ASSIGNMENT: Final = "communicationEntraAssignment"
 TEAMS_ASSIGNMENT: Final = "communicationTeamsAssignment"
 """Kind of document; its key is the service's immutable id, the tenant and the object id, with slashes between."""
 
-_MOST_CLIENTS: Final = 1000
+_MOST_CLIENTS: Final = 100
 _MOST_CHANGES: Final = 1000
 _ATTEMPTS: Final = 100
+
+PATCH_BYTES: Final = _MOST_CHANGES * 5 * 1024
+"""Of a patch: room for as many assignments as it may have, each of them as long as it may be."""
 
 
 class EntraAssignment(Struct, frozen=True, rename="camel"):

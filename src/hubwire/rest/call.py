@@ -136,6 +136,7 @@ class Call:
         scope: path of a request to the resource manager, decoded: at which a role has to hold.
         bearer: who sends it, for handlers that have to look at further rights; None for the operator.
         service: communication service that it is for, where it is for one.
+        own_limit_bytes: of the body, where the operation has one of its own, which then counts instead of all others.
         read_bytes: of the body, so far.
     """
 
@@ -152,6 +153,7 @@ class Call:
         "headers",
         "method",
         "names",
+        "own_limit_bytes",
         "query",
         "raw_path",
         "raw_query",
@@ -186,6 +188,7 @@ class Call:
         self.scope = ""
         self.bearer: Any = None
         self.service: CommunicationService | None = None
+        self.own_limit_bytes: int | None = None
         self._content: bytes | None = None
         self._first = dict(reversed(headers))
         self._parts = parts
@@ -213,7 +216,8 @@ class Call:
         The body, read at the first call. None was sent: empty.
 
         Args:
-            limit_bytes: of this body; never more than of any. Counts at the first call.
+            limit_bytes: of this body; never more than of any. Counts at the first call, unless the operation has a
+                limit of its own.
 
         Raises:
             BodyTooLarge: over the limit, whether a length was declared or not.
@@ -221,7 +225,9 @@ class Call:
         """
         if self._content is not None:
             return self._content
-        if limit_bytes is not None:
+        if self.own_limit_bytes is not None:
+            self._limit_bytes = self.own_limit_bytes
+        elif limit_bytes is not None:
             self._limit_bytes = min(self._limit_bytes, limit_bytes)
         asks_first = (self.header("expect") or "").lower() == "100-continue"
         most = self._limit_bytes if asks_first else self._limit_bytes * _DRAINED_LIMITS

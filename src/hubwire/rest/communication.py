@@ -172,9 +172,26 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+", "0+")
 
 
-def row_of(method: str, path: str, name: str, handler: Handler, *statuses: int, anonymous: bool = False) -> Operation:
+def row_of(
+    method: str,
+    path: str,
+    name: str,
+    handler: Handler,
+    *statuses: int,
+    anonymous: bool = False,
+    body_bytes: int | None = None,
+) -> Operation:
     """A row of the data plane. Callers of one that is anonymous bring a user's token."""
-    return Operation(method, path, name, handler, statuses, surface="communication", anonymous=anonymous)
+    return Operation(
+        method,
+        path,
+        name,
+        handler,
+        statuses,
+        surface="communication",
+        anonymous=anonymous,
+        body_bytes=body_bytes,
+    )
 
 
 def who(call: Call) -> CommunicationCaller:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from hubwire.communication.assignments import Assignments, EntraAssignment, TeamsAssignment
+from hubwire.communication.assignments import PATCH_BYTES, Assignments, EntraAssignment, TeamsAssignment
 from hubwire.communication.exchanges import Exchanges
 from hubwire.communication.quotas import Quotas
 from hubwire.communication.teams import TeamsUsers
@@ -85,7 +85,14 @@ class AccessTable:
             row_of("DELETE", _TEAMS_ONE, f"{one}_Delete", self._delete_teams, 204, 400),
             row_of("POST", _ENTRA + _EXCHANGE, "Entra_ExchangeAccessToken", of_entra, 200, anonymous=True),
             row_of("GET", _ENTRA_ALL, f"{every}_List", self._list_entra, 200, 400),
-            row_of("PATCH", _ENTRA_ALL, f"{every}_Patch", self._patch_entra, 204, 400),
+            row_of(
+                "PATCH",
+                _ENTRA_ALL,
+                f"{every}_Patch",
+                self._patch_entra,
+                *(204, 400),
+                body_bytes=PATCH_BYTES,
+            ),
             row_of("GET", _ENTRA_ONE, f"{every}_Get", self._get_entra, 200, 400, 404),
             row_of("PUT", _ENTRA_ONE, f"{every}_CreateOrReplace", self._put_entra, 201, 200, 400),
             row_of("DELETE", _ENTRA_ONE, f"{every}_Delete", self._delete_entra, 204, 400),

@@ -54,9 +54,13 @@ class CommunicationControl:
     def operations(self) -> tuple[Operation, ...]:
         """The table."""
 
-        def row(method: str, path: str, name: str, handler: Handler, *statuses: int) -> Operation:
+        def row(
+            method: str, path: str, name: str, handler: Handler, *statuses: int, body_bytes: int | None = None
+        ) -> Operation:
             known = self._as_operator(handler)
-            return Operation(method, path, name, known, statuses, surface="operator", personal=True)
+            return Operation(
+                method, path, name, known, statuses, surface="operator", personal=True, body_bytes=body_bytes
+            )
 
         of_callers = [
             row(
@@ -65,6 +69,7 @@ class CommunicationControl:
                 f"Operator_{one.name}",
                 one.handler,
                 *(*(status for status in one.statuses if status < 300), 400, 404, 409),
+                body_bytes=one.body_bytes,
             )
             for one in self._rows
             if not one.anonymous

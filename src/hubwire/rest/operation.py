@@ -103,6 +103,7 @@ class Operation(Struct, frozen=True):
         action: data action that it takes, or action of the resource manager; a caller with a token of an issuer needs a
             role that allows it.
         personal: its path names a person, and so stays out of the log. That of communication services always does.
+        body_bytes: that its body may have; None for what the surface allows.
     """
 
     method: str
@@ -114,6 +115,7 @@ class Operation(Struct, frozen=True):
     anonymous: bool = False
     action: str | None = None
     personal: bool = False
+    body_bytes: int | None = None
 
 
 # What is logged and counted for a request that reached no row.
@@ -230,6 +232,7 @@ class RestApp:
             return self._preflight(call, match)
         exchange.operation = operation
         call.names = match.names
+        call.own_limit_bytes = operation.body_bytes
         if operation.surface == "data" and not operation.anonymous and not call.caller.control:
             path, caller = call.raw_path.decode("latin-1"), call.caller
             await self._callers.caller(
