@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 import azure.identity
 import azure.identity.aio
+from azure.communication.chat import CommunicationTokenCredential
+from azure.communication.chat.aio import CommunicationTokenCredential as AsyncCommunicationTokenCredential
 from azure.communication.identity import CommunicationIdentityClient
 from azure.communication.identity.aio import CommunicationIdentityClient as AsyncCommunicationIdentityClient
-from azure.core.credentials import AzureKeyCredential
+from azure.core.credentials import AccessToken, AzureKeyCredential
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.keyvault.secrets import SecretClient
@@ -46,6 +48,7 @@ __all__ = [
     "resource_at",
     "sdk_client",
     "service_client",
+    "token_credential",
 ]
 
 Kind = Literal["sync", "aio"]
@@ -228,6 +231,42 @@ def identity_client(kind: Kind, server: Server, way: str, connection_string: str
             yield _Blocking(loop, client)
         finally:
             loop.run(client.close())
+    finally:
+        loop.end()
+
+
+@contextmanager
+def token_credential(
+    kind: Kind, token: str, refresher: Callable[[], AccessToken] | None = None, *, proactive: bool = False
+) -> Iterator[Callable[[], AccessToken]]:
+    """
+    What the credential of the communication libraries gives them to send, closed at the end.
+
+    Args:
+        token: of a user.
+        refresher: has another one when that is over.
+        proactive: ask for it before.
+    """
+    if kind == "sync":
+        waiting: Any = CommunicationTokenCredential(token, token_refresher=refresher, proactive_refresh=proactive)
+        with waiting:
+            yield waiting.get_token
+        return
+
+    async def refreshed() -> AccessToken:
+        assert refresher is not None
+        return refresher()
+
+    options: Any = {"token_refresher": refresher and refreshed, "proactive_refresh": proactive}
+    loop = _Loop()
+    try:
+        credential: Any = _Blocking(loop, AsyncCommunicationTokenCredential(token, **options))
+        # By name: the interpreter looks for these at the class, which is not the library's here.
+        credential.__aenter__()
+        try:
+            yield credential.get_token
+        finally:
+            credential.close()
     finally:
         loop.end()
 

@@ -12,7 +12,6 @@ from urllib.request import urlopen
 
 import jwt
 import pytest
-from azure.communication.chat import CommunicationTokenCredential
 from azure.communication.identity import CommunicationUserIdentifier
 from azure.core.credentials import AccessToken, AzureKeyCredential
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
@@ -28,7 +27,7 @@ from acceptance.directory import (
     stored_keys,
     token_of_user,
 )
-from acceptance.sdk import KINDS, Kind, identity_client
+from acceptance.sdk import KINDS, Kind, identity_client, token_credential
 from acceptance.servers import Server, StartServer
 
 WAYS: Final = ("http", "slash", "https", "entra")
@@ -55,8 +54,7 @@ def test_library_does_with_users_what_it_does_elsewhere(server: Server, kind: Ki
         assert user.raw_id.startswith(f"8:acs:{service.immutable_id}_")
         other, token = client.create_user_and_token(["chat", "voip"])
         assert other.raw_id != user.raw_id
-        credential: Any = CommunicationTokenCredential(token.token)
-        assert introspect(service, server, credential.get_token().token).json()["sub"] == other.raw_id
+        assert introspect(service, server, read(kind, token.token).token).json()["sub"] == other.raw_id
         for minutes in (60, 1440):
             client.get_token(user, ["chat.join"], token_expires_in=timedelta(minutes=minutes))
         before = client.get_token(user, ["voip.join", "chat.join.limited"]).token
@@ -194,45 +192,42 @@ def test_library_exchanges_the_token_of_a_teams_user(start_server: StartServer, 
 # The credential of the libraries for chat and calls
 
 
-def read(token: str) -> AccessToken:
+def read(kind: Kind, token: str) -> AccessToken:
     """A token as the official credential reads it."""
-    credential: Any = CommunicationTokenCredential(token)
-    with credential:
-        found: AccessToken = credential.get_token()
-    return found
+    with token_credential(kind, token) as get_token:
+        return get_token()
 
 
-def test_credential_reads_from_each_of_many_tokens_when_it_ends(server: Server) -> None:
-    with identity_client("sync", server, "https", first_service(server).connection_string) as client:
+def test_credential_reads_from_each_of_many_tokens_when_it_ends(server: Server, kind: Kind) -> None:
+    with identity_client(kind, server, "https", first_service(server).connection_string) as client:
         for number in range(93):
             scopes = [scope for place, scope in enumerate(SCOPES) if (number % 31 + 1) & (1 << place)]
             lifetime = timedelta(minutes=60 + number)
             _, token = client.create_user_and_token(scopes, token_expires_in=lifetime)
 
-            assert read(token.token).expires_on == int(datetime.fromisoformat(token.expires_on).timestamp())
+            assert read(kind, token.token).expires_on == int(datetime.fromisoformat(token.expires_on).timestamp())
 
 
-def test_credential_asks_for_another_token_in_time(start_server: StartServer) -> None:
+def test_credential_asks_for_another_token_in_time(start_server: StartServer, kind: Kind) -> None:
     """Of a Teams user, whose tokens may be short: they end with those for which they were exchanged."""
     server = start_server("--user-tokens")
     app, alice, service = create_app(server), create_user(server), first_service(server)
     token, signing = token_of_user(server, app, *TEAMS_SCOPES), stored_keys(server)[0].private
     soon = int(time.time()) + 300
-    with identity_client("sync", server, "https", service.connection_string) as client:
+    with identity_client(kind, server, "https", service.connection_string) as client:
         short, longer = (
             client.get_token_for_teams_user(given, app.client_id, alice).token
             for given in (minted(token, signing, {"exp": soon}), token)
         )
-    assert read(short).expires_on == soon
-    assert read(longer).expires_on == claims_of(token)["exp"]
+    assert read(kind, short).expires_on == soon
+    assert read(kind, longer).expires_on == claims_of(token)["exp"]
+    renewed = read(kind, longer)
     for proactive, begun, expected in ((True, short, longer), (True, longer, longer), (False, short, short)):
-        options = {"token_refresher": lambda: read(longer), "proactive_refresh": proactive}
-        credential: Any = CommunicationTokenCredential(begun, **options)
-        with credential:
-            assert credential.get_token().token == expected
+        with token_credential(kind, begun, lambda: renewed, proactive=proactive) as get_token:
+            assert get_token().token == expected
 
 
-def test_credential_reads_when_the_token_of_a_user_of_entra_ends(start_server: StartServer) -> None:
+def test_credential_reads_when_the_token_of_a_user_of_entra_ends(start_server: StartServer, kind: Kind) -> None:
     server = start_server("--user-tokens")
     app, alice, service = create_app(server), create_user(server), first_service(server)
     token = token_of_user(server, app, "https://communication.azure.com/clients/Chat")
@@ -241,4 +236,4 @@ def test_credential_reads_when_the_token_of_a_user_of_entra_ends(start_server: S
 
     answer = call(service, "POST", f"/access/entra/:exchangeAccessToken{V}", {}, bearer=token).json()
 
-    assert read(answer["accessToken"]["token"]).expires_on == claims_of(token)["exp"]
+    assert read(kind, answer["accessToken"]["token"]).expires_on == claims_of(token)["exp"]
