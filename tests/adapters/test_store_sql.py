@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -182,6 +183,28 @@ async def test_damaged_database_is_refused(tmp_path: Path) -> None:
     text = await refusal(path)
 
     assert "damaged" in text or "malformed" in text
+
+
+async def test_damaged_document_is_told_by_its_end_and_without_its_content(tmp_path: Path) -> None:
+    """The message gets into the log, where no user is named."""
+    path, key = tmp_path / "store.db", f"{uuid4()}/{uuid4()}"
+    store = await open_store(f"sqlite:///{path}")
+    await store.commit([Change("user", key, {}), Change("word", "default", {})])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE documents SET body = '{secret'")
+
+    texts = []
+    for kind, name in (("user", key), ("word", "default")):
+        for reading in (store.get(kind, name), store.list(kind, "", None, 1)):
+            with pytest.raises(StartFailed) as damaged:
+                await reading
+            texts.append(str(damaged.value))
+    await store.close()
+
+    long, short = (
+        f"the stored {name} is damaged: its body is not JSON" for name in (f"user …{key[-12:]}", "word default")
+    )
+    assert texts == [long, long, short, short]
 
 
 async def test_truncated_database_is_refused(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from hubwire.adapters.store_postgresql import is_postgresql, open_postgresql
 from hubwire.adapters.store_sqlite import open_sqlite
 from hubwire.model.errors import BadRequest, NotStored, PreconditionFailed, StartFailed, Unavailable
+from hubwire.model.names import shown_end
 from hubwire.model.ports import Change, Document
 
 __all__ = ["SqlStore", "open_store"]
@@ -65,6 +66,8 @@ _ATTEMPTS: Final = (False, False, True)
 _KEYS_AT_ONCE: Final = 500
 _LONGEST_KEY: Final = 2000
 """In bytes, together with its kind: PostgreSQL has no room in its index for more than 2,704, lengths included."""
+_SHOWN_WHOLE: Final = 24
+"""So long a key may be that stands in a message as it is: a word such as `default`, and no id of a person."""
 _LAST_CODE_POINT: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 
@@ -328,8 +331,9 @@ def _document(kind: str, key: str, body: str, etag: str) -> Document:
     try:
         return Document(kind, key, msgspec.json.decode(body), etag)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # Never with its content, which may be secret.
-        raise StartFailed(f"the stored {kind} {key} is damaged: its body is not JSON") from error
+        # Never with its content, which may be secret; and keys, too, may name persons.
+        shown = shown_end(key) if len(key) > _SHOWN_WHOLE else key
+        raise StartFailed(f"the stored {kind} {shown} is damaged: its body is not JSON") from error
 
 
 def _is_storable(text: str) -> bool:

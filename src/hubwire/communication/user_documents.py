@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hubwire.model.communication import CommunicationService
 from hubwire.model.errors import IdentityNotOwned, Unavailable
+from hubwire.model.names import shown_end
 from hubwire.model.ports import Change, Document
 
 __all__ = [
@@ -47,7 +48,6 @@ ISSUE: Final = "communicationIssue"
 
 LONGEST_CUSTOM_ID: Final = 256
 
-_SHOWN_END: Final = 12
 _PREFIX: Final = "8:acs:"
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A user of its own; one of Entra, with tenant and object id; one of a Teams extension, with the same.
@@ -133,7 +133,7 @@ def read_user(document: Document) -> StoredUser:
         return msgspec.convert(document.body, StoredUser)
     except msgspec.ValidationError as error:
         # It gets into the log, where nobody is named, and tells where to look nevertheless.
-        raise Unavailable(f"the stored {document.kind} …{document.key[-_SHOWN_END:]} is damaged") from error
+        raise Unavailable(f"the stored {document.kind} {shown_end(document.key)} is damaged") from error
 
 
 def user_change(key: str, user: StoredUser, expect: str) -> Change:

@@ -16,6 +16,7 @@ __all__ = [
     "is_hub_name",
     "is_user_id",
     "metadata_fault",
+    "shown_end",
     "shown_user_id",
 ]
 
@@ -55,8 +56,13 @@ def is_user_id(text: str) -> bool:
 def shown_user_id(user_id: str | None) -> str | None:
     """As it stands in records. Of users of communication services these have the end alone, which tells them apart."""
     if user_id is not None and user_id.startswith(_COMMUNICATION_USER):
-        return f"…{user_id[-_SHOWN_END:]}"
+        return shown_end(user_id)
     return user_id
+
+
+def shown_end(text: str) -> str:
+    """What may name a person, as it stands in the log: the last twelve characters, enough to find it again."""
+    return f"…{text[-_SHOWN_END:]}"
 
 
 def is_event_name(name: str) -> bool:
