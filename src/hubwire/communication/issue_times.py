@@ -5,11 +5,12 @@ goes with the next one. What a crash takes with it is what was issued in the las
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
-from hubwire.communication.user_documents import ISSUE
-from hubwire.model.errors import NotStored
+from hubwire.communication.user_documents import ISSUE, USER, is_gone
+from hubwire.model.errors import NotStored, PreconditionFailed, StartFailed, Unavailable
 from hubwire.model.ports import Change, Store
 
 __all__ = ["IssueTimes", "issue_change"]
@@ -73,10 +74,7 @@ class IssueTimes:
         return found | {key: at for key, at in waiting.items() if key.startswith(prefix) and key <= last}
 
     def forget(self, key: str) -> None:
-        """
-        A user is gone. What is being written just now is written nevertheless: nobody will ask for it, and it goes with
-        the service.
-        """
+        """A user is gone. What is being written just now is removed again."""
         self._pending.pop(key, None)
 
     async def close(self) -> None:
@@ -86,8 +84,9 @@ class IssueTimes:
             await self._task
         try:
             await self._flush()
-        except NotStored as error:
-            _log.warning("when %d users had their last tokens is not stored: %s", len(self._pending), error.reason)
+        except (NotStored, Unavailable) as error:
+            reason = error.reason if isinstance(error, NotStored) else error.message
+            _log.warning("when %d users had their last tokens is not stored: %s", len(self._pending), reason)
 
     async def _write(self) -> None:
         wait_s = self._delay_s
@@ -101,21 +100,46 @@ class IssueTimes:
             try:
                 await self._flush()
                 wait_s = self._delay_s
-            except NotStored:
+            except (NotStored, Unavailable):
                 wait_s = _RETRY_S
         self._task = None
 
     async def _flush(self) -> None:
         """
         Raises:
-            NotStored: what is not stored waits again.
+            NotStored, Unavailable: what is not stored waits again.
         """
         while self._pending:
             self._writing = {key: self._pending.pop(key) for key in list(self._pending)[:_AT_ONCE]}
             try:
                 await self._store.commit([issue_change(key, at) for key, at in self._writing.items()])
-            except NotStored:
+                await self._clear(self._writing)
+            except (NotStored, Unavailable):
                 self._pending = {**self._writing, **self._pending}
                 raise
             finally:
                 self._writing = {}
+
+    async def _clear(self, keys: Iterable[str]) -> None:
+        """
+        Remove again what was written for users who are gone: deleted meanwhile, here or by another node. Whoever is
+        deleted after this look is deleted with what was written.
+
+        Raises:
+            NotStored, Unavailable: something may be left.
+        """
+        for key in keys:
+            await asyncio.sleep(0)  # A store in a file answers without waiting, and others must get a turn.
+            if not await self._is_gone(key):
+                continue
+            written = await self._store.get(ISSUE, key)
+            # Looked at once more behind it: a user of Entra may have come back and had a token.
+            if written is not None and await self._is_gone(key):
+                with suppress(PreconditionFailed):
+                    await self._store.commit([Change(ISSUE, key, None, written.etag)])
+
+    async def _is_gone(self, key: str) -> bool:
+        try:
+            return is_gone(await self._store.get(USER, key))
+        except StartFailed:
+            return False  # Damaged, which whoever asks for the user is told.

@@ -27,6 +27,7 @@ __all__ = [
     "StoredUser",
     "custom_id_key",
     "is_custom_id",
+    "is_gone",
     "is_guid",
     "key_of",
     "new_user_part",
@@ -134,6 +135,11 @@ def read_user(document: Document) -> StoredUser:
     except msgspec.ValidationError as error:
         # It gets into the log, where nobody is named, and tells where to look nevertheless.
         raise Unavailable(f"the stored {document.kind} {shown_end(document.key)} is damaged") from error
+
+
+def is_gone(document: Document | None) -> bool:
+    """Is there no such user, or none any more."""
+    return document is None or document.body.get("deletedAt") is not None
 
 
 def user_change(key: str, user: StoredUser, expect: str) -> Change:
