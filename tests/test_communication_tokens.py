@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -12,7 +13,7 @@ import pytest
 from jwt.algorithms import RSAAlgorithm
 
 from auth.entra import NOW, Clock, rsa_key, signed
-from cli.standin import Asked, StandIn, serving
+from cli.standin import DEADLINE_S, Asked, StandIn, serving
 from hubwire.communication_tokens import (
     AsyncTokenVerifier,
     TokenNotVerified,
@@ -397,3 +398,88 @@ async def test_many_tokens_are_verified_at_once(issuer: Issuer) -> None:
         found = await asyncio.gather(*(verifier.verify(issuer.token(jti=str(number))) for number in range(20)))
 
     assert [user.token_id for user in found] == [str(number) for number in range(20)]
+    assert sorted(issuer.asked()) == ["introspect"] * 20 + ["keys"], "fetched once for all of them"
+
+
+class Held:
+    """
+    Keys that do not come before they are let go.
+
+    Attributes:
+        found: are there any then.
+    """
+
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+        self._let_go = threading.Event()
+        issuer.standin.on_call("GET", f"{PATH}/keys", self._published)
+        self.found = True
+
+    async def _published(self, _asked: Asked) -> object:
+        await asyncio.to_thread(self._let_go.wait, DEADLINE_S)
+        return {"keys": [self._issuer.jwk("one")]} if self.found else None
+
+    async def begun(self, verifier: AsyncTokenVerifier) -> list[asyncio.Task[VerifiedToken]]:
+        """Three verifications, which wait for them."""
+        tasks = [asyncio.create_task(verifier.verify(self._issuer.token(jti=str(number)))) for number in range(3)]
+        async with asyncio.timeout(DEADLINE_S):
+            while not self._issuer.asked():  # noqa: ASYNC110  the stand-in runs in another thread
+                await asyncio.sleep(0.001)
+        return tasks
+
+    def let_go(self) -> None:
+        self._let_go.set()
+
+
+@pytest.fixture
+def held(issuer: Issuer) -> Iterator[Held]:
+    held = Held(issuer)
+    yield held
+    held.let_go()
+
+
+@pytest.mark.parametrize("gone", [(0,), (2,), (0, 1), (0, 1, 2)])
+async def test_whoever_is_cancelled_ends_the_wait_for_keys_for_nobody_else(
+    issuer: Issuer, held: Held, gone: tuple[int, ...]
+) -> None:
+    async with AsyncTokenVerifier(issuer.url, access_key=None, clock=issuer.clock) as verifier:
+        tasks = await held.begun(verifier)
+        for number in gone:
+            tasks[number].cancel()
+        await asyncio.sleep(0)
+        held.let_go()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        later = await verifier.verify(issuer.token())
+
+    for number, one in enumerate(found):
+        assert isinstance(one, asyncio.CancelledError if number in gone else VerifiedToken)
+    assert later.token_id == "a"
+    assert issuer.asked().count("keys") <= 2, "once more if nobody was left whom the answer was for"
+    assert issuer.asked().count("keys") == 1 or len(gone) == 3
+
+
+async def test_keys_that_do_not_come_are_told_to_everybody_who_waits_and_asked_for_again(
+    issuer: Issuer, held: Held
+) -> None:
+    async with AsyncTokenVerifier(issuer.url, access_key=None, clock=issuer.clock) as verifier:
+        tasks = await held.begun(verifier)
+        held.found = False
+        held.let_go()
+        refused = await asyncio.gather(*tasks, return_exceptions=True)
+        held.found = True
+        found = await verifier.verify(issuer.token())
+
+    assert [one.reason for one in refused if isinstance(one, TokenNotVerified)] == ["refused"] * 3
+    assert len(set(map(id, refused))) == 3, "each their own"
+    assert found.token_id == "a"
+    assert issuer.asked() == ["keys", "keys"]
+
+
+async def test_verifier_that_is_closed_leaves_nobody_waiting(issuer: Issuer, held: Held) -> None:
+    verifier = AsyncTokenVerifier(issuer.url, access_key=None, clock=issuer.clock)
+    tasks = await held.begun(verifier)
+
+    await verifier.close()
+    refused = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [one.reason for one in refused if isinstance(one, TokenNotVerified)] == ["unavailable"] * 3

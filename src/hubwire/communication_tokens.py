@@ -10,6 +10,7 @@ classes carry them out, one waiting, one in an event loop.
 Sources: RFC 7519 (tokens), 7517 (their keys), 7662 (introspection).
 """
 
+import asyncio
 import base64
 import hashlib
 import http.client
@@ -84,10 +85,16 @@ class _Claims(Struct, frozen=True):
 
 
 class _Request(NamedTuple):
+    """
+    Attributes:
+        is_shared: the answer is the same for everybody who asks.
+    """
+
     method: str
     url: str
     headers: Mapping[str, str] = {}
     body: bytes = b""
+    is_shared: bool = False
 
 
 class _Response(NamedTuple):
@@ -159,8 +166,11 @@ class _Verification:
         key_id = self._key_id(token)
         key = self._known_key(key_id)
         if key is None and self._may_fetch_keys():
-            self._take_keys((yield _Request("GET", f"{self._issuer}/keys")))
-            key = self._known_key(key_id)
+            response = yield _Request("GET", f"{self._issuer}/keys", is_shared=True)
+            key = self._known_key(key_id)  # if somebody else has taken the same answer apart already
+            if key is None:
+                self._take_keys(response)
+                key = self._known_key(key_id)
         if key is None:
             raise TokenNotVerified("signature", "the token is signed with a key that its issuer has not published")
         said = self._claims(token, key)
@@ -336,6 +346,7 @@ class AsyncTokenVerifier:
         self._verification = _Verification(issuer_url, access_key, cache_s, ca_file, clock)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
+        self._shared: asyncio.Task[_Response] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -349,16 +360,37 @@ class AsyncTokenVerifier:
         try:
             request = next(flow)
             while True:
-                request = flow.send(await self._sent(request))
+                request = flow.send(await (self._answer_for_all(request) if request.is_shared else self._sent(request)))
         except StopIteration as ended:
             found: VerifiedToken = ended.value
             return found
 
     async def close(self) -> None:
         """Close its connections."""
+        if self._shared is not None:
+            self._shared.cancel()
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _answer_for_all(self, request: _Request) -> _Response:
+        """Whoever asks while somebody does waits for the same answer; whoever is cancelled ends it for nobody else."""
+        if self._shared is None:
+            self._shared = asyncio.create_task(self._sent(request))
+            self._shared.add_done_callback(self._end_shared)
+        task = self._shared
+        await asyncio.wait((task,))
+        if task.cancelled():
+            raise _unavailable()
+        failed = task.exception()
+        if isinstance(failed, TokenNotVerified):
+            raise TokenNotVerified(failed.reason, str(failed)) from failed  # each their own
+        return task.result()
+
+    def _end_shared(self, task: asyncio.Task[_Response]) -> None:
+        self._shared = None
+        if not task.cancelled():
+            task.exception()  # Looked at, in case nobody waits any more.
 
     async def _sent(self, request: _Request) -> _Response:
         if self._session is None:
