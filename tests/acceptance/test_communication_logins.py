@@ -79,7 +79,9 @@ def assert_refused(server: Server, hub: str, token: str, reason: str) -> None:
 def test_hub_takes_no_token_of_a_user_by_itself(server: Server, service: Service) -> None:
     user = User(service)
 
-    assert_refused(server, "closed", user.token, "token is not signed with HS256")
+    assert_refused(server, "closed", user.token, "communicationIdentity is off")
+    assert user.token not in server.log()
+    assert user.id not in server.log()
 
 
 def test_user_is_connected_under_its_id(server: Server, service: Service) -> None:

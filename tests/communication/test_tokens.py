@@ -316,6 +316,17 @@ async def test_token_that_is_issued_while_its_key_is_made_anew_is_not_good(world
     assert not await world.is_good(created.token.token, with_keys(2, 1))
 
 
+def test_token_of_this_server_says_so_and_no_other_does() -> None:
+    """It is not proved, so that a forged one does, too."""
+    issued = plain().sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW + 60).token
+    other = plain(f"{BASE_URL}.example").sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW + 60).token
+
+    assert plain().names_us(issued)
+    assert plain().names_us(issued[:-4] + "AAAA")
+    for token in (other, "", "a.b.c", issued[:40]):
+        assert not plain().names_us(token)
+
+
 async def test_token_outlives_the_key_that_signed_it_as_long_as_that_is_published(world: World) -> None:
     token = await token_of(world)
 

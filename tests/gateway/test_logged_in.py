@@ -60,6 +60,9 @@ class Logins:
         self.made.append(Login(ClientClaims(USER, wanted.roles, (), {"sub": USER})))
         return self.made[-1]
 
+    def is_of_user(self, token: str) -> bool:
+        return token == TOKEN
+
     def end(self, *logins: Login) -> None:
         for login in logins:
             login.is_over = True
@@ -128,9 +131,22 @@ async def test_hub_takes_no_such_token_unless_it_is_set(house: House, logins: Lo
     refusal = house.refusal(JSON, access_token=TOKEN)
 
     assert refusal is not None
-    assert (refusal.status, refusal.cause) == (401, "token is not signed with HS256")
+    assert refusal.status == 401
+    assert "communicationIdentity is off (hubwire hub set chat --identities SERVICE)" in refusal.cause
+    assert written.operations == ["ConnectionRefused"], "said once"
+    assert refusal.cause in written.text
+    assert TOKEN not in written.text
     assert logins.asked == []
-    assert TOKEN not in str(written.records)
+
+
+async def test_token_of_somebody_else_is_refused_for_what_it_is(house: House) -> None:
+    """Whatever the hub is set to, it would not take it."""
+    house.directory.hubs[HUB] = HubSettings()
+
+    refusal = house.refusal(JSON, access_token=sign_rs256({"iss": "https://elsewhere"}, rsa_key(), {"kid": "1"}))
+
+    assert refusal is not None
+    assert refusal.cause == "token is not signed with HS256"
 
 
 async def test_bad_token_is_refused_with_the_reason_in_the_log(house: House, logins: Logins, written: Written) -> None:

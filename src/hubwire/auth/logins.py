@@ -43,3 +43,6 @@ class Logins(Protocol):
             Unauthorized: it is not good for this; the message is for the operator and says why.
             Unavailable: the store does not answer.
         """
+
+    def is_of_user(self, token: str) -> bool:
+        """Does a token say that it is of a communication user of this server. Nothing of it is proved."""

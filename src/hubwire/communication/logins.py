@@ -70,6 +70,10 @@ class UserLogins:
             raise Unauthorized("token was revoked")
         return login
 
+    def is_of_user(self, token: str) -> bool:
+        """See `Logins`."""
+        return self._tokens.names_us(token)
+
     def revoked(self, _service: CommunicationService, identity: str) -> None:
         """A user's tokens were revoked, or the user was deleted."""
         of_user = self._users.get(identity)

@@ -29,6 +29,8 @@ TEAMS_PREFIX: Final = "8:orgid:"
 _VOICE_AND_CHAT: Final = 1792
 """`scp` of every token that was seen, whatever its scopes."""
 
+_ISSUERS: Final = "/communication/"
+
 _MISREAD: Final = ">?~\x7f"
 """
 The official client of Python reads claims in the other alphabet of base64, which has neither of the two digits that
@@ -120,7 +122,7 @@ class Tokens:
 
     def issuer(self, service: CommunicationService) -> str:
         """The `iss` of a service's tokens."""
-        return f"{self._base_url}/communication/{service.immutable_id}"
+        return f"{self._base_url}{_ISSUERS}{service.immutable_id}"
 
     def discovery(self, service: CommunicationService) -> dict[str, Any]:
         """The document at `/.well-known/openid-configuration` below the issuer."""
@@ -210,6 +212,13 @@ class Tokens:
         if not self.has_authority(service, facts):
             raise Unauthorized("the access key that the token was issued for was made anew")
         return facts
+
+    def names_us(self, token: str) -> bool:
+        """Does a token say that a service of this server issued it. Nothing of it is proved."""
+        try:
+            return unverified(token).text("iss").startswith(f"{self._base_url}{_ISSUERS}")
+        except Unauthorized:
+            return False
 
     @staticmethod
     def has_authority(service: CommunicationService, facts: TokenFacts) -> bool:

@@ -52,6 +52,10 @@ _GOING_AWAY: Final = 1001
 _FAREWELL: Final = "The server is shutting down."
 _MQTT: Final = MqttOptions()
 _OF_ISSUER: Final = "RS256"
+_NO_USERS: Final = (
+    "token is of a communication user, and this hub takes none: its communicationIdentity is off "
+    "(hubwire hub set {hub} --identities SERVICE)"
+)
 """What tokens of communication users are signed with; access keys are used for another algorithm."""
 _ANONYMOUS: Final = ClientClaims(user_id=None, roles=(), groups=(), claims={})
 
@@ -243,13 +247,16 @@ class Gateway:
             raise HandshakeRefused(401, "A client access token is required.")
         try:
             return self._principals.client(attempt.token, attempt.hub, attempt.path, attempt.head.host)
-        except Unauthorized as refusal:
+        except Unauthorized as unproved:
+            refusal = unproved
             # Only who is refused otherwise is looked at again, so that all others pay nothing for this.
             if self._logins is not None and algorithm_of(attempt.token) == _OF_ISSUER:
                 wanted = self._directory.settings(attempt.hub).communication_identity
                 if wanted is not None:
                     return wanted
-            raise _bad_token(refusal) from refusal
+                if self._logins.is_of_user(attempt.token):
+                    refusal = Unauthorized(_NO_USERS.format(hub=attempt.hub.hub))
+            raise _bad_token(refusal) from unproved
         except BadRequest as refusal:
             raise HandshakeRefused(400, refusal.message) from refusal
 
