@@ -221,12 +221,13 @@ class Spreading(House):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spreads: list[tuple[int, bytes]] = []
+        self.spreads: list[list[bytes]] = []
         self.delivery = Delivery(self.telemetry, self._spread)
 
-    def _spread(self, sinks: Sequence[Sink], data: bytes) -> None:
-        self.spreads.append((len(sinks), data))
-        for sink in sinks:
+    def _spread(self, sinks: list[Sink], frames: list[bytes]) -> None:
+        assert len({id(sink) for sink in sinks}) == len(sinks)
+        self.spreads.append(frames)
+        for sink, data in zip(sinks, frames, strict=True):
             assert sink.direct is not None
             sink.direct(data)
 
@@ -239,16 +240,15 @@ class Spreading(House):
         return made
 
 
-def test_receivers_of_the_same_bytes_are_written_to_at_once() -> None:
-    """Even if those of another subprotocol stand between them."""
+def test_many_receivers_are_written_to_at_once() -> None:
+    """Whatever they speak."""
     house = Spreading()
     members = [one for _ in range(5) for kind in ("json", "simple") for one in house.clients(1, kind)]
     house.send("a")
     house.flush()
 
-    assert [count for count, _ in house.spreads] == [5, 5]
+    assert house.spreads == [[house.written(one) for one in members]]
     assert [house.writes(one) for one in members] == [1] * 10
-    assert {data for _, data in house.spreads} == {house.written(one) for one in members}
     assert house.telemetry.outbound_bytes == sum(len(house.written(one)) for one in members)
     assert house.telemetry.outbound_messages == 10
 
@@ -263,20 +263,30 @@ def test_few_receivers_are_written_to_one_by_one() -> None:
     assert [house.got(one) for one in members] == [["a"]] * 7
 
 
-def test_who_is_paused_or_numbered_or_left_out_is_written_to_by_itself() -> None:
+def test_who_has_frames_of_its_own_is_written_to_with_the_others_and_who_is_paused_by_itself() -> None:
     house = Spreading()
     members, paused, numbered = house.clients(9), house.client("g"), house.clients(1, "reliable")[0]
     house.send("a")
     house.flush()
 
-    assert [count for count, _ in house.spreads] == [9]
+    assert [len(frames) for frames in house.spreads] == [10]
     assert [house.got(one) for one in (*members, paused, numbered)] == [["a"]] * 11
 
     house.send("b", excluded=(members[0].id,))
     house.flush()
 
-    assert [count for count, _ in house.spreads] == [9]
+    assert [len(frames) for frames in house.spreads] == [10, 9]
     assert [house.got(one) for one in (*members, paused, numbered)] == [["a"], *[["a", "b"]] * 10]
+
+
+def test_no_more_than_256_are_held_until_they_are_written() -> None:
+    house = Spreading()
+    members = house.clients(600, "reliable")
+    house.send("a")
+    house.flush()
+
+    assert [len(frames) for frames in house.spreads] == [256, 256, 88]
+    assert [house.got(one) for one in members] == [["a"]] * 600
 
 
 # Who gets it

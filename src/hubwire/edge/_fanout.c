@@ -1,5 +1,5 @@
 /*
- * One message to many sockets.
+ * What a fan-out brings to many sockets.
  *
  * An event loop's own write costs a tenth to a sixth of the system call that it makes. Here that is a loop around the
  * system call alone. Whatever a socket does not take at once is left to the event loop, faults included.
@@ -27,13 +27,12 @@ static PyObject *short_of(PyObject *rest, Py_ssize_t position, Py_ssize_t taken)
 static PyObject *send_all(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     (void)module;
-    if (count != 2 || !PyList_CheckExact(arguments[0]) || !PyBytes_CheckExact(arguments[1])) {
-        PyErr_SetString(PyExc_TypeError, "send_all takes a list of descriptors and bytes");
+    if (count != 2 || !PyList_CheckExact(arguments[0]) || !PyList_CheckExact(arguments[1]) ||
+        PyList_GET_SIZE(arguments[0]) != PyList_GET_SIZE(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "send_all takes a list of descriptors and one, as long, of bytes");
         return NULL;
     }
     PyObject *descriptors = arguments[0];
-    const char *data = PyBytes_AS_STRING(arguments[1]);
-    Py_ssize_t size = PyBytes_GET_SIZE(arguments[1]);
     PyObject *rest = PyList_New(0);
     if (rest == NULL)
         return NULL;
@@ -41,7 +40,15 @@ static PyObject *send_all(PyObject *module, PyObject *const *arguments, Py_ssize
         long descriptor = PyLong_AsLong(PyList_GET_ITEM(descriptors, position));
         if (descriptor == -1 && PyErr_Occurred())
             goto failed;
-        ssize_t taken = send((int)descriptor, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        PyObject *data = PyList_GET_ITEM(arguments[1], position);
+        if (!PyBytes_CheckExact(data)) {
+            PyErr_SetString(PyExc_TypeError, "send_all sends bytes");
+            goto failed;
+        }
+        Py_ssize_t size = PyBytes_GET_SIZE(data);
+        ssize_t taken = -1;
+        if (descriptor >= 0)
+            taken = send((int)descriptor, PyBytes_AS_STRING(data), (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (taken != size && short_of(rest, position, taken < 0 ? 0 : taken) == NULL)
             goto failed;
     }

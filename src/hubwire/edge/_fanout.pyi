@@ -1,9 +1,9 @@
-def send_all(descriptors: list[int], data: bytes) -> list[tuple[int, int]]:
+def send_all(descriptors: list[int], data: list[bytes]) -> list[tuple[int, int]]:
     """
-    Send `data` once on each socket, without waiting.
+    Send on each socket what is at the same position in `data`, without waiting.
 
     Args:
-        descriptors: of open sockets that do not block.
+        descriptors: of open sockets that do not block; a negative one takes nothing.
 
     Returns:
         those that did not take all of it, in order: the position in `descriptors`, and how many bytes were taken.

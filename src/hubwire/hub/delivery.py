@@ -27,6 +27,9 @@ __all__ = ["Delivery", "Late"]
 _MANY: Final = 8
 """Receivers from which on it pays to gather them."""
 
+_AT_ONCE: Final = 256
+"""Receivers that are gathered before they are written to. Each may have frames of its own, held until then."""
+
 Late: TypeAlias = Callable[[float], Sequence[bytes]]
 """Frames for one connection, as of a monotonic second."""
 
@@ -211,12 +214,11 @@ class Delivery:
         until = expires_at
         receivers = segment.receivers()
         spread = self._spread if len(receivers) >= _MANY else None
-        gathered: dict[Codec, list[Sink]] = {}
-        alike: list[Sink] = []
+        sinks: list[Sink] = []
+        theirs: list[bytes] = []
         for connection in receivers:
             if connection.codec is not codec:
                 codec = connection.codec
-                alike = gathered.setdefault(codec, [])
                 mine = made.get(codec)
                 if mine is None:
                     mine = made[codec] = _prepare(codec, messages, expires_at, alike=holes is None)
@@ -247,14 +249,16 @@ class Delivery:
                 sink.write(data, count, expires_at if data is shared else until)
             else:
                 sent_bytes += len(data)
-                if spread is not None and data is shared:
-                    alike.append(sink)
-                else:
+                if spread is None:
                     sink.direct(data)
-        if spread is not None:
-            for codec, sinks in gathered.items():
-                if sinks and (shared := _shared(codec, made[codec])) is not None:
-                    spread(sinks, shared)
+                    continue
+                sinks.append(sink)
+                theirs.append(data)
+                if len(sinks) == _AT_ONCE:
+                    spread(sinks, theirs)
+                    sinks, theirs = [], []
+        if spread is not None and sinks:
+            spread(sinks, theirs)
         self._telemetry.outbound_messages += delivered
         self._telemetry.outbound_bytes += sent_bytes
 

@@ -62,10 +62,10 @@ class Sink(Protocol):
         """End at once and silently."""
 
 
-Spread: TypeAlias = Callable[[Sequence[Sink], bytes], None]
+Spread: TypeAlias = Callable[[list[Sink], list[bytes]], None]
 """
-Hands the same whole frames to many sinks whose `direct` is not None, as calling that of each would, at less cost. The
-caller counts the bytes.
+Hands whole frames to many sinks whose `direct` is not None, to each sink those at its own position, as calling `direct`
+of each would, at less cost. No sink is there twice. The caller counts the bytes.
 """
 
 
