@@ -172,6 +172,60 @@ def test_identities_come_to_another_service_but_for_those_in_the_way(server: Ser
     assert there["moved-2"].partition("_")[2] == second["id"].partition("_")[2]
 
 
+def test_custom_ids_that_were_given_again_are_their_last_owners_at_a_fresh_server(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Those who were deleted are not in an export, so that nothing of them gets in the way of those who came after."""
+    server, fresh = start_server(), start_server()
+    names = [f"person-{number}" for number in range(6)]
+    for _ in range(3):
+        made = {name: json.loads(said(server, "create", "--custom-id", name, "--json"))["identity"] for name in names}
+        for name in names[::2]:
+            said(server, "delete", made[name]["id"])
+    made |= {name: json.loads(said(server, "create", "--custom-id", name, "--json"))["identity"] for name in names[1:3]}
+    said(server, "export", str(tmp_path / "all.jsonl"))
+
+    exported = [json.loads(line) for line in (tmp_path / "all.jsonl").read_bytes().splitlines()]
+    left = {name: made[name]["id"] for name in ("person-1", "person-2", "person-3", "person-5")}
+    assert {one["customId"]: one["id"] for one in exported} == left
+    assert said(fresh, "import", str(tmp_path / "all.jsonl")) == "4 brought back, 0 there already\n"
+    parts = {name: id.partition("_")[2] for name, id in left.items()}
+    there = {one["customId"]: one["id"] for one in json.loads(said(fresh, "list", "--json"))}
+    assert {name: id.partition("_")[2] for name, id in there.items()} == parts
+    for name, id in there.items():
+        assert json.loads(said(fresh, "create", "--custom-id", name, "--json"))["identity"]["id"] == id
+    assert said(server, "import", str(tmp_path / "all.jsonl")) == "0 brought back, 4 there already\n"
+
+
+def test_export_from_before_a_deletion_brings_nobody_back_who_was_deleted(server: Server, tmp_path: Path) -> None:
+    """Its custom id stays with whoever has it now."""
+    first = json.loads(said(server, "create", "--custom-id", "given again", "--json"))["identity"]["id"]
+    said(server, "export", str(tmp_path / "old.jsonl"))
+    said(server, "delete", first)
+    second = json.loads(said(server, "create", "--custom-id", "given again", "--json"))["identity"]["id"]
+
+    done = server.cli("identity", "import", str(tmp_path / "old.jsonl"))
+
+    assert done.returncode == 1
+    assert f"{first}: this identity was deleted here" in done.stderr
+    assert server.cli("identity", "show", first).returncode == 1
+    assert json.loads(said(server, "create", "--custom-id", "given again", "--json"))["identity"]["id"] == second
+
+
+def test_import_takes_identities_of_any_length_whatever_clients_may_send(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Custom ids as long as they may be, each letter of them escaped."""
+    server = start_server(environment={"HUBWIRE_MAX_MESSAGE_BYTES": "1024"})
+    before = users(immutable_id_of(server), 600)
+    for number, user in enumerate(before):
+        user["customId"] = f"{number:06}" + "\N{WAVING HAND SIGN}" * 250
+    (tmp_path / "in.jsonl").write_bytes(lines(before))
+
+    assert said(server, "import", str(tmp_path / "in.jsonl")) == "600 brought back, 0 there already\n"
+    assert [json.loads(line) for line in said(server, "export").splitlines()] == before
+
+
 def test_token_is_good_again_where_its_identity_is_brought_back_into_an_older_copy_of_the_data(
     start_server: StartServer, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ __all__ = ["export_identities", "import_identities"]
 _STANDARD: Final = "-"
 _MOST_AT_ONCE: Final = 1000
 _IMPORTED_AT_ONCE: Final = 500
-"""With custom ids as long as they may be, well below what a server takes at once."""
+"""Half of what a server takes at once, so that the bar moves."""
 _LONGEST_LINE: Final = 16 * 1024
 """An identity with a custom id of 256 characters, each escaped, has some 3,500."""
 _REASONS: Final = {

@@ -29,6 +29,8 @@ _ONE: Final = _SERVICES + "/{service}"
 _USERS: Final = _ONE + "/identities"
 _MOST_USERS: Final = 1000
 _SOME_USERS: Final = 100
+_LONGEST_USER: Final = 16 * 1024
+"""In an import. With a custom id of 256 characters, each escaped, it has some 3,500 bytes."""
 _OPERATOR: Final = CommunicationCaller("operator", "operator")
 
 
@@ -77,7 +79,14 @@ class CommunicationControl:
         return (
             row("GET", _USERS, "ListCommunicationUsers", self._list, 200, 400, 404),
             row("GET", _USERS + "/:export", "ExportCommunicationUsers", self._export, 200, 400, 404),
-            row("POST", _USERS + "/:import", "ImportCommunicationUsers", self._import, 200, 400, 404, 409),
+            row(
+                "POST",
+                _USERS + "/:import",
+                "ImportCommunicationUsers",
+                self._import,
+                *(200, 400, 404, 409),
+                body_bytes=_MOST_USERS * _LONGEST_USER,
+            ),
             *of_callers,
         )
 
