@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -100,37 +99,121 @@ async def test_user_of_another_service_is_nobody_here(serving: Serving) -> None:
     assert reply.status == 401
 
 
-@pytest.mark.parametrize(
-    ("fields", "target"),
-    [
-        ({"createTokenWithScopes": "chat"}, "Scopes"),
-        ({"createTokenWithScopes": [None]}, "Scopes"),
-        ({"createTokenWithScopes": ["Chat"]}, "Scopes"),
-        ({"createTokenWithScopes": ["chat"], "expiresInMinutes": 59}, "ExpiresInMinutes"),
-        ({"expiresInMinutes": "60"}, "ExpiresInMinutes"),
-        ({"expiresInMinutes": 60.0}, "ExpiresInMinutes"),
-        ({"expiresInMinutes": False}, "ExpiresInMinutes"),
-        ({"expiresInMinutes": 2**70}, "ExpiresInMinutes"),
-        ({"customId": ["a"]}, "CustomId"),
-        ({"customId": ""}, "CustomId"),
-        ({"customId": "x" * 257}, "CustomId"),
-        ([], "Body"),
-    ],
-)
-async def test_field_that_cannot_be_taken_is_named(serving: Serving, fields: Any, target: str) -> None:
-    reply = await serving.call("POST", "/identities" + V, fields)
+@pytest.mark.parametrize("custom_id", ["", "x" * 257, "x" * 60_000, 7, 1.5, True, [], ["a"], {}, {"a": "b"}])
+async def test_custom_id_that_is_none_is_named(serving: Serving, custom_id: object) -> None:
+    reply = await serving.call("POST", "/identities" + V, {"customId": custom_id})
 
     error = reply.json["error"]
-    assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", target)
+    assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", "CustomId")
 
 
-@pytest.mark.parametrize("fields", [{}, {"scopes": None}, {"scopes": []}])
-async def test_token_without_scopes_is_refused(serving: Serving, fields: Any) -> None:
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        *("", "chat", 7, 1.5, True, {}, {"chat": 1}),
+        *([None], [7], [["chat"]], [{}], [""], ["Chat"], ["chat "], ["chat,voip"], ["chat", "fly"], ["x" * 60_000]),
+    ],
+)
+async def test_scopes_that_are_none_are_named(serving: Serving, scopes: object) -> None:
+    user = (await serving.user())["identity"]["id"]
+
+    created = await serving.call("POST", "/identities" + V, {"createTokenWithScopes": scopes})
+    issued = await serving.call("POST", f"/identities/{user}/:issueAccessToken{V}", {"scopes": scopes})
+
+    for reply in (created, issued):
+        error = reply.json["error"]
+        assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", "Scopes")
+
+
+@pytest.mark.parametrize("fields", [{}, {"scopes": None}, {"scopes": []}, {"createTokenWithScopes": ["chat"]}, None])
+async def test_token_without_scopes_is_refused(serving: Serving, fields: object) -> None:
     user = (await serving.user())["identity"]["id"]
 
     reply = await serving.call("POST", f"/identities/{user}/:issueAccessToken{V}", fields)
 
-    assert (reply.status, reply.json["error"]["target"]) == (400, "Scopes")
+    error = reply.json["error"]
+    assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", "Scopes")
+
+
+@pytest.mark.parametrize(
+    "minutes", [59, 1441, 0, -60, 2**31, 2**70, -(2**70), 60.0, 60.5, "60", "", True, False, [], [60], {}, {"a": 60}]
+)
+async def test_lifetime_that_is_none_is_named(serving: Serving, minutes: object) -> None:
+    """Of a user who gets no token, too."""
+    user = (await serving.user())["identity"]["id"]
+    lifetime = {"expiresInMinutes": minutes}
+
+    replies = [
+        await serving.call("POST", "/identities" + V, {"createTokenWithScopes": ["chat"], **lifetime}),
+        await serving.call("POST", "/identities" + V, lifetime),
+        await serving.call("POST", f"/identities/{user}/:issueAccessToken{V}", {"scopes": ["chat"], **lifetime}),
+    ]
+
+    for reply in replies:
+        error = reply.json["error"]
+        assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", "ExpiresInMinutes")
+
+
+async def test_field_that_is_null_is_one_that_is_missing(serving: Serving) -> None:
+    nothing = {"customId": None, "createTokenWithScopes": None, "expiresInMinutes": None}
+
+    made = await serving.user(**nothing)
+    other = await serving.user(**nothing)
+    path = f"/identities/{made['identity']['id']}/:issueAccessToken{V}"
+    issued = await serving.call("POST", path, {"scopes": ["chat"], "expiresInMinutes": None})
+
+    assert set(made) == {"identity"}
+    assert set(made["identity"]) == {"id"}
+    assert other["identity"]["id"] != made["identity"]["id"]
+    assert issued.json["expiresOn"] == instant(NOW + 1440 * 60)
+
+
+BODIES = [b"{", b"[]", b"7", b"true", b'"x"', b"{}{}", b"\xef\xbb\xbf{}", b'{"a":\xff}', b'{"a":NaN}', b"[" * 60_000]
+"""None of them a JSON object."""
+
+
+@pytest.mark.parametrize("body", BODIES, ids=[repr(body[:8]) for body in BODIES])
+async def test_body_that_is_no_object_is_refused_by_every_operation_that_takes_one(
+    serving: Serving, body: bytes
+) -> None:
+    user = (await serving.user())["identity"]["id"]
+    one = "11111111-1111-4111-8111-111111111111"
+    targets = [
+        ("POST", "/identities"),
+        ("POST", f"/identities/{user}/:issueAccessToken"),
+        ("POST", "/teamsUser/:exchangeAccessToken"),
+        ("PUT", f"/access/teamsExtension/tenants/{one}/assignments/{one}"),
+        ("PUT", f"/access/entra/assignments/{one}"),
+        ("PATCH", "/access/entra/assignments"),
+    ]
+    callers = [
+        *((*target, "primary") for target in targets),
+        ("POST", "/access/entra/:exchangeAccessToken", "Bearer x"),
+        ("POST", "/access/teamsExtension/:exchangeAccessToken", "Bearer x"),
+    ]
+
+    for method, path, who in callers:
+        reply = await serving.call(method, path + V, body=body, who=who)
+        error = reply.json["error"]
+        assert (path, reply.status, error["code"], error["target"]) == (path, 400, "ValidationError", "Body")
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["x", "8:acs:", "%00", "%20", "x" * 5000, "8:orgid:x", ABSENT, ABSENT.upper(), ABSENT + "%0A", "8%253Aacs%253A"],
+)
+async def test_id_that_nobody_has_is_answered_alike_by_every_operation(serving: Serving, user: str) -> None:
+    one = f"/identities/{user}"
+
+    for method, path, document in (
+        ("GET", one, None),
+        ("DELETE", one, None),
+        ("POST", one + "/:revokeAccessTokens", None),
+        ("POST", one + "/:issueAccessToken", {"scopes": ["chat"]}),
+    ):
+        reply = await serving.call(method, path + V, document)
+        assert (reply.status, reply.json["error"]["code"]) == (401, "IdentityNotOwned")
+        assert "target" not in reply.json["error"]
 
 
 async def test_body_is_bounded_and_never_quoted(serving: Serving) -> None:

@@ -51,7 +51,20 @@ async def test_token_of_a_teams_user_is_exchanged(serving: Serving) -> None:
     [
         ({}, (401, "InvalidAccessToken", None)),
         ({"token": "bad", "appId": APP, "userId": ""}, (401, "InvalidAccessToken", None)),
-        ({"token": ["good"], "appId": APP, "userId": OBJECT_ID}, (401, "InvalidAccessToken", None)),
+        *(
+            ({"token": token, "appId": APP, "userId": OBJECT_ID}, (401, "InvalidAccessToken", None))
+            for token in ("", None, 7, True, ["good"], {"good": 1}, "good ", "x" * 60_000)
+        ),
+        ({"appId": APP, "userId": OBJECT_ID}, (401, "InvalidAccessToken", None)),
+        *(
+            ({"token": "good", "appId": app, "userId": OBJECT_ID}, (400, "ValidationError", "appId"))
+            for app in ("", None, 7, True, [APP], {APP: 1}, APP + " ", "x" * 60_000)
+        ),
+        *(
+            ({"token": "good", "appId": APP, "userId": user}, (400, "ValidationError", "userId"))
+            for user in ("", None, 7, True, [OBJECT_ID], {OBJECT_ID: 1}, OBJECT_ID + " ", "x" * 60_000)
+        ),
+        ({"token": "good", "userId": OBJECT_ID}, (400, "ValidationError", "appId")),
         ({"token": "good", "appId": "x", "userId": "x"}, (400, "ValidationError", "appId")),
         ({"token": "good", "appId": OBJECT_ID, "userId": "x"}, (400, "ValidationError", "appId")),
         ({"token": "good", "appId": APP}, (400, "ValidationError", "userId")),
@@ -65,6 +78,116 @@ async def test_what_is_wrong_with_a_teams_user_is_said_in_order(
 
     error = reply.json["error"]
     assert (reply.status, error["code"], error.get("target")) == refusal
+
+
+NO_TYPE: tuple[object, ...] = ("", "User", "users", "x" * 60_000, 7, 1.5, True, None, [], ["user"], {}, {"user": 1})
+NO_GUID: tuple[object, ...] = (
+    "",
+    "x",
+    "x" * 60_000,
+    APP + " ",
+    f"{{{APP}}}",
+    APP.replace("-", ""),
+    7,
+    1.5,
+    True,
+    None,
+    [],
+    [APP],
+    {},
+    {APP: 1},
+)
+NO_CLIENTS: tuple[object, ...] = (
+    "",
+    APP,
+    7,
+    1.5,
+    True,
+    {},
+    {APP: 1},
+    *([wrong] for wrong in NO_GUID),
+    [APP] * 101,
+    [APP, None],
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *(("principalType", wrong) for wrong in (*NO_TYPE, "group", "tenant")),
+        *(("clientIds", wrong) for wrong in NO_CLIENTS),
+    ],
+)
+async def test_field_of_an_assignment_of_a_teams_user_that_is_none_is_named(
+    serving: Serving, field: str, wrong: object
+) -> None:
+    reply = await serving.call("PUT", TEAMS_ONE, {"principalType": "user", "clientIds": [APP], field: wrong})
+
+    error = reply.json["error"]
+    assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", field)
+    assert (await serving.call("GET", TEAMS_ONE)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *(("tenantId", wrong) for wrong in NO_GUID),
+        *(("principalType", wrong) for wrong in (*NO_TYPE, "resourceAccount")),
+        *(("clientIds", wrong) for wrong in (*NO_CLIENTS, None)),
+    ],
+)
+async def test_field_of_an_assignment_of_an_entra_user_that_is_none_is_named(
+    serving: Serving, field: str, wrong: object
+) -> None:
+    replies = [
+        await serving.call("PUT", ENTRA_ONE, {**ENTRA, field: wrong}),
+        await serving.call("PATCH", ENTRA_ALL, {APP: ENTRA, OBJECT_ID: {**ENTRA, field: wrong}}),
+    ]
+
+    for reply in replies:
+        error = reply.json["error"]
+        assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", field)
+    assert (await serving.call("GET", ENTRA_ALL)).json == {"value": []}, "all or none"
+
+
+@pytest.mark.parametrize("field", list(ENTRA))
+async def test_field_of_an_assignment_that_is_missing_is_named(serving: Serving, field: str) -> None:
+    """A patch of one that is there may leave it out."""
+    document = {name: value for name, value in ENTRA.items() if name != field}
+
+    for reply in (
+        await serving.call("PUT", ENTRA_ONE, document),
+        await serving.call("PATCH", ENTRA_ALL, {OBJECT_ID: document}),
+    ):
+        error = reply.json["error"]
+        assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", field)
+    await serving.call("PUT", ENTRA_ONE, ENTRA)
+    assert (await serving.call("PATCH", ENTRA_ALL, {OBJECT_ID: document})).status == 204
+    assert (await serving.call("GET", ENTRA_ONE)).json == {"objectId": OBJECT_ID, **ENTRA}
+
+
+@pytest.mark.parametrize("name", ["x", "%20", "x" * 5000, OBJECT_ID + "%0A", OBJECT_ID + "x", "%00"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_id_in_a_path_that_is_none_is_named(serving: Serving, method: str, name: str) -> None:
+    document = ENTRA if method == "PUT" else None
+
+    for path, named in (
+        (TEAMS_ONE.replace(TENANT_ID, name), "tenantId"),
+        (TEAMS_ONE.replace(OBJECT_ID, name), "objectId"),
+        (ENTRA_ONE.replace(OBJECT_ID, name), "objectId"),
+    ):
+        reply = await serving.call(method, path, document)
+        error = reply.json["error"]
+        assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", named)
+
+
+@pytest.mark.parametrize("change", ["", "x", 7, True, [], [ENTRA]])
+async def test_change_that_is_no_assignment_is_named(serving: Serving, change: object) -> None:
+    reply = await serving.call("PATCH", ENTRA_ALL, {APP: ENTRA, OBJECT_ID: change})
+
+    error = reply.json["error"]
+    assert (reply.status, error["code"], error["target"]) == (400, "ValidationError", OBJECT_ID)
+    assert (await serving.call("GET", ENTRA_ALL)).json == {"value": []}
 
 
 async def test_teams_user_needs_a_caller(serving: Serving) -> None:
