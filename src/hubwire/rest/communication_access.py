@@ -79,11 +79,13 @@ class AccessTable:
                 self._exchange_teams_user,
                 *(200, 400),
             ),
-            row_of("POST", _TEAMS + _EXCHANGE, "TeamsExtension_ExchangeAccessToken", of_teams, 200, anonymous=True),
+            row_of(
+                "POST", _TEAMS + _EXCHANGE, "TeamsExtension_ExchangeAccessToken", of_teams, 200, 400, anonymous=True
+            ),
             row_of("GET", _TEAMS_ONE, f"{one}_Get", self._get_teams, 200, 400, 404),
             row_of("PUT", _TEAMS_ONE, f"{one}_CreateOrReplace", self._put_teams, 201, 200, 400),
             row_of("DELETE", _TEAMS_ONE, f"{one}_Delete", self._delete_teams, 204, 400),
-            row_of("POST", _ENTRA + _EXCHANGE, "Entra_ExchangeAccessToken", of_entra, 200, anonymous=True),
+            row_of("POST", _ENTRA + _EXCHANGE, "Entra_ExchangeAccessToken", of_entra, 200, 400, anonymous=True),
             row_of("GET", _ENTRA_ALL, f"{every}_List", self._list_entra, 200, 400),
             row_of(
                 "PATCH",
