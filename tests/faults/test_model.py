@@ -103,7 +103,7 @@ class Premises:
     """A running server, and clients by the names of the reference."""
 
     def __init__(self, server: Server, hub: str) -> None:
-        self.reference = Reference(QUEUE, (0, 300))
+        self.reference = Reference(QUEUE, (0, 300), ("json", "reliable", "reliable", "simple"))
         self._server = server
         self._hub = hub
         self._clients: dict[str, _Client] = {}

@@ -19,11 +19,13 @@ __all__ = [
     "ROLES",
     "Acknowledge",
     "Call",
+    "Confirm",
     "Connect",
     "Depart",
     "Filter",
     "Listing",
     "Operation",
+    "Packet",
     "Pass",
     "Payload",
     "Recover",
@@ -38,7 +40,7 @@ __all__ = [
 JSON: Final = "json.webpubsub.azure.v1"
 RELIABLE: Final = "json.reliable.webpubsub.azure.v1"
 
-Kind: TypeAlias = Literal["json", "reliable", "simple"]
+Kind: TypeAlias = Literal["json", "reliable", "simple", "mqtt4", "mqtt5"]
 Whom: TypeAlias = Literal["hub", "group", "user", "connection"]
 
 GROUPS: Final = ("a", "b", "b.x", "ü/%")
@@ -122,6 +124,31 @@ class Payload(NamedTuple):
     data: str | bytes
 
 
+class Packet(NamedTuple):
+    """
+    A packet of an MQTT client.
+
+    Attributes:
+        what: SUBSCRIBE, UNSUBSCRIBE or PUBLISH.
+        group: the only filter, or the topic.
+        qos: of a subscription or a publication.
+        data: text has a content type that says so, where there are content types.
+    """
+
+    name: str
+    what: Literal["subscribe", "unsubscribe", "publish"]
+    group: str
+    qos: int = 0
+    data: str | bytes = b""
+
+
+class Confirm(NamedTuple):
+    """An MQTT client acknowledges so many of what it has received and not acknowledged, beginning with the oldest."""
+
+    name: str
+    count: int
+
+
 class Acknowledge(NamedTuple):
     """Everything up to this sequence id has arrived, says a client, whether that is so or not."""
 
@@ -130,14 +157,17 @@ class Acknowledge(NamedTuple):
 
 
 class Depart(NamedTuple):
-    """A socket ends: cut without a word, or with a close frame of this code."""
+    """
+    A socket ends: cut without a word, or with a close frame of this code; in front of that of 1000 an MQTT client says
+    goodbye in a packet, and both keep its session.
+    """
 
     name: str
     how: Literal["cut", 1000, 1001]
 
 
 class Recover(NamedTuple):
-    """Somebody asks for a connection back, with its token or with another one."""
+    """Somebody asks for a connection back, with its token or with another one; in MQTT, with its client id and such."""
 
     name: str
     honest: bool
@@ -174,7 +204,9 @@ class Pass(NamedTuple):
     seconds: int
 
 
-Operation: TypeAlias = Connect | Say | Payload | Acknowledge | Depart | Recover | Call | Listing | Pass
+Operation: TypeAlias = (
+    Connect | Say | Payload | Packet | Acknowledge | Confirm | Depart | Recover | Call | Listing | Pass
+)
 
 
 class World(Protocol):
@@ -183,9 +215,11 @@ class World(Protocol):
 
     Attributes:
         lifetimes: whole seconds that messages may be given; 0 is for ever.
+        kinds: of clients that come, each as often as it is to.
     """
 
     lifetimes: Sequence[int]
+    kinds: Sequence[Kind]
 
     def names(self, *kinds: Kind, there: bool | None = None) -> Sequence[str]:
         """Clients that were ever let in: of these kinds (none for all), with or without a socket now."""
@@ -198,6 +232,9 @@ class World(Protocol):
 
     def last_number(self, name: str) -> int:
         """The highest sequence id that the client was sent."""
+
+    def unacknowledged(self, name: str) -> int:
+        """How many messages the client has not acknowledged."""
 
     @property
     def count(self) -> int:
@@ -214,7 +251,7 @@ Draw: TypeAlias = "Callable[[random.Random, World], Operation | None]"
 def _connect(draw: random.Random, world: World) -> Operation | None:
     if world.alive >= 9:
         return None
-    kind: Kind = draw.choice(("json", "reliable", "reliable", "simple"))
+    kind = draw.choice(world.kinds)
     roles: tuple[str, ...] = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
     if draw.random() < 0.5:
         roles = tuple(draw.sample(sorted(ROLES), draw.randint(0, 3)))
@@ -294,6 +331,28 @@ def _payload(draw: random.Random, world: World) -> Operation | None:
     return Payload(draw.choice(names), draw.choice(("a text", "", "ü", b"\x00\xff", b"")))
 
 
+def _packet(draw: random.Random, world: World) -> Operation | None:
+    names = world.names("mqtt4", "mqtt5", there=True)
+    if not names:
+        return None
+    name, group = draw.choice(names), draw.choice(GROUPS)
+    match draw.choice(("subscribe", "subscribe", "unsubscribe", "publish", "publish", "publish")):
+        case "subscribe":
+            return Packet(name, "subscribe", group, draw.choice((0, 1, 1)))
+        case "unsubscribe":
+            return Packet(name, "unsubscribe", group)
+    return Packet(name, "publish", group, draw.choice((0, 1, 1)), draw.choice(("a text", "ü", b"\x00\xff", b"")))
+
+
+def _confirm(draw: random.Random, world: World) -> Operation | None:
+    names = world.names("mqtt4", "mqtt5", there=True)
+    if not names:
+        return None
+    name = draw.choice(names)
+    held = world.unacknowledged(name)
+    return Confirm(name, draw.choice((held, held, draw.randint(0, held))))
+
+
 def _acknowledge(draw: random.Random, world: World) -> Operation | None:
     names = world.names("reliable", there=True)
     if not names:
@@ -312,8 +371,8 @@ def _depart(draw: random.Random, world: World) -> Operation | None:
 
 
 def _recover(draw: random.Random, world: World) -> Operation | None:
-    away = world.names("reliable", there=False)
-    names = away if away and draw.random() < 0.8 else world.names("reliable", "json")
+    away = world.names("reliable", "mqtt4", "mqtt5", there=False)
+    names = away if away and draw.random() < 0.8 else world.names("reliable", "json", "mqtt4", "mqtt5")
     return Recover(draw.choice(names), draw.random() < 0.85) if names else None
 
 
@@ -423,7 +482,9 @@ _DRAWS: Final[Mapping[str, tuple[int, Draw]]] = {
     "connect": (6, _connect),
     "say": (30, _say),
     "payload": (2, _payload),
+    "packet": (10, _packet),
     "acknowledge": (8, _acknowledge),
+    "confirm": (4, _confirm),
     "depart": (5, _depart),
     "recover": (8, _recover),
     "send": (14, _send),

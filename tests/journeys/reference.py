@@ -1,8 +1,9 @@
 """
-What the protocol and the REST definition promise, as a small model: who is where, who may do what, which frames every
+What the protocols and the REST definition promise, as a small model: who is where, who may do what, which frames every
 client must have received, and what each call must be answered. It knows no turn, no segment and no socket.
 
-Source: the client protocol's rules (requests, acks, permissions, recovery), the REST definition of 2024-12-01.
+Source: the client protocol's rules (requests, acks, permissions, recovery), the REST definition of 2024-12-01; OASIS
+MQTT 3.1.1 and 5.0, and the service's MQTT pages.
 """
 
 import base64
@@ -15,25 +16,32 @@ from journeys.operations import (
     ROLES,
     Acknowledge,
     Call,
+    Confirm,
     Connect,
     Depart,
     Filter,
     Kind,
     Listing,
     Operation,
+    Packet,
     Pass,
     Payload,
     Recover,
     Say,
 )
 
-__all__ = ["Frame", "Peer", "Reference", "Stream", "held_against"]
+__all__ = ["MQTT", "Frame", "Peer", "Reference", "Stream", "held_against"]
 
-Frame: TypeAlias = "dict[str, Any] | tuple[str, str | bytes]"
-"""JSON of a subprotocol's client, or the kind and payload of a simple client's frame."""
+Frame: TypeAlias = "dict[str, Any] | tuple[Any, ...]"
+"""
+JSON of a subprotocol's client, or the kind and payload of a simple client's frame. Of an MQTT client a packet's name
+and what is in it: "publish", topic, payload, QoS, content type and user properties; or an answer and its codes.
+"""
+
+MQTT: Final[tuple[Kind, ...]] = ("mqtt4", "mqtt5")
 
 _RETENTION_S: Final = (30, 35)
-"""A dropped reliable client may come back at least so long, and is forgotten at the latest after so long."""
+"""A reliable client or one of MQTT may come back at least so long, and is forgotten at the latest after so long."""
 
 
 class Stream:
@@ -58,9 +66,12 @@ class Stream:
 
 
 class _Held(NamedTuple):
+    """`sent` once: what waits for the first time may expire before that."""
+
     number: int
     frame: Frame
     expires_at: float
+    sent: bool = True
 
 
 class Peer:
@@ -83,34 +94,62 @@ class Peer:
         self.held: list[_Held] = []
         self.last_number = 0
         self.waits_since = 0
+        self.qos: dict[str, int] = {}
 
     @property
     def is_there(self) -> bool:
         """It has a socket that nobody has closed yet."""
-        return self.alive and self.stream is not None
+        return self.alive and self.stream is not None and self.stream.end is None
+
+    @property
+    def tells_codes(self) -> bool:
+        """Its protocol has reason codes."""
+        return self.kind == "mqtt5"
 
     def may(self, permission: str, group: str) -> bool:
         """What was granted or revoked for this very group counts more than all roles."""
         by_role = any(ROLES[role][0] == permission and ROLES[role][1](group) for role in self.roles)
         return self.rules.get((permission, group), by_role)
 
-    def connected(self) -> Frame:
+    def connected(self, again: bool = False) -> Frame:
+        if self.kind in MQTT:
+            return ("connack", 0, again)
         frame = {"type": "system", "event": "connected", "userId": self.user or "", "connectionId": ANY}
         return {**frame, "reconnectionToken": ANY} if self.kind == "reliable" else frame
 
 
+_CONTENT_TYPES: Final = {"text": "text/plain", "json": "application/json", "binary": "application/octet-stream"}
+
+
 class _Message(NamedTuple):
-    """One message to be delivered: as JSON without a number, and as simple clients get it."""
+    """
+    One message to be delivered: as JSON without a number, and as simple clients get it.
+
+    Attributes:
+        content_type: that MQTT clients are told, where they can be.
+        qos: with which it was published; 1 for what was not by MQTT.
+    """
 
     frame: dict[str, Any]
     plain: tuple[str, str | bytes]
+    content_type: str | None
+    qos: int
+
+    def publish(self, peer: Peer) -> tuple[Any, ...]:
+        """As an MQTT client gets it."""
+        topic = self.frame.get("group", "$webpubsub/server/messages")
+        payload = self.plain[1].encode() if isinstance(self.plain[1], str) else self.plain[1]
+        qos = min(self.qos, peer.qos.get(topic, 1))
+        if not peer.tells_codes:
+            return ("publish", topic, payload, qos, None, ())
+        return ("publish", topic, payload, qos, self.content_type, tuple(self.frame.get("metadata", {}).items()))
 
 
 def _message(origin: dict[str, Any], kind: str, data: Any, plain: str | bytes, metadata: Any = None) -> _Message:
     frame = {"type": "message", **origin, "dataType": kind, "data": data}
     if metadata:
         frame["metadata"] = metadata
-    return _Message(frame, ("binary" if isinstance(plain, bytes) else "text", plain))
+    return _Message(frame, ("binary" if isinstance(plain, bytes) else "text", plain), _CONTENT_TYPES[kind], 1)
 
 
 class Reference:
@@ -118,11 +157,13 @@ class Reference:
     Args:
         queue_limit: messages that a reliable client may leave unacknowledged.
         lifetimes: of messages. Where time passes by itself, none may be short enough to be over during the test.
+        kinds: of clients that come.
     """
 
-    def __init__(self, queue_limit: int, lifetimes: Sequence[int]) -> None:
+    def __init__(self, queue_limit: int, lifetimes: Sequence[int], kinds: Sequence[Kind]) -> None:
         self.queue_limit = queue_limit
         self.lifetimes = lifetimes
+        self.kinds = kinds
         self.peers: dict[str, Peer] = {}
         self.now = 0
 
@@ -144,6 +185,9 @@ class Reference:
     def last_number(self, name: str) -> int:
         return self.peers[name].last_number
 
+    def unacknowledged(self, name: str) -> int:
+        return len(self.peers[name].held)
+
     @property
     def count(self) -> int:
         return len(self.peers)
@@ -154,7 +198,8 @@ class Reference:
 
     def spare(self) -> int:
         """How many messages nobody's queue is too short for."""
-        return self.queue_limit - max((len(peer.held) for peer in self.peers.values() if peer.alive), default=0)
+        bounded = [peer for peer in self.peers.values() if peer.alive and not (peer.kind in MQTT and peer.is_there)]
+        return self.queue_limit - max((len(peer.held) for peer in bounded), default=0)
 
     def adjusted(self, operation: Operation) -> Operation:
         """The same, or one like it, where what is promised leaves open what comes of it."""
@@ -162,6 +207,8 @@ class Reference:
             case Say(name, frames) if len(frames) > self.spare():
                 # Who overflows in the middle of a burst may or may not be there for the rest of it.
                 return Say(name, frames[:1])
+            case Recover(name) if not self.peers[name].alive and self.peers[name].kind in MQTT:
+                return self.adjusted(Pass(2))  # its client id is as good as new
             case Pass(seconds):
                 waiting = [p for p in self.peers.values() if p.alive and p.stream is None]
                 least, most = _RETENTION_S
@@ -189,6 +236,10 @@ class Reference:
                         self._request(peer, frame)
             case Payload(name, data):
                 self._payload(self.peers[name], data)
+            case Packet(name):
+                self._packet(self.peers[name], operation)
+            case Confirm(name, count):
+                del self.peers[name].held[:count]
             case Acknowledge(name, number):
                 peer = self.peers[name]
                 peer.held = [held for held in peer.held if held.number > number]
@@ -196,7 +247,7 @@ class Reference:
                 peer = self.peers[name]
                 peer.stream = None
                 peer.waits_since = self.now
-                if peer.kind != "reliable" or how == 1000:
+                if peer.kind not in ("reliable", *MQTT) or (peer.kind == "reliable" and how == 1000):
                     self._forget(peer)
             case Recover(name, honest):
                 return self._recover(self.peers[name], honest)
@@ -279,9 +330,50 @@ class Reference:
             message = _message(_from_group(group, peer.user), kind, value, data)
             self._deliver(self._who("group", group), message, (peer.id,) if peer.no_echo else (), 0)
 
+    def _packet(self, peer: Peer, packet: Packet) -> None:
+        group, stream = packet.group, peer.stream
+        assert stream is not None
+        allowed = peer.may("sendToGroup" if packet.what == "publish" else "joinLeaveGroup", group)
+        match packet.what:
+            case "subscribe" if allowed:
+                peer.groups.add(group)
+                peer.qos[group] = packet.qos
+                stream.say(("suback", packet.qos))
+            case "subscribe":
+                stream.say(("suback", 0x87 if peer.tells_codes else 0x80))
+            case "unsubscribe":
+                code = 0x87 if not allowed else 0 if group in peer.groups else 0x11
+                stream.say(("unsuback", code if peer.tells_codes else None))
+                if allowed:
+                    self._leave(peer, group)
+            case "publish":
+                self._publish(peer, stream, packet, allowed)
+
+    def _publish(self, peer: Peer, stream: Stream, packet: Packet, allowed: bool) -> None:
+        if allowed:
+            data, text = packet.data, isinstance(packet.data, str) and peer.tells_codes
+            body = data.encode() if isinstance(data, str) else data
+            plain: str | bytes = body.decode() if text else body
+            value = plain if isinstance(plain, str) else base64.b64encode(plain).decode()
+            origin = _from_group(packet.group, peer.user)
+            message = _message(origin, "text" if text else "binary", value, plain)
+            message = message._replace(content_type="text/plain" if text else None, qos=packet.qos)
+            self._deliver(self._who("group", packet.group), message, (), 0)
+        if packet.qos:
+            stream.say(("puback", 0 if allowed or not peer.tells_codes else 0x87))
+        elif not allowed:
+            # Nothing but the end of the socket can say it. The session goes on.
+            if peer.tells_codes:
+                stream.say(("disconnect", 0x87))
+            stream.end = 1008
+            peer.waits_since = self.now
+
     def _deliver(self, peers: Iterable[Peer], message: _Message, excluded: Sequence[str], ttl_s: int) -> None:
         for peer in peers:
             if peer.id in excluded:
+                continue
+            if peer.kind in MQTT:
+                self._deliver_packet(peer, message.publish(peer), ttl_s)
                 continue
             frame: Frame = message.plain if peer.kind == "simple" else message.frame
             if peer.kind == "reliable":
@@ -298,25 +390,47 @@ class Reference:
                         peer.stream.overflown = True
                     self._close(peer, 1008, ANY)
 
+    def _deliver_packet(self, peer: Peer, packet: tuple[Any, ...], ttl_s: int) -> None:
+        """To whoever is there all is sent at once, and to who is away later, unless it has QoS 0 or is too much."""
+        if peer.is_there:
+            assert peer.stream is not None
+            peer.stream.data.append(packet)
+        if packet[3] == 0:
+            return
+        peer.held.append(_Held(0, packet, self.now + ttl_s if ttl_s else float("inf"), peer.is_there))
+        if not peer.is_there and len(peer.held) > self.queue_limit:
+            peer.held = [held for held in peer.held if held.sent or held.expires_at > self.now]
+            if len(peer.held) > self.queue_limit:
+                self._forget(peer)
+
     def _expire(self, peer: Peer) -> None:
         peer.held = [held for held in peer.held if held.expires_at > self.now]
 
     def _recover(self, peer: Peer, honest: bool) -> bool:
         """Everything unacknowledged comes again, with the numbers it had."""
-        if not (honest and peer.alive and peer.kind == "reliable"):
+        if not (honest and peer.alive and peer.kind in ("reliable", *MQTT)):
             return False
         self._expire(peer)
+        peer.held = [held._replace(sent=True) for held in peer.held]
         peer.stream = Stream()
-        peer.stream.say(peer.connected())
+        peer.stream.say(peer.connected(again=True))
         peer.stream.data = [held.frame for held in peer.held]
         return True
 
     def _close(self, peer: Peer, code: int, text: Any) -> None:
         if peer.stream is not None:
-            if peer.kind != "simple":
+            if peer.tells_codes:
+                peer.stream.say(("disconnect", 0x98))
+            elif peer.kind not in ("simple", "mqtt4"):
                 peer.stream.say({"type": "system", "event": "disconnected", "message": text})
             peer.stream.end = code
         self._forget(peer)
+
+    @staticmethod
+    def _leave(peer: Peer, group: str) -> None:
+        """Who comes back has to say anew how it wants to be told."""
+        peer.groups.discard(group)
+        peer.qos.pop(group, None)
 
     @staticmethod
     def _forget(peer: Peer) -> None:
@@ -342,11 +456,12 @@ class Reference:
                 return 200 if peers else 404
             case "remove", (whom, name, group):
                 for peer in self._who(whom, name):
-                    peer.groups.discard(group)
+                    self._leave(peer, group)
                 return 204
             case "remove all", (whom, name):
                 for peer in self._who(whom, name):
-                    peer.groups.clear()
+                    for group in tuple(peer.groups):
+                        self._leave(peer, group)
                 return 204
             case "add bulk", (groups, filter):
                 for peer in _filtered(self._who("hub", ""), filter):
@@ -354,7 +469,8 @@ class Reference:
                 return 200
             case "remove bulk", (groups, filter):
                 for peer in _filtered(self._who("hub", ""), filter):
-                    peer.groups.difference_update(groups)
+                    for group in groups:
+                        self._leave(peer, group)
                 return 200
             case "check", (id, permission, group):
                 return 200 if any(peer.may(permission, group) for peer in self._who("connection", id)) else 404
@@ -389,7 +505,7 @@ def _filtered(peers: list[Peer], filter: Filter | None) -> list[Peer]:
 
 
 def _is_data(frame: Frame) -> bool:
-    return isinstance(frame, tuple) or frame["type"] == "message"
+    return frame[0] in ("publish", "text", "binary") if isinstance(frame, tuple) else frame["type"] == "message"
 
 
 def held_against(stream: Stream, frames: Sequence[Frame], end: int | None) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -18,10 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from doubles import HUB, RecordingSink, head, settle
+from gateway.devices import Device
 from gateway.house import URL, House
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
 from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.mqtt.packets import Connack, Disconnect, Puback, Publish, Suback, Unsuback
+from hubwire.protocols.mqtt.packets import Packet as MqttPacket
 from hubwire.rest.app import build_app
 from hubwire.rest.ports import Server
 from journeys.operations import (
@@ -30,10 +34,12 @@ from journeys.operations import (
     RELIABLE,
     Acknowledge,
     Call,
+    Confirm,
     Connect,
     Depart,
     Listing,
     Operation,
+    Packet,
     Pass,
     Payload,
     Recover,
@@ -42,25 +48,38 @@ from journeys.operations import (
     listing_target,
     target,
 )
-from journeys.reference import Frame, Reference, held_against
+from journeys.reference import MQTT, Frame, Reference, held_against
 from journeys.seeds import seeds
+from protocols.mqtt.pretend import heard
 from rest.asgi import ENDPOINT, FakeCatalog, Reply, request
 from rest.callers import access_keys_only
+from vectors import mqtt_wire as wire
+from vectors.mqtt_packets import text
 
 QUEUE: Final = 20
 STEPS: Final = 1000
 PAGES: Final = 50
 OFFERS: Final = {"json": (JSON,), "reliable": (RELIABLE,), "simple": ()}
+CLIENTS: Final = ("json", "reliable", "reliable", "simple", "mqtt4", "mqtt5")
 EXAMPLES: Final = os.environ.get("HUBWIRE_MODEL_EXAMPLES")
 
 
 class _Client:
-    """One connection and its present socket."""
+    """
+    One connection and its present socket.
 
-    def __init__(self, connection: Connection, sink: RecordingSink) -> None:
+    Attributes:
+        token: for its recovery.
+        device: of MQTT.
+        received: packet identifiers that an MQTT client has not acknowledged on this socket.
+    """
+
+    def __init__(self, connection: Connection, sink: RecordingSink, device: Device | None = None) -> None:
         self.connection = connection
         self.sink = sink
         self.token = ""
+        self.device = device
+        self.received: list[int] = []
 
 
 class Premises:
@@ -68,7 +87,7 @@ class Premises:
 
     def __init__(self) -> None:
         self.house = House(1000, QUEUE)
-        self.reference = Reference(QUEUE, (0, 0, 5, 300))
+        self.reference = Reference(QUEUE, (0, 0, 5, 300), CLIENTS)
         self.clients: dict[str, _Client] = {}
         self.unsettled = 0
         self._app = build_app(
@@ -118,6 +137,8 @@ class Premises:
 
     @staticmethod
     def _frames(client: _Client, kind: str) -> list[Frame]:
+        if client.device is not None:
+            return _heard(client, client.device)
         found: list[Frame] = []
         for frame in client.sink.frames:
             if kind != "simple":
@@ -138,8 +159,20 @@ class Premises:
                     await self._receive(name, json.dumps(frame) if isinstance(frame, dict) else frame)
             case Payload(name, data):
                 await self._receive(name, data)
+            case Packet(name):
+                await self._device(name).send(_packet(operation, self._device(name).version))
+            case Confirm(name, count):
+                client = self.clients[name]
+                taken, client.received = client.received[:count], client.received[count:]
+                acknowledgements = (wire.acknowledge(wire.PUBACK, packet_id) for packet_id in taken)
+                await self._device(name).send(b"".join(acknowledgements))
             case Acknowledge(name, number):
                 await self._receive(name, json.dumps({"type": "sequenceAck", "sequenceId": number}))
+            case Depart(name, how) if self.clients[name].device is not None:
+                device = self._device(name)
+                if how == 1000:
+                    await device.send(wire.disconnect())
+                device.lose(1006 if how == "cut" else how)
             case Depart(name, how):
                 client = self.clients[name]
                 code = 1006 if how == "cut" else how
@@ -167,9 +200,14 @@ class Premises:
             parameters = [("role", role) for role in how.roles] + [("group", group) for group in how.groups]
             if how.user is not None:
                 parameters.append(("userId", how.user))
+            if how.kind in MQTT:
+                parameters.append(("clientType", "mqtt"))
             reply = await self._request("POST", f"/api/hubs/{HUB.hub}/:generateToken?{urlencode(parameters)}")
             query["access_token"] = reply.json["token"]
-        else:
+        if how.kind in MQTT:
+            await self._connect_device(how, query)
+            return
+        if not how.issued:
             query["access_token"] = self.house.token(how.user, how.roles, how.groups)
         client = await self._begin(how.name, self.house.decide(*OFFERS[how.kind], **query))
         assert client is not None
@@ -186,8 +224,43 @@ class Premises:
         client = self.clients[name] = _Client(connection, sink)
         return client
 
+    async def _connect_device(self, how: Connect, query: dict[str, str]) -> None:
+        """It asks for the longest session there is, which is as long as a reliable client's."""
+        version = 4 if how.kind == "mqtt4" else 5
+        device = Device(self.house, how.name, version, user_id=how.user, roles=how.roles, groups=how.groups, **query)
+        await device.connect(clean=False)
+        self.clients[how.name] = _Client(device.connection, device.sink, device)
+        self.reference.peers[how.name].id = how.name
+
+    def _device(self, name: str) -> Device:
+        device = self.clients[name].device
+        assert device is not None
+        return device
+
+    async def _take_over(self, client: _Client, device: Device, honest: bool) -> bool:
+        """By another socket, of the same client or of somebody who knows but its id."""
+        before = client.sink
+        was_there = client.connection.sink is before and client.connection.alive
+        if not honest:
+            stranger = Device(self.house, device.client_id, device.version, user_id="mallory")
+            await stranger.connect(clean=False)
+            assert stranger.connack.code == (0x85 if device.version == 5 else 2)
+            assert not before.writes
+            return False
+        await device.connect(clean=False)
+        assert device.connection is client.connection
+        client.sink, client.received = device.sink, []
+        if was_there:
+            told = [("disconnect", 0x8E)] if device.version == 5 else []
+            assert _said(heard(b"".join(write.data for write in before.writes), device.version)) == told
+            assert before.closed is not None
+            assert before.closed[0] == 1000
+        return True
+
     async def _recover(self, name: str, honest: bool) -> bool:
         client, peer = self.clients[name], self.reference.peers[name]
+        if client.device is not None:
+            return await self._take_over(client, client.device, honest)
         others = [other.token for other in self.clients.values() if other.token and other is not client]
         token = client.token if honest else others[0] if others else "nonsense"
         was_there = client.connection.sink is client.sink
@@ -220,6 +293,51 @@ class Premises:
             pages.append(reply.json["value"])
             where = reply.json["nextLink"]
         return pages
+
+
+def _packet(packet: Packet, version: int) -> bytes:
+    match packet.what:
+        case "subscribe":
+            return wire.subscribe(version, 1, (packet.group, packet.qos))
+        case "unsubscribe":
+            return wire.unsubscribe(version, 1, packet.group)
+    data = packet.data
+    said = (b"\x03" + text("text/plain"),) if isinstance(data, str) and version == 5 else ()
+    body = data.encode() if isinstance(data, str) else data
+    return wire.publish(version, packet.group, body, packet.qos, 1, said=said)
+
+
+def _heard(client: _Client, device: Device) -> list[Frame]:
+    """What an MQTT client was told since the last time."""
+    packets = heard(b"".join(write.data for write in client.sink.writes), device.version)
+    for packet in packets:
+        if isinstance(packet, Publish) and packet.packet_id is not None:
+            assert packet.packet_id not in client.received, "an identifier that is taken"
+            client.received.append(packet.packet_id)
+    return _said(packets)
+
+
+def _said(packets: Sequence[MqttPacket]) -> list[Frame]:
+    """As the reference has it."""
+    found: list[Frame] = []
+    for packet in packets:
+        match packet:
+            case Publish(topic, payload, qos):
+                of_5 = packet.properties
+                found.append(("publish", topic, payload, qos, of_5.content_type, of_5.user_properties))
+            case Connack():
+                found.append(("connack", packet.code, packet.session_present))
+            case Suback():
+                found.append(("suback", *packet.codes))
+            case Unsuback():
+                found.append(("unsuback", *(packet.codes or (None,))))
+            case Puback():
+                found.append(("puback", packet.code))
+            case Disconnect():
+                found.append(("disconnect", packet.code))
+            case _:
+                raise AssertionError(packet)
+    return found
 
 
 @pytest.mark.parametrize("seed", seeds("1-20"))
