@@ -143,10 +143,10 @@ class Packet(NamedTuple):
 
 
 class Confirm(NamedTuple):
-    """An MQTT client acknowledges so many of what it has received and not acknowledged, beginning with the oldest."""
+    """An MQTT client acknowledges this number of what it has received and not acknowledged, beginning with the oldest."""
 
     name: str
-    count: int
+    number: int
 
 
 class Acknowledge(NamedTuple):
