@@ -143,7 +143,7 @@ class Packet(NamedTuple):
 
 
 class Confirm(NamedTuple):
-    """An MQTT client acknowledges this number of what it has received and not acknowledged, beginning with the oldest."""
+    """An MQTT client acknowledges this number of what it received and has not acknowledged, the oldest ones first."""
 
     name: str
     number: int
