@@ -559,7 +559,17 @@ class _Service:
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         events = ConnectionEvents(self._handlers.dispatcher, shown)
         mqtt = mqtt_options(settings)
-        self._gateway = Gateway(node, principals, catalog, events, self._telemetry, limits, mqtt, users.logins)
+        self._gateway = Gateway(
+            node,
+            principals,
+            catalog,
+            events,
+            self._telemetry,
+            limits,
+            mqtt,
+            users.logins,
+            invocations=settings.invocations_per_connection,
+        )
         self._clients = Clients(
             self._gateway,
             self._telemetry,

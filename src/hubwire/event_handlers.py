@@ -123,6 +123,7 @@ class EventHandlers:
         limits = Limits(
             attempt_s=settings.handler_timeout_s,
             blocking_s=settings.blocking_event_s,
+            invocation_s=settings.invocation_timeout_s,
             retries_s=settings.handler_retries_s,
             state_bytes=settings.connection_state_bytes,
             in_flight=settings.handler_in_flight,

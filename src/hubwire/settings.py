@@ -70,6 +70,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         shutdown_events_s: and then for what event handlers are still to be told; the rest is told at the next start.
         handler_timeout_s: of one call of an event handler.
         blocking_event_s: for all attempts of one event that a client waits for.
+        invocation_timeout_s: for all attempts of one invocation.
+        invocations_per_connection: that may be pending; one more is refused.
         handler_retries_s: pauses before a call is repeated; as many as there are.
         handler_in_flight, handler_waiting: calls of each handler at once, and of those that wait for that.
         handler_response_bytes: of a handler's response.
@@ -144,6 +146,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shutdown_events_s: Annotated[float, Meta(ge=0, le=600)] = 10.0
     handler_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
     blocking_event_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    invocation_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    invocations_per_connection: Annotated[int, Meta(ge=1, le=10_000)] = 100
     handler_retries_s: tuple[Annotated[float, Meta(ge=0, le=60)], ...] = (1.0, 3.0, 5.0)
     handler_in_flight: Annotated[int, Meta(ge=1, le=10_000)] = 64
     handler_waiting: Annotated[int, Meta(ge=0, le=1_000_000)] = 1024

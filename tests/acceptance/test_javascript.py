@@ -28,7 +28,9 @@ from acceptance.directory import (
     stored_keys,
     token_of_user,
 )
+from acceptance.examples import Program
 from acceptance.servers import PROGRAM, Server, StartServer
+from acceptance.upstreams import configure
 from acceptance.wire import JsonClient
 
 FOLDER = Path(__file__).parent / "js"
@@ -69,7 +71,7 @@ def run_tests(file: str, server: Server, environment: Mapping[str, str]) -> None
 
 def test_there_are_files_to_run() -> None:
     names = [file.removesuffix(".test.mjs") for file in FILES]
-    assert names == ["client", "credentials", "identity", "mqtt", "service"]
+    assert names == ["client", "credentials", "identity", "invoke", "mqtt", "service"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -77,6 +79,14 @@ def test_there_are_files_to_run() -> None:
 def test_official_javascript_library(server: Server, file: str, scheme: str) -> None:
     texts = {"http": server.connection_string, "https": server.https_connection_string}
     run_tests(file, server, {"HUBWIRE_CONNECTION_STRING": texts[scheme]})
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_invocations_of_the_official_javascript_library(server: Server, tmp_path: Path, hub: str, scheme: str) -> None:
+    texts = {"http": server.connection_string, "https": server.https_connection_string}
+    with Program(tmp_path / "handler.txt", ["node", "invoked.mjs", hub], FOLDER, {}) as handler:
+        configure(server, hub, {"urlTemplate": handler.url, "userEventPattern": "*"})
+        run_tests("invoke.test.mjs", server, {"HUBWIRE_CONNECTION_STRING": texts[scheme], "HUBWIRE_HUB": hub})
 
 
 def test_official_javascript_identity_library(server: Server, tmp_path: Path) -> None:

@@ -411,10 +411,6 @@ def test_event_without_a_handler_fails_and_the_connection_stays(server: Server, 
     ("frame", "answer"),
     [
         (
-            {"type": "invoke", "invocationId": "1", "target": "event", "event": "ev", "dataType": "text", "data": "x"},
-            {"type": "invokeResponse", "invocationId": "1", "success": False},
-        ),
-        (
             {"type": "sendToGroup", "group": "g", "noEcho": False, "stream": {"streamId": "s"}},
             {"type": "streamClosed", "streamId": "s"},
         ),

@@ -143,7 +143,8 @@ def requests() -> st.SearchStrategy[bytes]:
         {"type": _said("event"), "event": st.just('"hello"') | strings, "ackId": ack, **text},
         {"type": _said("ping")},
         {"type": _said("sequenceAck"), "sequenceId": ack | st.just('"3"')},
-        {"type": _said("invoke"), "invocationId": strings},
+        {"type": _said("invoke"), "invocationId": strings, "event": st.just('"hello"') | strings, **json_data},
+        {"type": _said("cancelInvocation"), "invocationId": strings},
         {"type": st.sampled_from(['"streamData"', '"streamEnd"', '"x"']), "streamId": strings},
         {"type": st.sampled_from(['"setGroupState"', '"subscribeGroupState"']), "group": group, "ackId": ack},
     ]

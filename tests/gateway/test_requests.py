@@ -428,10 +428,6 @@ async def test_group_too_many_is_refused_with_the_reason_and_may_be_tried_again(
     ("message", "answer"),
     [
         (
-            {"type": "invoke", "invocationId": "7", "target": "event", "event": "e"},
-            {"type": "invokeResponse", "invocationId": "7", "success": False},
-        ),
-        (
             {"type": "sendToGroup", "group": "g", "stream": {"streamId": "s"}},
             {"type": "streamClosed", "streamId": "s"},
         ),
@@ -440,7 +436,6 @@ async def test_group_too_many_is_refused_with_the_reason_and_may_be_tried_again(
         ({"type": "setGroupState", "group": "g", "ackId": 1}, {"type": "ack", "ackId": 1, "success": False}),
         ({"type": "subscribeGroupState", "group": "g", "ackId": 1}, {"type": "ack", "ackId": 1, "success": False}),
         ({"type": "setGroupState", "group": "g"}, None),
-        ({"type": "cancelInvocation", "invocationId": "7"}, None),
     ],
 )
 async def test_feature_that_is_not_there_says_no_in_its_own_way(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from doubles import Frame, frames
 from hubwire.model.errors import ProtocolViolation
-from hubwire.model.messages import Data, FromServer, GroupMessage, JoinGroup, SendToGroup
+from hubwire.model.messages import Data, FromServer, GroupMessage, Invoke, InvokeResponse, JoinGroup, SendToGroup
 from hubwire.model.names import is_group_name
 from hubwire.protocols.json_v1 import NAME, JsonCodec, JsonSession, decode
 from hubwire.protocols.session import Batch
@@ -114,11 +114,14 @@ def test_damaged_request_is_understood_or_refused_and_nothing_worse(text: str, a
 
 
 @given(
-    st.sampled_from(["group", "event", "ackId", "data", "dataType", "metadata", "sequenceId", "stream"]), JSON_VALUES
+    st.sampled_from(
+        ["group", "event", "ackId", "data", "dataType", "metadata", "sequenceId", "stream", "invocationId", "target"]
+    ),
+    JSON_VALUES,
 )
 def test_property_of_any_type_is_understood_or_refused_and_nothing_worse(name: str, value: Any) -> None:
     for kind in ("joinGroup", "sendToGroup", "event", "sequenceAck", "streamData", "setGroupState", "invoke"):
-        body = {"type": kind, "group": "g", "event": "e", "data": 1, name: value}
+        body = {"type": kind, "group": "g", "event": "e", "data": 1, "invocationId": "i", name: value}
         assert code_of(json.dumps(body)) in (None, 1007)
 
 
@@ -152,6 +155,21 @@ def test_bytes_go_there_and_back(payload: bytes) -> None:
     request = decode(json.dumps({"type": "sendToGroup", "group": "g", "dataType": "binary", "data": data}))
 
     assert request == SendToGroup("g", Data("binary", payload))
+
+
+@given(st.text(min_size=1, max_size=1024), JSON_VALUES, SPELLINGS)
+def test_what_is_answered_to_an_invocation_has_its_id_and_the_spelling_of_the_handler(
+    invocation_id: str, value: Any, separators: tuple[str, str]
+) -> None:
+    asked = decode(json.dumps({"type": "invoke", "invocationId": invocation_id, "event": "e"}))
+    assert isinstance(asked, Invoke)
+    spelled = json.dumps(value, separators=separators)
+
+    (frame,) = frames(JsonSession().direct(InvokeResponse(asked.invocation_id, Data("json", spelled.encode()))))
+
+    heard = json.loads(frame.payload)
+    assert (heard["invocationId"], heard["success"], heard.get("data")) == (invocation_id, True, value)
+    assert value is None or frame.payload.decode().endswith(f',"dataType":"json","data":{spelled}}}')
 
 
 # The session
@@ -188,13 +206,6 @@ def test_ack_of_a_sequence_is_ignored_where_nothing_is_numbered() -> None:
 
     assert session.receive('{"type":"sequenceAck","sequenceId":1}') == ()
     assert session.receive('{"type":"joinGroup","group":"g"}') == (JoinGroup("g"),)
-
-
-def test_cancelled_invocation_is_ignored() -> None:
-    session = JsonSession()
-
-    assert session.receive('{"type":"cancelInvocation","invocationId":"1"}') == ()
-    assert session.outgoing(0.0) == ()
 
 
 def test_all_plain_clients_are_given_the_same_object() -> None:

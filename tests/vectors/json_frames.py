@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hubwire.model.messages import (
     Ack,
     AckError,
+    CancelInvocation,
     ClientRequest,
     Connected,
     Data,
@@ -15,6 +16,8 @@ from hubwire.model.messages import (
     Disconnected,
     FromServer,
     GroupMessage,
+    Invoke,
+    InvokeResponse,
     JoinGroup,
     LeaveGroup,
     NotOffered,
@@ -31,12 +34,12 @@ class Request(NamedTuple):
     """
     Attributes:
         text: what a client sends.
-        value: what it asks for; None for what is to be ignored.
+        value: what it asks for.
     """
 
     name: str
     text: str
-    value: ClientRequest | Ping | SequenceAck | None
+    value: ClientRequest | Ping | SequenceAck
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -190,9 +193,44 @@ REQUESTS = (
     Request(
         "invocation",
         '{"type":"invoke","invocationId":"1","target":"event","event":"ev","dataType":"json","data":{}}',
-        NotOffered("invoke", "1"),
+        Invoke("1", "ev", json("{}")),
     ),
-    Request("cancelled invocation", '{"type":"cancelInvocation","invocationId":"1"}', None),
+    Request(
+        "invocation of text with metadata",
+        '{"type":"invoke","invocationId":"\\u00fc 2","event":"ev","dataType":"TEXT","data":"x","metadata":{"a":"b"}}',
+        Invoke("ü 2", "ev", text("x"), {"a": "b"}),
+    ),
+    Request(
+        "invocation without data",
+        '{"type":"invoke","invocationId":"3","target":"event","event":"ev"}',
+        Invoke("3", "ev", text("")),
+    ),
+    Request(
+        "invocation whose other properties are null",
+        '{"type":"invoke","invocationId":"4","target":null,"event":"ev","dataType":null,"metadata":null}',
+        Invoke("4", "ev", text("")),
+    ),
+    Request(
+        "invocation of json null",
+        '{"type":"invoke","invocationId":"5","event":"ev","data":null}',
+        Invoke("5", "ev", json("null")),
+    ),
+    Request(
+        "invocation of binary data",
+        '{"type":"invoke","invocationId":"6","event":"ev","dataType":"binary","data":"AQ=="}',
+        Invoke("6", "ev", binary(b"\x01")),
+    ),
+    Request(
+        "invocation of metadata alone",
+        '{"type":"invoke","invocationId":"7","event":"ev","dataType":"json","metadata":{"a":"b"}}',
+        Invoke("7", "ev", text(""), {"a": "b"}),
+    ),
+    Request(
+        "longest invocation id",
+        f'{{"type":"invoke","invocationId":"{"i" * 1024}","event":"ev"}}',
+        Invoke("i" * 1024, "ev", text("")),
+    ),
+    Request("cancelled invocation", '{"type":"cancelInvocation","invocationId":"1"}', CancelInvocation("1")),
     Request(
         "start of a stream",
         '{"type":"sendToGroup","group":"g","noEcho":false,"stream":{"streamId":"s","idleTimeoutMs":1000}}',
@@ -287,8 +325,19 @@ REFUSED = (
     '{"type":"event","event":"e"}',
     '{"type":"sequenceAck"}',
     '{"type":"sequenceAck","sequenceId":1.5}',
-    '{"type":"invoke","invocationId":""}',
-    '{"type":"invoke"}',
+    '{"type":"invoke","invocationId":"","event":"e"}',
+    f'{{"type":"invoke","invocationId":"{"i" * 1025}","event":"e"}}',
+    '{"type":"invoke","invocationId":1,"event":"e"}',
+    '{"type":"invoke","event":"e"}',
+    '{"type":"invoke","invocationId":"1"}',
+    '{"type":"invoke","invocationId":"1","event":"no name"}',
+    '{"type":"invoke","invocationId":"1","target":"group","event":"e"}',
+    '{"type":"invoke","invocationId":"1","event":"e","dataType":"text"}',
+    '{"type":"invoke","invocationId":"1","event":"e","dataType":"text","data":1}',
+    '{"type":"invoke","invocationId":"1","event":"e","dataType":"xml","data":1}',
+    '{"type":"invoke","invocationId":"1","event":"e","metadata":{"no key":"x"}}',
+    '{"type":"cancelInvocation"}',
+    '{"type":"cancelInvocation","invocationId":""}',
     '{"type":"streamData","streamId":""}',
     '{"type":"setGroupState","group":""}',
 )
@@ -375,9 +424,37 @@ DIRECT = (
         '{"type":"ack","ackId":2,"success":false,"error":{"name":"Forbidden","message":"no"}}',
     ),
     Direct(
-        "no invocations",
-        NotOfferedAnswer(NotOffered("invoke", "7")),
-        f'{{"type":"invokeResponse","invocationId":"7","success":false,{_ERROR % "invoke"}}}',
+        "answer to an invocation",
+        InvokeResponse('"7"', json('{ "a" : 1.0 }')),
+        '{"type":"invokeResponse","invocationId":"\\"7\\"","success":true,"dataType":"json","data":{ "a" : 1.0 }}',
+    ),
+    Direct(
+        "binary answer to an invocation, with metadata",
+        InvokeResponse("7", binary(b"\x01"), {"k": "v"}),
+        '{"type":"invokeResponse","invocationId":"7","success":true,"dataType":"binary","data":"AQ==",'
+        '"metadata":{"k":"v"}}',
+    ),
+    Direct(
+        "empty text as an answer to an invocation",
+        InvokeResponse("7", text("")),
+        '{"type":"invokeResponse","invocationId":"7","success":true,"dataType":"text","data":""}',
+    ),
+    Direct(
+        "empty answer to an invocation",
+        InvokeResponse("7"),
+        '{"type":"invokeResponse","invocationId":"7","success":true}',
+    ),
+    # With a null that is written out, the official client would wait for ever.
+    Direct(
+        "json null as an answer to an invocation",
+        InvokeResponse("7", json(" null\n"), {"k": "v"}),
+        '{"type":"invokeResponse","invocationId":"7","success":true,"metadata":{"k":"v"}}',
+    ),
+    Direct(
+        "invocation that failed",
+        InvokeResponse("7", error=AckError("Duplicate", 'an "id"')),
+        '{"type":"invokeResponse","invocationId":"7","success":false,'
+        '"error":{"name":"Duplicate","message":"an \\"id\\""}}',
     ),
     # An ack would let the official client wait for ever.
     Direct(

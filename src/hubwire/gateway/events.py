@@ -12,7 +12,7 @@ from hubwire.gateway.attempt import Attempt, HandshakeRefused, category_of
 from hubwire.gateway.opening import Deciding
 from hubwire.hub.connection import Connection
 from hubwire.model.errors import EventUndelivered, HubwireError
-from hubwire.model.messages import EventAnswer, FromServer, Publication, SendEvent
+from hubwire.model.messages import EventAnswer, FromServer, Invoke, Publication, SendEvent
 from hubwire.model.names import HubKey
 from hubwire.model.resources import ResourcePolicy
 from hubwire.model.telemetry import CloseCategory
@@ -304,6 +304,20 @@ class ConnectionEvents:
             # More that it has sent may wait behind this; each would have to fail by itself.
             source.given_up = source.client_gone
             raise
+
+    async def invoke(self, connection: Connection, invocation: Invoke) -> FromServer | None:
+        """
+        Tell a handler of an invocation. To be cancelled when nobody waits for it any more.
+
+        Returns:
+            its answer; None if that is empty.
+
+        Raises:
+            EventUndelivered: it did not take it.
+        """
+        return await self._dispatcher.user_event(
+            self._source(connection), invocation.event, invocation.data, invocation.metadata, invoked=True
+        )
 
     async def answer(self, connection: Connection, event: SendEvent) -> EventAnswer:
         """

@@ -24,6 +24,7 @@ from hubwire.gateway.arrivals import Arrivals, MqttOptions
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery, category_of
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.handshake import read
+from hubwire.gateway.invocations import Invocations
 from hubwire.gateway.logged_in import LoggedIn
 from hubwire.gateway.newcomer import Newcomer
 from hubwire.gateway.opening import Deciding, Opening
@@ -67,6 +68,7 @@ class Gateway:
     Args:
         limits: of each reliable client's unacknowledged queue, and of an MQTT client's.
         logins: of communication users, at hubs that let them in; None if there are no such users.
+        invocations: that one connection may have pending.
 
     Attributes:
         watch: see `ConnectionEvents`.
@@ -82,6 +84,8 @@ class Gateway:
         limits: QueueLimits,
         mqtt: MqttOptions = _MQTT,
         logins: Logins | None = None,
+        *,
+        invocations: int = 100,
     ) -> None:
         self._node = node
         self._events = events
@@ -90,7 +94,8 @@ class Gateway:
         self._directory = directory
         self._telemetry = telemetry
         self._limits = limits
-        self._requests = Requests(node, events, telemetry)
+        self._invocations = Invocations(node, events, telemetry, invocations)
+        self._requests = Requests(node, events, telemetry, self._invocations)
         self._admission = Admission(directory, telemetry)
         self._wills = Wills(node)
         self._logins = logins
@@ -108,7 +113,7 @@ class Gateway:
             self._logged_in,
             lambda connection: self.receive(connection, b""),
         )
-        node.on_lost = self._wills.lost
+        node.on_lost = self._has_lost_its_socket
         node.on_membership = events.membership
         node.on_left_out = records.bulk_left_out
         node.on_end.append(self._ended)
@@ -354,11 +359,17 @@ class Gateway:
         self, connection: Connection, _category: CloseCategory, _code: int, _text: str, reason: str | None
     ) -> None:
         self._admission.leave(connection.hub.resource)
+        self._invocations.abandon(connection)
         self._logged_in.ended(connection)
         self._wills.ended(connection)
         self._events.ended(connection, reason)
 
+    def _has_lost_its_socket(self, connection: Connection) -> None:
+        self._invocations.abandon(connection)
+        self._wills.lost(connection)
+
     def _resume(self, connection: Connection, sink: Sink) -> None:
+        self._invocations.abandon(connection)  # which has another socket still, if there are any
         if not self._node.resume(connection, sink, self._connected(connection)):
             sink.close(1008, "The connection cannot be recovered.")
             return
@@ -518,8 +529,10 @@ class Gateway:
 
     def hung_up(self, connection: Connection, sink: Sink) -> None:
         """The socket is gone, and what came from it before is still being handled; `lost` comes behind that."""
-        if connection.sink is sink and not connection.session.recoverable:
-            self._events.hung_up(connection)
+        if connection.sink is sink:
+            self._invocations.abandon(connection)
+            if not connection.session.recoverable:
+                self._events.hung_up(connection)
 
     def stop(self) -> None:
         """Refuse new clients from now on."""

@@ -14,7 +14,16 @@ from hubwire.gateway.attempt import Attempt
 from hubwire.hub.connection import Connection
 from hubwire.model.http import RequestHead
 from hubwire.model.logged_paths import logged_path
-from hubwire.model.messages import ClientRequest, JoinGroup, LeaveGroup, NotOffered, SendEvent, SendToGroup
+from hubwire.model.messages import (
+    CancelInvocation,
+    ClientRequest,
+    Invoke,
+    JoinGroup,
+    LeaveGroup,
+    NotOffered,
+    SendEvent,
+    SendToGroup,
+)
 from hubwire.model.names import HubKey, shown_user_id
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.mqtt.arrival import Refusal
@@ -241,8 +250,10 @@ def message(connection: Connection, operation: str, request: ClientRequest) -> N
     match request:
         case SendToGroup() | JoinGroup() | LeaveGroup():
             about: dict[str, object] = {"group": request.group}
-        case SendEvent():
+        case SendEvent() | Invoke():
             about = {"event": request.event}
+        case CancelInvocation():
+            about = {"invocationId": request.invocation_id[:_SHOWN]}
         case NotOffered():
             about = {"feature": request.feature}
     properties = {"collection": "Message", **_who(connection), **about}

@@ -4,6 +4,7 @@ A client's request is allowed, carried out, answered.
 Requests of one connection are handled one after the other; those that need not wait are done at once, without a task.
 The edge sees to that for each socket. A reliable client that comes back on another one while an event handler is asked
 about what it said on the first is made to wait here: else what it repeats would reach the handler twice, and at once.
+An invocation is begun in its turn, and what comes of it is waited for elsewhere.
 
 Source: the service's page on client protocols (acks, roles), the reliable-clients page (Duplicate).
 """
@@ -15,17 +16,20 @@ from typing import Final, TypeAlias
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.events import ConnectionEvents
+from hubwire.gateway.invocations import Invocations
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Permission, Send
 from hubwire.model.errors import Conflict, Duplicate, EventUndelivered, Forbidden, Refused
 from hubwire.model.messages import (
     Ack,
     AckError,
+    CancelInvocation,
     ClientRequest,
     DirectMessage,
     EventAnswer,
     Goodbye,
     GroupMessage,
+    Invoke,
     JoinGroup,
     LeaveGroup,
     NotOffered,
@@ -33,6 +37,7 @@ from hubwire.model.messages import (
     SendEvent,
     SendToGroup,
 )
+from hubwire.model.ports import Sink
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.upstream.dispatcher import NoHandler
@@ -48,9 +53,10 @@ _Acknowledged: TypeAlias = SendToGroup | JoinGroup | LeaveGroup | SendEvent
 class Requests:
     """Handles requests of all clients of a node."""
 
-    def __init__(self, node: Node, events: ConnectionEvents, telemetry: Telemetry) -> None:
+    def __init__(self, node: Node, events: ConnectionEvents, telemetry: Telemetry, invocations: Invocations) -> None:
         self._node = node
         self._events = events
+        self._invocations = invocations
         self._telemetry = telemetry
         self._asking: dict[Connection, asyncio.Event] = {}
 
@@ -62,7 +68,13 @@ class Requests:
             None when it is done and answered; else to be awaited before this client's next request is handled.
         """
         if self._asking and connection in self._asking and not isinstance(request, Goodbye):
-            return self._handle_later(connection, request)
+            return self._handle_later(connection, request, connection.sink)
+        if isinstance(request, Invoke):
+            self._invocations.begin(connection, request)
+            return None
+        if isinstance(request, CancelInvocation):
+            self._invocations.cancel(connection, request)
+            return None
         if isinstance(request, NotOffered):
             self._tell(connection, NotOfferedAnswer(request))
             return None
@@ -104,10 +116,17 @@ class Requests:
         if connection.alive:
             self._carried_out(connection, request)
 
-    async def _handle_later(self, connection: Connection, request: ClientRequest) -> None:
-        """An event that came by an earlier socket of the same client is with its handler still."""
+    async def _handle_later(self, connection: Connection, request: ClientRequest, sink: Sink | None) -> None:
+        """
+        An event that came by an earlier socket of the same client is with its handler still.
+
+        Args:
+            sink: of the socket that the request came by.
+        """
         while (asking := self._asking.get(connection)) is not None:
             await asking.wait()
+        if isinstance(request, Invoke) and connection.sink is not sink:
+            return  # who invoked has given that up with the socket
         if connection.alive:
             waiting = self.handle(connection, request)
             if waiting is not None:
@@ -116,7 +135,7 @@ class Requests:
     async def _event(self, connection: Connection, request: SendEvent) -> None:
         """One event after the other, whichever sockets they came by."""
         if connection in self._asking:
-            await self._handle_later(connection, request)
+            await self._handle_later(connection, request, connection.sink)
             return
         answered = self._asking[connection] = asyncio.Event()
         try:

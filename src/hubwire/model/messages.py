@@ -14,6 +14,7 @@ __all__ = [
     "NO_METADATA",
     "Ack",
     "AckError",
+    "CancelInvocation",
     "ClientRequest",
     "Connected",
     "Data",
@@ -26,6 +27,8 @@ __all__ = [
     "FromServer",
     "Goodbye",
     "GroupMessage",
+    "Invoke",
+    "InvokeResponse",
     "JoinGroup",
     "LeaveGroup",
     "NotOffered",
@@ -127,11 +130,31 @@ class SendEvent(Struct, frozen=True):
     publication: Publication | None = None
 
 
+class Invoke(Struct, frozen=True):
+    """
+    A user event whose handler's answer is the answer to the request. There may be several at once.
+
+    Attributes:
+        invocation_id: the client's own; no other of its pending invocations has the same.
+    """
+
+    invocation_id: str
+    event: str
+    data: Data
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+class CancelInvocation(Struct, frozen=True, gc=False):
+    """The client waits for an invocation no more. One that is not pending was answered already, or never begun."""
+
+    invocation_id: str
+
+
 class Goodbye(Struct, frozen=True, gc=False):
     """The client ends its socket in an orderly way. Whether its session lives on for a while, that says itself."""
 
 
-Feature: TypeAlias = Literal["invoke", "stream", "group state"]
+Feature: TypeAlias = Literal["stream", "group state"]
 
 
 class NotOffered(Struct, frozen=True, gc=False):
@@ -139,7 +162,7 @@ class NotOffered(Struct, frozen=True, gc=False):
     A well-formed request for a feature that this server does not have yet. It is answered, never ignored.
 
     Attributes:
-        key: what the answer must name so that the client finds its request: invocation or stream id, or group.
+        key: what the answer must name so that the client finds its request: stream id, or group.
     """
 
     feature: Feature
@@ -147,7 +170,9 @@ class NotOffered(Struct, frozen=True, gc=False):
     ack_id: int | None = None
 
 
-ClientRequest: TypeAlias = JoinGroup | LeaveGroup | SendToGroup | SendEvent | NotOffered | Goodbye
+ClientRequest: TypeAlias = (
+    JoinGroup | LeaveGroup | SendToGroup | SendEvent | Invoke | CancelInvocation | NotOffered | Goodbye
+)
 
 
 # Messages to clients. A data message is numbered for reliable clients, and may go to many at once; a direct message
@@ -245,10 +270,25 @@ class EventAnswer(Struct, frozen=True):
     user_properties: tuple[tuple[str, str], ...] = ()
 
 
+class InvokeResponse(Struct, frozen=True):
+    """
+    The one answer to an invocation.
+
+    Attributes:
+        data: of the handler's answer; None if that was empty, and on failure.
+        error: None on success.
+    """
+
+    invocation_id: str
+    data: Data | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+    error: AckError | None = None
+
+
 class NotOfferedAnswer(Struct, frozen=True, gc=False):
     """Tells the client that asked for `request` that the feature is not there."""
 
     request: NotOffered
 
 
-DirectMessage: TypeAlias = Connected | Disconnected | Ack | NotOfferedAnswer | EventAnswer
+DirectMessage: TypeAlias = Connected | Disconnected | Ack | InvokeResponse | NotOfferedAnswer | EventAnswer

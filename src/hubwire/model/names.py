@@ -14,6 +14,7 @@ __all__ = [
     "is_event_name",
     "is_group_name",
     "is_hub_name",
+    "is_invocation_id",
     "is_user_id",
     "metadata_fault",
     "shown_end",
@@ -27,6 +28,7 @@ _METADATA_KEY = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 _METADATA_VALUE = re.compile(r"[\x00-\x7f]{0,1024}")
 _METADATA_TOTAL = 8192
 _GROUP_LENGTH = 1024
+_INVOCATION_LENGTH = 1024
 _COMMUNICATION_USER = "8:acs:"
 _SHOWN_END = 12
 
@@ -68,6 +70,11 @@ def shown_end(text: str) -> str:
 def is_event_name(name: str) -> bool:
     """1 to 128 characters: letters, digits, `_`, `.` and `-`, a letter first."""
     return _EVENT.fullmatch(name) is not None
+
+
+def is_invocation_id(text: str) -> bool:
+    """1 to 1024 characters. The service documents no limit; each that is pending is kept, so there has to be one."""
+    return 0 < len(text) <= _INVOCATION_LENGTH
 
 
 def metadata_fault(metadata: Mapping[str, str]) -> str | None:

@@ -32,7 +32,7 @@ class HandlerCounters:
     Attributes:
         in_flight: calls now.
         waiting: that wait for their turn.
-        events: how they ended, by the kind of event and "succeeded", "refused" or "failed".
+        events: how they ended, by the kind of event and "succeeded", "refused", "failed" or "abandoned".
         failure: monotonic seconds and reason of the last one that failed; None if one has succeeded since.
     """
 
@@ -47,7 +47,7 @@ class HandlerCounters:
     def count(self, event: str, outcome: str) -> None:
         """An event is over."""
         key = (event, outcome)
-        if outcome != "failed":
+        if outcome in ("succeeded", "refused"):
             self.failure = None
         self.events[key] = self.events.get(key, 0) + 1
 
@@ -64,6 +64,7 @@ class Telemetry:
         inbound_messages: publishes and events taken, from clients and REST.
         outbound_messages: data messages handed to clients' connections.
         queued_bytes: waiting in front of clients that read too slowly (shared bytes count once for each).
+        invocations: pending now.
         handlers: counters of event handlers, by resource, hub and URL template without its query.
     """
 
@@ -75,6 +76,7 @@ class Telemetry:
         "handlers",
         "inbound_bytes",
         "inbound_messages",
+        "invocations",
         "opened",
         "outbound_bytes",
         "outbound_messages",
@@ -102,6 +104,7 @@ class Telemetry:
         self.inbound_messages = 0
         self.outbound_messages = 0
         self.queued_bytes = 0
+        self.invocations = 0
         self.handlers: dict[tuple[str, str, str], HandlerCounters] = {}
 
     def count_refused(self, status: int) -> None:

@@ -20,6 +20,7 @@ from hubwire.model.messages import (
     NO_METADATA,
     Ack,
     AckError,
+    CancelInvocation,
     ClientRequest,
     Connected,
     Data,
@@ -28,6 +29,8 @@ from hubwire.model.messages import (
     DirectMessage,
     Disconnected,
     GroupMessage,
+    Invoke,
+    InvokeResponse,
     JoinGroup,
     LeaveGroup,
     NotOffered,
@@ -35,7 +38,7 @@ from hubwire.model.messages import (
     SendEvent,
     SendToGroup,
 )
-from hubwire.model.names import is_event_name, is_group_name, metadata_fault
+from hubwire.model.names import is_event_name, is_group_name, is_invocation_id, metadata_fault
 from hubwire.protocols import json_wire
 from hubwire.protocols.frames import TEXT, build_frame
 from hubwire.protocols.json_wire import Ping, SequenceAck
@@ -66,15 +69,12 @@ _text_decoder: Final = msgspec.json.Decoder(str)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
+def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
     """
     One client message to one request.
 
     Args:
         payload: `str` from a text frame; `bytes` from a binary one, which the reference allows to hold the same JSON.
-
-    Returns:
-        None for a request that is to be ignored (cancelling an invocation that cannot be pending).
 
     Raises:
         ProtocolViolation: not JSON, not an object, unknown type, or a property that is missing or not what it must be.
@@ -99,17 +99,16 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck | None:
         case json_wire.LeaveGroup(group, ack_id):
             return LeaveGroup(_group(group), _ack_id(ack_id))
         case json_wire.Event():
-            if not is_event_name(wire.event):
-                raise ProtocolViolation("The event name is not valid.")
+            event = _event(wire.event)
             metadata = _metadata(wire.metadata)
             data = _data(wire.data_type, wire.data, metadata)
-            return SendEvent(wire.event, data, _ack_id(wire.ack_id), metadata)
+            return SendEvent(event, data, _ack_id(wire.ack_id), metadata)
         case Ping() | SequenceAck():
             return wire
-        case json_wire.Invoke(invocation_id):
-            return NotOffered("invoke", _key(invocation_id))
-        case json_wire.CancelInvocation():
-            return None
+        case json_wire.Invoke():
+            return _invoke(wire)
+        case json_wire.CancelInvocation(invocation_id):
+            return CancelInvocation(_invocation_id(invocation_id))
         case json_wire.StreamData(stream_id) | json_wire.StreamEnd(stream_id):
             return NotOffered("stream", _key(stream_id))
         case (
@@ -144,6 +143,30 @@ def _send_to_group(wire: json_wire.SendToGroup) -> SendToGroup | NotOffered:
     metadata = _metadata(wire.metadata)
     data = _data(wire.data_type, wire.data, metadata)
     return SendToGroup(group, data, ack_id, bool(wire.no_echo), ttl_s, metadata)
+
+
+def _invoke(wire: json_wire.Invoke) -> Invoke:
+    invocation_id = _invocation_id(wire.invocation_id)
+    if wire.target not in (None, "event"):
+        raise ProtocolViolation("The target of an invocation must be event.")
+    event = _event(wire.event)
+    metadata = _metadata(wire.metadata)
+    # The official client leaves both out where there is nothing to send.
+    is_empty = wire.data_type is None and not bytes(wire.data)
+    data = Data("text", b"") if is_empty else _data(wire.data_type, wire.data, metadata)
+    return Invoke(invocation_id, event, data, metadata)
+
+
+def _event(name: str) -> str:
+    if not is_event_name(name):
+        raise ProtocolViolation("The event name is not valid.")
+    return name
+
+
+def _invocation_id(text: str) -> str:
+    if not is_invocation_id(text):
+        raise ProtocolViolation("The invocation id is not valid.")
+    return text
 
 
 def _group(name: str) -> str:
@@ -221,15 +244,21 @@ def message_body(message: DataMessage) -> bytes:
             head += b',"fromUserId":' + _encode(message.from_user_id)
     else:
         head = b'"type":"message","from":"server"'
-    data = message.data
+    return _with_payload(head, message.data, message.metadata)
+
+
+def _with_payload(head: bytes, data: Data, metadata: Mapping[str, str]) -> bytes:
     if data.kind == "json":
         value = data.body
     elif data.kind == "text":
         value = _encode(data.body.decode())
     else:
         value = b'"' + binascii.b2a_base64(data.body, newline=False) + b'"'
-    end = b',"metadata":' + _encode(dict(message.metadata)) + b"}" if message.metadata else b"}"
-    return b"".join((head, b',"dataType":"', data.kind.encode(), b'","data":', value, end))
+    return b"".join((head, b',"dataType":"', data.kind.encode(), b'","data":', value, _end(metadata)))
+
+
+def _end(metadata: Mapping[str, str]) -> bytes:
+    return b',"metadata":' + _encode(dict(metadata)) + b"}" if metadata else b"}"
 
 
 def direct_body(message: DirectMessage) -> bytes:
@@ -251,10 +280,25 @@ def direct_body(message: DirectMessage) -> bytes:
             return _encode(body if token is None else {**body, "reconnectionToken": token})
         case Disconnected(text, _, _):
             return _encode({"type": "system", "event": "disconnected", "message": text})
+        case InvokeResponse():
+            return _invoke_response_body(message)
         case NotOfferedAnswer(request):
             return _not_offered_body(request)
         case _:  # pragma: no cover
             raise AssertionError(message)
+
+
+def _invoke_response_body(response: InvokeResponse) -> bytes:
+    head = b'{"type":"invokeResponse","invocationId":' + _encode(response.invocation_id)
+    error = response.error
+    if error is not None:
+        return head + b',"success":false,"error":' + _encode({"name": error.name, "message": error.message}) + b"}"
+    head += b',"success":true'
+    data = response.data
+    # The official client throws away a response whose data is null, and goes on waiting; without data it is content.
+    if data is None or (data.kind == "json" and data.body.strip() == b"null"):
+        return head + _end(response.metadata)
+    return _with_payload(head, data, response.metadata)
 
 
 def _not_offered_body(request: NotOffered) -> bytes:
@@ -262,10 +306,6 @@ def _not_offered_body(request: NotOffered) -> bytes:
     text = f"This server does not offer {request.feature} yet."
     error = {"name": "InternalServerError", "message": text}
     match request.feature:
-        case "invoke":
-            return _encode(
-                {"type": "invokeResponse", "invocationId": request.key, "success": False, "error": error},
-            )
         case "stream":
             return _encode({"type": "streamClosed", "streamId": request.key, "error": error})
         case "group state":
@@ -307,8 +347,6 @@ class Dialogue(Unnumbered):
 
     def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
         request = decode(payload)
-        if request is None:
-            return ()
         if isinstance(request, Ping):
             self._pongs += 1
             return ()

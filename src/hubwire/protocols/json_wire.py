@@ -74,8 +74,13 @@ class SequenceAck(Request, tag="sequenceAck", gc=False):
     sequence_id: int | str
 
 
-class Invoke(Request, tag="invoke", gc=False):
+class Invoke(Request, tag="invoke"):
     invocation_id: str
+    event: str
+    target: str | None = None
+    data: Raw = Raw()
+    data_type: str | None = None
+    metadata: dict[str, str] | None = None
 
 
 class CancelInvocation(Request, tag="cancelInvocation", gc=False):

@@ -83,6 +83,7 @@ class Limits(Struct, frozen=True):
     Attributes:
         attempt_s: of one call.
         blocking_s: of all attempts of an event that a client waits for.
+        invocation_s: the same of an event that a client waits for beside others.
         retries_s: pauses before further attempts.
         state_bytes: of a connection's state.
         in_flight, waiting: of each handler; see `Lane`.
@@ -90,6 +91,7 @@ class Limits(Struct, frozen=True):
 
     attempt_s: float = 30.0
     blocking_s: float = 60.0
+    invocation_s: float = 60.0
     retries_s: tuple[float, ...] = (1.0, 3.0, 5.0)
     state_bytes: int = 8192
     in_flight: int = 64

@@ -184,9 +184,14 @@ class Dispatcher:
         data: Data,
         metadata: Mapping[str, str] = NO_METADATA,
         wanted: Callable[[], bool] = lambda: True,
+        *,
+        invoked: bool = False,
     ) -> FromServer | None:
         """
-        A client's event.
+        A client's event. Whoever cancels this abandons the call of the handler that is under way.
+
+        Args:
+            invoked: by an invocation, which has a time of its own.
 
         Returns:
             the message that the handler answers to the client, if any.
@@ -202,7 +207,7 @@ class Dispatcher:
             raise self._user_failed(handler, source, event, "the event's metadata has a line break")
         content_type = cloudevents.CONTENT_TYPES[data.kind]
         sent = _Event("user", event, source.next_id(), content_type, data.body, metadata)
-        response = await self._blocking(handler, source, sent, wanted)
+        response = await self._blocking(handler, source, sent, wanted, invoked=invoked)
         if not response.succeeded:
             raise self._user_failed(handler, source, event, _unexpected(response))
         return self._taken(handler, source, event, response, cloudevents.read_answer)
@@ -274,7 +279,14 @@ class Dispatcher:
         return self._failed(handler, source, event, reason)
 
     async def _blocking(
-        self, handler: Handler, source: EventSource, event: _Event, wanted: Wanted, decided: Decided = never
+        self,
+        handler: Handler,
+        source: EventSource,
+        event: _Event,
+        wanted: Wanted,
+        decided: Decided = never,
+        *,
+        invoked: bool = False,
     ) -> IncomingResponse:
         """
         An event that a client waits for.
@@ -282,15 +294,24 @@ class Dispatcher:
         Raises:
             EventUndelivered: no answer came, or not in time.
         """
+        limits = self._limits
+        seconds, setting = (
+            (limits.invocation_s, "invocation_timeout_s") if invoked else (limits.blocking_s, "blocking_event_s")
+        )
+        counters = self.lane(source.hub, handler).counters
+        counted = "connect" if event.kind == "sys" else "user"
         try:
-            with TimeLimit(self._limits.blocking_s):
+            with TimeLimit(seconds):
                 return await self._send(handler, source, event, urgent=True, wanted=wanted, decided=decided)
         except TimeoutError:
-            reason = f"no answer within {self._limits.blocking_s:g} s, all attempts together (blocking_event_s)"
+            reason = f"no answer within {seconds:g} s, all attempts together ({setting})"
             failure: EventUndelivered = EventFailed(reason)
         except EventUndelivered as error:
             failure = error
-        self.lane(source.hub, handler).counters.count("connect" if event.kind == "sys" else "user", "failed")
+        except asyncio.CancelledError:
+            counters.count(counted, "abandoned")
+            raise
+        counters.count(counted, "failed")
         raise self._failed(handler, source, event.name, failure.message) from failure
 
     # What nobody waits for.

@@ -85,12 +85,6 @@ plainAndReliable("an event without a handler is an InternalServerError, and the 
   await client.joinGroup("g");
 });
 
-test("an invocation is answered, and fails", async (t) => {
-  const { client } = await connect(t, service());
-  await assert.rejects(client.invokeEvent("ev", "x", "text"), (error) => Boolean(error.errorDetail?.name));
-  await client.joinGroup("g");
-});
-
 test("a stream is answered, and fails", async (t) => {
   const { client } = await connect(t, service());
   await assert.rejects(async () => {

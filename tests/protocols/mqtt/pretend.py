@@ -1,7 +1,7 @@
 """A pretend wire: an MQTT client and its session, with nothing but values in between."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
@@ -14,7 +14,6 @@ from hubwire.model.messages import (
     DataMessage,
     DirectMessage,
     FromServer,
-    Goodbye,
     GroupMessage,
     JoinGroup,
     LeaveGroup,
@@ -29,12 +28,15 @@ from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Batch
 
-__all__ = ["FORBIDDEN", "NOW", "Client", "batch", "from_mqtt", "heard", "text_message"]
+__all__ = ["FORBIDDEN", "NOW", "Acknowledged", "Client", "batch", "from_mqtt", "heard", "text_message"]
 
 NOW = 1000.0
 POLICY = Policy()
 LIMITS = QueueLimits()
 FORBIDDEN = AckError("Forbidden", "not for this client")
+
+Acknowledged: TypeAlias = JoinGroup | LeaveGroup | SendToGroup | SendEvent
+"""Requests that may have an ack id."""
 
 
 def heard(data: bytes, version: int) -> list[Packet]:
@@ -128,7 +130,7 @@ class Client:
 
     def ack(self, request: ClientRequest, error: AckError | None = None, changed: bool = True) -> list[Packet]:
         """The outcome of one of its requests, as the gateway tells it."""
-        assert isinstance(request, JoinGroup | LeaveGroup | SendToGroup | SendEvent)
+        assert isinstance(request, Acknowledged)
         assert request.ack_id is not None
         return self.tell(Ack(request.ack_id, error, changed))
 
@@ -137,7 +139,7 @@ class Client:
         requests = self.say(*packets)
         answers = self.answers
         for request in requests:
-            if not isinstance(request, Goodbye) and request.ack_id is not None:
+            if isinstance(request, Acknowledged) and request.ack_id is not None:
                 answers = answers + self.ack(request)
         return answers
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubwire.model.errors import QueueOverflow
-from hubwire.model.messages import AckError, ClientRequest, EventAnswer, Goodbye, SendEvent, SendToGroup
+from hubwire.model.messages import AckError, ClientRequest, EventAnswer, SendEvent, SendToGroup
 from hubwire.protocols.mqtt.arrival import Policy
 from hubwire.protocols.mqtt.packets import (
     NO_PROPERTIES,
@@ -31,7 +31,7 @@ from hubwire.protocols.mqtt.packets import (
     encode,
 )
 from hubwire.protocols.reliable import QueueLimits
-from protocols.mqtt.pretend import FORBIDDEN, NOW, Client, batch, from_mqtt
+from protocols.mqtt.pretend import FORBIDDEN, NOW, Acknowledged, Client, batch, from_mqtt
 
 # Anything at all
 
@@ -144,7 +144,7 @@ def test_nothing_that_a_client_says_is_raised(
             request = open_requests.popleft()
             if isinstance(request, SendEvent):
                 client.tell(EventAnswer(request, 200 if what is None else 500, body=b"x" * 100))
-            if not isinstance(request, Goodbye) and request.ack_id is not None:
+            if isinstance(request, Acknowledged) and request.ack_id is not None:
                 assert what is None or isinstance(what, AckError)
                 client.ack(request, what)
         elif step == "socket":

@@ -11,8 +11,7 @@ from hubwire.model.messages import (
     Data,
     Disconnected,
     Goodbye,
-    NotOffered,
-    NotOfferedAnswer,
+    InvokeResponse,
     Publication,
     SendToGroup,
 )
@@ -438,7 +437,7 @@ def test_other_words_are_for_other_clients(version: int) -> None:
     client = Client(version)
 
     assert client.tell(Connected("id", "user", "token")) == []
-    assert client.tell(NotOfferedAnswer(NotOffered("invoke", "1"))) == []
+    assert client.tell(InvokeResponse("1")) == []
 
 
 # Another socket
