@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloud_events import parsed_all
 from doubles import HUB, RecordingSink, settle
 from gateway.house import JSON, RELIABLE, Client, House
 from handlers import NOTHING, answer, handler, handling
 from hubwire.model.messages import FromServer
+from hubwire.model.telemetry import CloseCategory
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
 from hubwire.upstream import records
 
@@ -567,3 +570,85 @@ async def test_records_name_events_and_ids_and_no_payload(house: House, caplog: 
         ("CancelInvocation", None, "3"),
     ]
     assert "a secret" not in caplog.text
+
+
+# Whatever happens
+
+
+class Model:
+    """What a client may expect, said another way: what is pending, and what its socket must have brought."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.pending: dict[str, str] = {}
+        self.answered: set[str] = set()
+        self.expected: list[tuple[str, str]] = []
+
+    def invoke(self, id: str, event: str) -> None:
+        if id in self.pending:
+            self.expected.append((id, "Duplicate"))
+        elif len(self.pending) >= self.limit:
+            self.expected.append((id, "InternalServerError"))
+        else:
+            self.pending[id] = event
+
+    def rest(self) -> None:
+        """All that was answered is told."""
+        for id, event in list(self.pending.items()):
+            if event in self.answered:
+                self.expected.append((id, f"of {event}"))
+                del self.pending[id]
+
+
+def said(sink: RecordingSink) -> list[tuple[str, str]]:
+    """Ids and outcomes of the responses."""
+    rows = [row for row in sink.received if row["type"] == "invokeResponse"]
+    return sorted((row["invocationId"], row.get("data") or row["error"]["name"]) for row in rows)
+
+
+STEPS = st.tuples(st.sampled_from(["invoke", "invoke", "cancel", "answer", "lose", "replace"]), st.integers(0, 3))
+
+
+@given(st.lists(st.tuples(STEPS, st.booleans()), max_size=40))
+def test_each_invocation_is_answered_once_unless_it_was_cancelled_or_its_socket_is_gone(
+    steps: list[tuple[tuple[str, int], bool]],
+) -> None:
+    """However these come together; `True` lets everything come to rest after a step."""
+    asyncio.run(run(steps))
+
+
+async def run(steps: list[tuple[tuple[str, int], bool]]) -> None:
+    house = house_of()
+    house.gateway._invocations._limit = 3
+    held = Held(house)
+    client = await house.client(RELIABLE)
+    recovery, sink, model = client.recovery, client.sink, Model(3)
+    for number, ((step, which), rests) in enumerate(steps):
+        id = str(which)
+        if step == "invoke":
+            house.gateway.receive(client.connection, json.dumps(invoke(id, f"e{number}")))
+            model.invoke(id, f"e{number}")
+        elif step == "cancel":
+            house.gateway.receive(client.connection, json.dumps(cancel(id)))
+            model.pending.pop(id, None)
+        elif step == "answer" and id in model.pending:
+            held.free(model.pending[id])
+            model.answered.add(model.pending[id])
+        elif step in ("lose", "replace"):
+            if step == "lose":
+                house.node.flush()
+                house.gateway.lost(client.connection, sink, 1006, CloseCategory.NORMAL)
+            model.pending.clear()
+            former, sink = sink, RecordingSink()
+            await house.begin(house.decide(RELIABLE, **recovery), sink)
+            assert said(former) == sorted(model.expected)
+            model.expected.clear()
+        if rests:
+            await settle()
+            model.rest()
+            assert said(sink) == sorted(model.expected)
+            assert pending(house) == (len(model.pending), len(model.pending))
+    house.gateway.lost(client.connection, sink, 1000, CloseCategory.NORMAL)
+    await settle()
+    assert pending(house) == (0, 0)
+    assert await house.upstream.dispatcher.drain(5) == 0

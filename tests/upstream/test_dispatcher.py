@@ -403,6 +403,42 @@ async def test_user_event_that_takes_too_long_fails() -> None:
         await house.event(house.source())
 
 
+@pytest.mark.parametrize(
+    ("limits", "setting"),
+    [(Limits(invocation_s=0.02), "invocation_timeout_s"), (Limits(blocking_s=0.02), None)],
+)
+async def test_event_of_an_invocation_has_a_time_of_its_own(limits: Limits, setting: str | None) -> None:
+    house = House(limits=limits)
+    free = house.hold()
+    if setting is None:
+        event = asyncio.ensure_future(house.event(house.source()))
+        invoked = asyncio.ensure_future(house.event(house.source(), invoked=True))
+        with pytest.raises(EventFailed, match="blocking_event_s"):
+            await event  # was begun first, and is over
+        free.set()
+        assert await invoked is None
+    else:
+        with pytest.raises(EventFailed, match=setting):
+            await house.event(house.source(), invoked=True)
+
+
+async def test_event_for_which_nobody_waits_any_more_is_abandoned() -> None:
+    """Neither a success nor a failure; the handler has room for another."""
+    house = House(limits=Limits(in_flight=1))
+    free = house.hold()
+    task = asyncio.ensure_future(house.event(house.source(), invoked=True))
+    await settle()
+
+    task.cancel()
+    await settle()
+
+    assert task.cancelled()
+    assert house.counts() == {("user", "abandoned"): 1}
+    free.set()
+    await house.event(house.source())
+    assert house.counts() == {("user", "abandoned"): 1, ("user", "succeeded"): 1}
+
+
 async def test_event_too_many_for_a_handler_fails_and_those_of_others_do_not() -> None:
     house = House(
         handler("http://slow/", userEventPattern="slow"),
