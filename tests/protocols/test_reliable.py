@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from doubles import Frame, frames, json_of
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
-from hubwire.model.messages import Data, FromServer, GroupMessage, JoinGroup
+from hubwire.model.messages import CancelInvocation, Data, FromServer, GroupMessage, JoinGroup
 from hubwire.protocols.json_v1 import JsonSession
 from hubwire.protocols.reliable import NAME, QueueLimits, ReliableJsonCodec, ReliableJsonSession
 from hubwire.protocols.session import Batch
@@ -180,7 +180,7 @@ def test_requests_are_those_of_the_plain_form() -> None:
     one = session()
 
     assert one.receive('{"type":"joinGroup","group":"g","ackId":1}') == (JoinGroup("g", 1),)
-    assert one.receive(b'{"type":"cancelInvocation","invocationId":"1"}') == ()
+    assert one.receive(b'{"type":"cancelInvocation","invocationId":"1"}') == (CancelInvocation("1"),)
     with pytest.raises(ProtocolViolation):
         one.receive("{}")
 
