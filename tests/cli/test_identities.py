@@ -82,6 +82,7 @@ def test_what_is_done_is_done_in_silence(run: Run, server: StandIn, command: str
 
     assert (result.exit_code, result.output) == (0, "")
     assert [(asked.method, asked.path) for asked in server.asked] == [(method, path)]
+    assert json.loads(run("identity", command, ALICE["id"], "--json").stdout) == {"id": ALICE["id"]}
 
 
 def test_list_shows_a_line_for_each(run: Run, server: StandIn) -> None:
@@ -131,6 +132,7 @@ def test_list_without_any_prints_nothing(run: Run, server: StandIn) -> None:
     [
         ["create", "--scope", "Chat"],
         ["create", "--scope", "chat", "--minutes", "59"],
+        ["create", "--minutes", "60"],
         ["create", "--service", ""],
         ["show"],
         ["show", " "],

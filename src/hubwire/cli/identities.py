@@ -27,9 +27,7 @@ _minutes = click.option(
     "--minutes",
     type=WholeNumber(60, 1440),
     metavar="N",
-    default=1440,
-    show_default=True,
-    help="How long the token is good for, 60 to 1440.",
+    help="How long the token is good for, 60 to 1440, which is the default.",
 )
 
 
@@ -54,12 +52,14 @@ def identity() -> None:
 @as_json
 @data_folder
 def create(
-    custom_id: str | None, scopes: tuple[str, ...], minutes: int, service: str, data: Path, as_json: bool
+    custom_id: str | None, scopes: tuple[str, ...], minutes: int | None, service: str, data: Path, as_json: bool
 ) -> None:
     """Make an identity."""
+    if minutes is not None and not scopes:
+        raise BadCommandLine("--minutes is of a token, and there is none without a --scope")
     body: dict[str, Any] = {} if custom_id is None else {"customId": custom_id}
     if scopes:
-        body |= {"createTokenWithScopes": scopes, "expiresInMinutes": minutes}
+        body |= {"createTokenWithScopes": scopes, **_lifetime(minutes)}
     made = control(data, "POST", _path(service), body)
     if as_json:
         print_document(made, as_json)
@@ -118,9 +118,9 @@ def show(id: str, service: str, data: Path, as_json: bool) -> None:
 @_service
 @as_json
 @data_folder
-def token(id: str, scopes: tuple[str, ...], minutes: int, service: str, data: Path, as_json: bool) -> None:
+def token(id: str, scopes: tuple[str, ...], minutes: int | None, service: str, data: Path, as_json: bool) -> None:
     """Print a token of an identity, and nothing else. Those that it has stay good."""
-    body = {"scopes": scopes, "expiresInMinutes": minutes}
+    body = {"scopes": scopes, **_lifetime(minutes)}
     issued = control(data, "POST", f"{_path(service, id)}/:issueAccessToken", body)
     if as_json:
         print_document(issued, as_json)
@@ -131,19 +131,23 @@ def token(id: str, scopes: tuple[str, ...], minutes: int, service: str, data: Pa
 @identity.command("revoke")
 @click.argument("id")
 @_service
+@as_json
 @data_folder
-def revoke(id: str, service: str, data: Path) -> None:
+def revoke(id: str, service: str, data: Path, as_json: bool) -> None:
     """End all tokens of an identity. It can have new ones."""
     control(data, "POST", f"{_path(service, id)}/:revokeAccessTokens")
+    _print_done(id, as_json)
 
 
 @identity.command("delete")
 @click.argument("id")
 @_service
+@as_json
 @data_folder
-def delete(id: str, service: str, data: Path) -> None:
+def delete(id: str, service: str, data: Path, as_json: bool) -> None:
     """Delete an identity with its custom id, and end all its tokens, for good."""
     control(data, "DELETE", _path(service, id))
+    _print_done(id, as_json)
 
 
 @identity.command("export")
@@ -190,6 +194,17 @@ def _found(data: Path, service: str, limit: int | None) -> Iterator[Mapping[str,
                 click.echo(f"hubwire: there may be more than these {limit}: --limit N, or --all", err=True)
                 return
         after = f"&after={quote(page['after'], safe='')}"
+
+
+def _lifetime(minutes: int | None) -> Mapping[str, int]:
+    """Without a word of ours the server's own counts."""
+    return {} if minutes is None else {"expiresInMinutes": minutes}
+
+
+def _print_done(id: str, as_json: bool) -> None:
+    """People need not be told that what they wanted is done; a program gets a document from every command."""
+    if as_json:
+        print_document({"id": id}, as_json)
 
 
 def _path(service: str, id: str | None = None) -> str:
