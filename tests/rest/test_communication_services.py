@@ -116,6 +116,66 @@ async def test_service_that_cannot_be_is_refused(world: World, body: object, cod
     assert world.services.named("acs-one") is None
 
 
+LONG = "x" * 20_000
+NUMBERS: tuple[object, ...] = (7, -1, 1.5, True, 10**40)
+NESTED: tuple[object, ...] = ([], [None], ["x"])
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *(("tags", wrong) for wrong in (*NUMBERS, *NESTED, "", "x", {"a": 1}, {"a": None}, {"a": LONG}, {"a": []})),
+        *(("identity", wrong) for wrong in (*NUMBERS, *NESTED, "", "x", {"type": 7}, {"type": LONG})),
+        *(("properties", wrong) for wrong in (*NUMBERS, *NESTED, "", "x")),
+    ],
+)
+async def test_field_of_a_service_that_cannot_be_is_refused(
+    world: World, method: str, field: str, wrong: object
+) -> None:
+    before = (await world.call("PUT", ONE, BODY)).json
+
+    assert await world.fault(method, ONE, {**BODY, field: wrong}) == (400, "InvalidParameter")
+    assert (await world.call("GET", ONE)).json == before
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(("dataLocation", wrong) for wrong in (*NUMBERS, *NESTED, None, {}, "", "\0", LONG)),
+        *(("publicNetworkAccess", wrong) for wrong in (*NUMBERS, *NESTED, {}, "", "x", LONG)),
+        *(("disableLocalAuth", wrong) for wrong in (7, 1.5, *NESTED, {}, "", "true")),
+        *(("linkedDomains", wrong) for wrong in (*NUMBERS, [None], [7], {}, "", "x")),
+    ],
+)
+async def test_property_of_a_service_that_cannot_be_is_refused(
+    world: World, method: str, name: str, wrong: object
+) -> None:
+    before = (await world.call("PUT", ONE, BODY)).json
+    body = {**BODY, "properties": {**BODY["properties"], name: wrong}}
+
+    assert await world.fault(method, ONE, body) == (400, "InvalidParameter")
+    assert (await world.call("GET", ONE)).json == before
+
+
+@pytest.mark.parametrize("location", [*NUMBERS, *NESTED, {}, LONG, "\0"])
+async def test_location_of_a_service_that_is_none_is_refused(world: World, location: object) -> None:
+    assert (await world.fault("PUT", ONE, {**BODY, "location": location}))[0] == 400
+    assert world.services.named("acs-one") is None
+
+
+@pytest.mark.parametrize("wrong", [*NUMBERS, *NESTED, {}, None, "", "x", LONG])
+async def test_key_and_type_that_are_none_are_refused(world: World, wrong: object) -> None:
+    await world.call("PUT", ONE, BODY)
+    keys = (await world.call("POST", f"{ONE}/listKeys")).json
+
+    assert await world.fault("POST", f"{ONE}/regenerateKey", {"keyType": wrong}) == (400, "InvalidParameter")
+    check = f"{EVERYWHERE}/checkNameAvailability"
+    assert await world.fault("POST", check, {"name": "a", "type": wrong}) == (400, "InvalidParameter")
+    assert (await world.call("POST", f"{ONE}/listKeys")).json == keys
+
+
 async def test_patch_changes_what_is_given(world: World) -> None:
     await world.call("PUT", ONE, BODY)
 
