@@ -13,10 +13,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from hubwire.model.messages import NO_METADATA, Data, DataKind, DataMessage, EventAnswer, GroupMessage, Publication
 from hubwire.model.names import metadata_fault
+from hubwire.model.payloads import is_any, is_json, is_text
 from hubwire.protocols.endings import WillMessage
 from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Connect, Properties
 from hubwire.protocols.mqtt.topics import SERVER_MESSAGES, answer_topic
@@ -72,77 +71,19 @@ def data_of(payload: bytes, properties: Properties, version: int, v4_text: bool)
         v4_text: of 3.1.1, whose packets say nothing of their payload, what can be text is text.
     """
     if version < 5:
-        return Data("text" if v4_text and _is_text(payload) else "binary", payload)
+        return Data("text" if v4_text and is_text(payload) else "binary", payload)
     content_type = properties.content_type
     if content_type is not None:
         match _KINDS.get(content_type.partition(";")[0].strip().lower()):
-            case "json" if _is_json(payload):
+            case "json" if is_json(payload):
                 return Data("json", payload)
             case "text" | "json":
-                return Data("text" if _is_text(payload) else "binary", payload)
-            case "protobuf" if _is_any(payload):
+                return Data("text" if is_text(payload) else "binary", payload)
+            case "protobuf" if is_any(payload):
                 return Data("protobuf", payload)
             case "protobuf" | "binary":
                 return Data("binary", payload)
-    return Data("text" if properties.payload_format == 1 and _is_text(payload) else "binary", payload)
-
-
-def _is_text(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_json(payload: bytes) -> bool:
-    """It is passed on inside of other JSON, so it must be some."""
-    try:
-        # As text: of bytes, those inside of strings are not looked at.
-        msgspec.json.decode(payload.decode(), type=msgspec.Raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return True
-
-
-def _is_any(payload: bytes) -> bool:
-    """Can this be read as a `google.protobuf.Any`: a text in field 1, bytes in field 2, and unknown fields or none."""
-    position = 0
-    while position < len(payload):
-        tag, position = _varint(payload, position)
-        field, wire = tag >> 3, tag & 7
-        if position < 0 or not 0 < field < 1 << 29 or (field < 3 and wire != 2):
-            return False
-        if wire == 0:
-            _, position = _varint(payload, position)
-        elif wire == 1:
-            position += 8
-        elif wire == 5:
-            position += 4
-        elif wire == 2:
-            length, start = _varint(payload, position)
-            position = -1 if start < 0 else start + length
-            if field == 1 and not _is_text(payload[start:position]):
-                return False
-        else:
-            return False
-        if position < 0:
-            return False
-    return position == len(payload)
-
-
-def _varint(payload: bytes, position: int) -> tuple[int, int]:
-    """A number of protobuf and where it ends; -1 for where if there is none."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(payload):
-            break
-        byte = payload[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    return 0, -1
+    return Data("text" if properties.payload_format == 1 and is_text(payload) else "binary", payload)
 
 
 def metadata_of(user_properties: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
