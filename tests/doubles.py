@@ -21,8 +21,9 @@ from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import Bus
 from hubwire.model.resources import ResourcePolicy
 from hubwire.model.targets import Target
+from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.json_v1 import JsonSession
-from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
+from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Session
 from hubwire.protocols.simple import SimpleSession
 

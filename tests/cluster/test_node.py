@@ -27,9 +27,10 @@ from hubwire.model.messages import Ack, Connected, Data, FromServer
 from hubwire.model.names import HubKey
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.mqtt.packets import Properties
 from hubwire.protocols.mqtt.session import MqttSession
-from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
+from hubwire.protocols.reliable import QueueLimits
 from protocols.mqtt import pretend
 
 GROUP = to_group(HUB, "g")

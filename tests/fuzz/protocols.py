@@ -12,10 +12,11 @@ from fuzz.wires import frames, requests
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
 from hubwire.model.messages import Data, GroupMessage, SendToGroup
 from hubwire.model.names import is_group_name
-from hubwire.protocols import json_v1, reliable
+from hubwire.protocols import json_reliable, json_v1
 from hubwire.protocols.frames import CLOSE, TEXT, FrameReader
+from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.json_v1 import JsonSession, decode, message_body
-from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
+from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Batch
 
 __all__ = ["TARGETS", "check_receivable"]
@@ -84,7 +85,7 @@ def check_receivable(message: GroupMessage) -> None:
         assert frame["data"] == message.data.body.decode()
     elif message.data.kind != "json":
         assert base64.b64decode(frame["data"], validate=True) == message.data.body
-    codec = reliable.CODEC
+    codec = json_reliable.CODEC
     assert codec.fill([codec.prepare(message)]) is not None
     assert json_v1.CODEC.prepare(message).endswith(body)
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from doubles import Frame, frames, json_of
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
 from hubwire.model.messages import CancelInvocation, Data, FromServer, GroupMessage, JoinGroup
+from hubwire.protocols.json_reliable import NAME, ReliableJsonCodec, ReliableJsonSession
 from hubwire.protocols.json_v1 import JsonSession
-from hubwire.protocols.reliable import NAME, QueueLimits, ReliableJsonCodec, ReliableJsonSession
+from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Batch
 from vectors.json_frames import DIRECT, MESSAGES, Direct, Message
 

@@ -25,7 +25,7 @@ from hubwire.model.messages import (
     SendEvent,
     SendToGroup,
 )
-from hubwire.protocols.json_wire import Ping, SequenceAck
+from hubwire.protocols.housekeeping import PING, Ping, SequenceAck
 
 __all__ = ["DIRECT", "MESSAGES", "REFUSED", "REQUESTS", "Direct", "Message", "Request"]
 
@@ -129,7 +129,7 @@ REQUESTS = (
         r'{"type":"sendToGroup","group":"g","dataType":"text","data":"a\uDC00"}',
         SendToGroup("g", Data("text", "a\ufffd".encode())),
     ),
-    Request("half a character in what nobody reads", r'{"type":"ping","zzz":"\ud83d"}', Ping()),
+    Request("half a character in what nobody reads", r'{"type":"ping","zzz":"\ud83d"}', PING),
     Request("longest group", f'{{"type":"joinGroup","group":"{GROUP_OF_1024}"}}', JoinGroup(GROUP_OF_1024)),
     Request("leave", '{"type":"leaveGroup","group":"g1","ackId":2}', LeaveGroup("g1", 2)),
     Request(
@@ -187,9 +187,9 @@ REQUESTS = (
         SendEvent("ev.1_a-B", text("hi"), 4, {"a": "b"}),
     ),
     Request("event without an ack id", '{"type":"event","event":"e","data":[ ]}', SendEvent("e", json("[ ]"))),
-    Request("ping", '{"type":"ping"}', Ping()),
+    Request("ping", '{"type":"ping"}', PING),
     Request("ack of a sequence", '{"type":"sequenceAck","sequenceId":17}', SequenceAck(17)),
-    Request("ack of a sequence as text", '{"type":"sequenceAck","sequenceId":"17"}', SequenceAck("17")),
+    Request("ack of a sequence as text", '{"type":"sequenceAck","sequenceId":"17"}', SequenceAck(17)),
     Request(
         "invocation",
         '{"type":"invoke","invocationId":"1","target":"event","event":"ev","dataType":"json","data":{}}',

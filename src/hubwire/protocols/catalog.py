@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from hubwire.protocols import json_v1, reliable
+from hubwire.protocols import json_reliable, json_v1
+from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.json_v1 import JsonSession
-from hubwire.protocols.reliable import QueueLimits, ReliableJsonSession
+from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Session
 from hubwire.protocols.simple import SimpleSession
 
@@ -13,7 +14,7 @@ __all__ = ["NOT_OFFERED", "QueueLimits", "choose", "create", "simple"]
 
 _FACTORIES: Final[Mapping[str, Callable[[QueueLimits], Session]]] = {
     json_v1.NAME: lambda _: JsonSession(),
-    reliable.NAME: ReliableJsonSession,
+    json_reliable.NAME: ReliableJsonSession,
 }
 
 NOT_OFFERED: Final = frozenset({"protobuf.webpubsub.azure.v1", "protobuf.reliable.webpubsub.azure.v1"})

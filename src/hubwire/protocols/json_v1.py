@@ -2,13 +2,13 @@
 `json.webpubsub.azure.v1`: one JSON object in each message, both ways.
 
 Payloads are spliced, never parsed again: what a client puts under `data` with `dataType` json reaches every receiver in
-the sender's own spelling. `decode` and the two halves of encoding are shared with the reliable form in `reliable.py`.
+the sender's own spelling. `decode` and the two halves of encoding are shared with the reliable form in
+`json_reliable.py`.
 
 Source: the service's reference of its JSON subprotocols, the client spec, and the official clients' behaviour.
 """
 
 import binascii
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, get_args
 
@@ -17,7 +17,6 @@ from msgspec import Raw
 
 from hubwire.model.errors import ProtocolViolation
 from hubwire.model.messages import (
-    NO_METADATA,
     Ack,
     AckError,
     CancelInvocation,
@@ -38,16 +37,25 @@ from hubwire.model.messages import (
     SendEvent,
     SendToGroup,
 )
-from hubwire.model.names import is_event_name, is_group_name, is_invocation_id, metadata_fault
 from hubwire.protocols import json_wire
+from hubwire.protocols.checks import (
+    event_name,
+    group_name,
+    identifier,
+    invocation_id_of,
+    metadata_of,
+    ttl_s_of,
+    without_half_characters,
+)
+from hubwire.protocols.dialogue import Dialogue, Language
 from hubwire.protocols.frames import TEXT, build_frame
-from hubwire.protocols.json_wire import Ping, SequenceAck
-from hubwire.protocols.session import Codec, Unnumbered
+from hubwire.protocols.housekeeping import PING, Ping, SequenceAck
+from hubwire.protocols.session import Codec
 
 __all__ = [
     "NAME",
-    "Dialogue",
     "JsonCodec",
+    "JsonLanguage",
     "JsonSession",
     "decode",
     "direct_body",
@@ -57,12 +65,7 @@ __all__ = [
 NAME: Final = "json.webpubsub.azure.v1"
 
 _UINT64_MAX: Final = (1 << 64) - 1
-_TTL_MAX_S: Final = 300
 _DATA_TYPES: Final = frozenset(get_args(DataKind))
-
-
-# Whole pairs and other escapes are taken as they are, so that the second half of neither is seen alone.
-_ESCAPES: Final = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
 
 _decoder: Final = msgspec.json.Decoder(json_wire.Wire)
 _text_decoder: Final = msgspec.json.Decoder(str)
@@ -84,7 +87,7 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
         try:
             wire = _decoder.decode(text)
         except msgspec.DecodeError:
-            whole = _without_half_characters(text)
+            whole = without_half_characters(text)
             if whole is None:
                 raise
             wire = _decoder.decode(whole)
@@ -95,105 +98,61 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
         return _send_to_group(wire)
     match wire:
         case json_wire.JoinGroup(group, ack_id):
-            return JoinGroup(_group(group), _ack_id(ack_id))
+            return JoinGroup(group_name(group), _ack_id(ack_id))
         case json_wire.LeaveGroup(group, ack_id):
-            return LeaveGroup(_group(group), _ack_id(ack_id))
+            return LeaveGroup(group_name(group), _ack_id(ack_id))
         case json_wire.Event():
-            event = _event(wire.event)
-            metadata = _metadata(wire.metadata)
+            event = event_name(wire.event)
+            metadata = metadata_of(wire.metadata)
             data = _data(wire.data_type, wire.data, metadata)
             return SendEvent(event, data, _ack_id(wire.ack_id), metadata)
-        case Ping() | SequenceAck():
-            return wire
+        case json_wire.Ping():
+            return PING
+        case json_wire.SequenceAck(sequence_id):
+            return SequenceAck(_sequence_id(sequence_id))
         case json_wire.Invoke():
             return _invoke(wire)
         case json_wire.CancelInvocation(invocation_id):
-            return CancelInvocation(_invocation_id(invocation_id))
+            return CancelInvocation(invocation_id_of(invocation_id))
         case json_wire.StreamData(stream_id) | json_wire.StreamEnd(stream_id):
-            return NotOffered("stream", _key(stream_id))
+            return NotOffered("stream", identifier(stream_id))
         case (
             json_wire.SetGroupState(group, ack_id)
             | json_wire.SubscribeGroupState(group, ack_id)
             | json_wire.UnsubscribeGroupState(group, ack_id)
         ):
-            return NotOffered("group state", _group(group), _ack_id(ack_id))
+            return NotOffered("group state", group_name(group), _ack_id(ack_id))
         case _:  # pragma: no cover
             raise AssertionError(wire)
 
 
-def _without_half_characters(text: str) -> str | None:
-    """
-    The message with U+FFFD in place of escapes of half a surrogate pair; None if it has none.
-
-    JSON's grammar allows them (RFC 8259, 8.2) and browsers write them for half an emoji, but they are no characters,
-    and the decoder refuses them. What a browser sends as plain text has the same replacement in their place.
-    """
-    whole = _ESCAPES.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
-    return None if whole == text else whole
-
-
 def _send_to_group(wire: json_wire.SendToGroup) -> SendToGroup | NotOffered:
-    group = _group(wire.group)
+    group = group_name(wire.group)
     ack_id = _ack_id(wire.ack_id)
     if wire.stream is not None:
-        return NotOffered("stream", _key(wire.stream.stream_id), ack_id)
-    ttl_s = wire.ttl_seconds or 0
-    if not 0 <= ttl_s <= _TTL_MAX_S:
-        raise ProtocolViolation("ttlSeconds must be a whole number from 0 to 300.")
-    metadata = _metadata(wire.metadata)
+        return NotOffered("stream", identifier(wire.stream.stream_id), ack_id)
+    ttl_s = ttl_s_of(wire.ttl_seconds)
+    metadata = metadata_of(wire.metadata)
     data = _data(wire.data_type, wire.data, metadata)
     return SendToGroup(group, data, ack_id, bool(wire.no_echo), ttl_s, metadata)
 
 
 def _invoke(wire: json_wire.Invoke) -> Invoke:
-    invocation_id = _invocation_id(wire.invocation_id)
+    invocation_id = invocation_id_of(wire.invocation_id)
     if wire.target not in (None, "event"):
         raise ProtocolViolation("The target of an invocation must be event.")
-    event = _event(wire.event)
-    metadata = _metadata(wire.metadata)
+    event = event_name(wire.event)
+    metadata = metadata_of(wire.metadata)
     # The official client leaves both out where there is nothing to send.
     is_empty = wire.data_type is None and not bytes(wire.data)
     data = Data("text", b"") if is_empty else _data(wire.data_type, wire.data, metadata)
     return Invoke(invocation_id, event, data, metadata)
 
 
-def _event(name: str) -> str:
-    if not is_event_name(name):
-        raise ProtocolViolation("The event name is not valid.")
-    return name
-
-
-def _invocation_id(text: str) -> str:
-    if not is_invocation_id(text):
-        raise ProtocolViolation("The invocation id is not valid.")
-    return text
-
-
-def _group(name: str) -> str:
-    if not is_group_name(name):
-        raise ProtocolViolation("The group name is not valid.")
-    return name
-
-
-def _key(name: str) -> str:
-    if not name:
-        raise ProtocolViolation("An identifier must not be empty.")
-    return name
-
-
 def _ack_id(ack_id: int | None) -> int | None:
     if ack_id is not None and not 0 <= ack_id <= _UINT64_MAX:
         raise ProtocolViolation("ackId must be an unsigned 64-bit integer.")
     return ack_id
-
-
-def _metadata(metadata: dict[str, str] | None) -> Mapping[str, str]:
-    if not metadata:
-        return NO_METADATA
-    fault = metadata_fault(metadata)
-    if fault is not None:
-        raise ProtocolViolation(f"The {fault}.")
-    return metadata
 
 
 def _data(data_type: str | None, raw: Raw, metadata: Mapping[str, str]) -> Data:
@@ -329,54 +288,35 @@ class JsonCodec:
         return None
 
 
-PONG: Final = build_frame(TEXT, b'{"type":"pong"}')
 CODEC: Final = JsonCodec()
 
 
-class Dialogue(Unnumbered):
-    """What all JSON sessions understand: requests are handed on, pings and sequence acks are the protocol's own."""
+class JsonLanguage(Language):
+    """Both forms: they differ in nothing but the numbers of messages."""
 
-    __slots__ = ("_pongs",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._pongs = 0
+    def __init__(self, name: str, codec: Codec) -> None:
+        super().__init__(name, codec, build_frame(TEXT, b'{"type":"pong"}'))
+
+    def decode(self, payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
+        return decode(payload)
 
     def direct(self, message: DirectMessage) -> bytes:
         body = direct_body(message)
         return build_frame(TEXT, body) if body else b""
 
-    def receive(self, payload: str | bytes) -> Sequence[ClientRequest]:
-        request = decode(payload)
-        if isinstance(request, Ping):
-            self._pongs += 1
-            return ()
-        if isinstance(request, SequenceAck):
-            self.acknowledge(_sequence_id(request.sequence_id))
-            return ()
-        return (request,)
 
-    def acknowledge(self, sequence_id: int) -> None:
-        """The client has everything up to this number. Where nothing is numbered, that means nothing."""
-
-    def outgoing(self, now: float) -> Sequence[bytes]:  # noqa: ARG002  what is owed is owed now
-        if not self._pongs:
-            return ()
-        owed, self._pongs = self._pongs, 0
-        return (PONG,) * owed
+_LANGUAGE: Final = JsonLanguage(NAME, CODEC)
 
 
 class JsonSession(Dialogue):
-    """One client of the plain form. All it remembers is a pong that it owes."""
+    """One client of the plain form."""
 
     __slots__ = ()
 
-    @property
-    def codec(self) -> Codec:
-        return CODEC
-
-    @property
-    def subprotocol(self) -> str | None:
-        return NAME
+    def __init__(self) -> None:
+        super().__init__(_LANGUAGE)
 
 
 def _sequence_id(value: int | str) -> int:
