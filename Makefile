@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/acceptance/js
 SOURCES := src tests bench examples hatch_build.py
-INSTALLED_FROM := pyproject.toml hatch_build.py $(shell find src -name '*.py' -o -name '*.c')
+INSTALLED_FROM := pyproject.toml hatch_build.py $(shell find src -name '*.py' -o -name '*.c' -o -name '*.proto')
 
 PACKAGES := $(VENV)/.hubwire-packages
 RUNTIME := $(VENV)/.hubwire-runtime-$(or $(HUBWIRE_NATIVE),auto)
@@ -27,7 +27,7 @@ AZ := .build/az/.hubwire-az
 WORKERS ?= 4
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak format wheel lock \
+.PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak format proto wheel lock \
 	postgresql clean
 
 help:
@@ -100,6 +100,10 @@ soak: $(DEV) $(RUNTIME)
 format: $(DEV)
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+# The classes of the schema, which are checked in: nobody else needs its compiler.
+proto: $(DEV)
+	cd src && $(abspath $(BIN))/protoc -I. -I$(abspath $(VENV))/include --python_out=. --pyi_out=. hubwire/protocols/webpubsub.proto
 
 wheel: $(DEV)
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

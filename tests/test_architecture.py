@@ -178,6 +178,8 @@ HOUSE = Rule(
     },
     packages={
         "msgspec": ("",),
+        # The classes of the schema, which the compiler of that has written, and their one user.
+        "google.protobuf": ("protocols/webpubsub_pb2.py", "protocols/protobuf_wire.py"),
         "jwt": ("auth/", "communication_tokens.py"),
         "cryptography": ("auth/", "edge/tls.py", "edge/proxies.py"),
         "OpenSSL": ("edge/tls.py",),
@@ -433,6 +435,7 @@ def test_outside_packages_of_the_table_are_the_declared_dependencies() -> None:
     names = {re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("-", "_") for requirement in declared}
 
     imported = {
+        "protobuf": "google",
         "pyjwt": "jwt",
         "pyopenssl": "OpenSSL",
         "azure_identity": "azure",

@@ -235,8 +235,6 @@ async def test_nobody_is_asked_about_a_client_that_cannot_come_in_anyway(house: 
     for query in ({"access_token": None}, {"access_token": "bad"}, {"webpubsub_mode": "nonsense"}):
         with pytest.raises(HandshakeRefused):
             house.gateway.decide(request(house, **query))
-    with pytest.raises(HandshakeRefused):
-        house.gateway.decide(request(house, "protobuf.webpubsub.azure.v1"))
 
     assert house.upstream.webhook.requests == []
     assert slots(house) == (0, 0)
@@ -441,16 +439,6 @@ async def test_acceptance_that_cannot_be_used_is_500_and_followed_by_the_end(
 
     assert (await refusal(house, JSON)).status == 500
 
-    assert told(house) == ["sys.connect", "sys.disconnected"]
-    assert slots(house) == (0, 0)
-
-
-async def test_subprotocol_that_this_server_does_not_offer_is_refused_whoever_names_it(house: House) -> None:
-    says(house, connect=answer(200, {"subprotocol": "protobuf.webpubsub.azure.v1"}))
-
-    refused = await refusal(house, JSON, "protobuf.webpubsub.azure.v1")
-
-    assert refused.status == 400
     assert told(house) == ["sys.connect", "sys.disconnected"]
     assert slots(house) == (0, 0)
 

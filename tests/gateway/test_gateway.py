@@ -12,6 +12,7 @@ from hubwire.model.targets import to_connection, to_group, to_hub
 from hubwire.model.telemetry import CloseCategory
 
 PROTOBUF = "protobuf.webpubsub.azure.v1"
+PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
 ANONYMOUS = HubSettings(anonymous_connect_policy="allow")
 
 
@@ -127,7 +128,8 @@ def test_anonymous_client_is_let_in_only_where_that_is_allowed(house: House) -> 
         (("mine", JSON), JSON, "JsonSession"),
         ((JSON, RELIABLE), JSON, "JsonSession"),
         ((RELIABLE, JSON), RELIABLE, "ReliableJsonSession"),
-        ((PROTOBUF, JSON), JSON, "JsonSession"),
+        ((PROTOBUF, JSON), PROTOBUF, "ProtobufSession"),
+        ((PROTOBUF_RELIABLE,), PROTOBUF_RELIABLE, "ReliableProtobufSession"),
     ],
 )
 def test_first_predefined_subprotocol_is_chosen_and_echoed(
@@ -138,13 +140,6 @@ def test_first_predefined_subprotocol_is_chosen_and_echoed(
     assert opening.connection is not None
     assert (opening.subprotocol, opening.connection.subprotocol) == (chosen, chosen)
     assert type(opening.connection.session).__name__ == kind
-
-
-def test_subprotocol_that_is_not_there_yet_is_400_and_named(house: House) -> None:
-    refusal = house.refusal(PROTOBUF, access_token=house.token())
-
-    assert refusal is not None
-    assert (refusal.status, PROTOBUF in refusal.text) == (400, True)
 
 
 @pytest.mark.parametrize("offers", [(), (JSON,)])
@@ -176,7 +171,6 @@ async def test_one_client_over_the_quota_is_429_until_another_leaves() -> None:
         ({"access_token": "x"}, (), CloseCategory.UNAUTHORIZED),
         ({}, (), CloseCategory.UNAUTHORIZED),
         ({"webpubsub_mode": "x"}, (), CloseCategory.BAD_REQUEST),
-        ({}, ("protobuf.webpubsub.azure.v1",), CloseCategory.BAD_REQUEST),
     ],
 )
 async def test_refused_client_is_counted_under_its_category(

@@ -6,8 +6,10 @@ from hubwire.model.errors import ProtocolViolation
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols import catalog
 from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.json_v1 import JsonSession
-from hubwire.protocols.reliable import ReliableJsonSession
+from hubwire.protocols.protobuf_reliable import ReliableProtobufSession
+from hubwire.protocols.protobuf_v1 import ProtobufSession
 from hubwire.protocols.session import Breach, Session
 from hubwire.protocols.simple import SimpleSession
 
@@ -15,6 +17,7 @@ JSON = "json.webpubsub.azure.v1"
 RELIABLE = "json.reliable.webpubsub.azure.v1"
 PROTOBUF = "protobuf.webpubsub.azure.v1"
 PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
+NAMES = (JSON, RELIABLE, PROTOBUF, PROTOBUF_RELIABLE)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +30,8 @@ PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
         ([JSON, RELIABLE], JSON),
         ([RELIABLE, JSON], RELIABLE),
         (["mine", RELIABLE, JSON], RELIABLE),
-        ([PROTOBUF, JSON], JSON),
-        ([PROTOBUF], None),
+        ([PROTOBUF, JSON], PROTOBUF),
+        ([PROTOBUF_RELIABLE], PROTOBUF_RELIABLE),
         ([JSON.upper()], None),
         ([JSON + " "], None),
     ],
@@ -37,7 +40,15 @@ def test_first_name_that_we_speak_wins_in_the_clients_order(offered: list[str], 
     assert catalog.choose(offered) == chosen
 
 
-@pytest.mark.parametrize(("name", "kind"), [(JSON, JsonSession), (RELIABLE, ReliableJsonSession)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (JSON, JsonSession),
+        (RELIABLE, ReliableJsonSession),
+        (PROTOBUF, ProtobufSession),
+        (PROTOBUF_RELIABLE, ReliableProtobufSession),
+    ],
+)
 def test_each_client_gets_a_session_of_its_own_that_knows_its_name(name: str, kind: type) -> None:
     first, second = (catalog.create(name, QueueLimits()) for _ in range(2))
 
@@ -45,10 +56,6 @@ def test_each_client_gets_a_session_of_its_own_that_knows_its_name(name: str, ki
     assert first.subprotocol == name
     assert first is not second
     assert first.codec is second.codec
-
-
-def test_names_of_the_service_that_are_not_there_yet_are_known() -> None:
-    assert {PROTOBUF, PROTOBUF_RELIABLE} == catalog.NOT_OFFERED
 
 
 def test_simple_client_is_made_as_it_asked() -> None:
@@ -60,9 +67,7 @@ def test_simple_client_is_made_as_it_asked() -> None:
     assert (getattr(request, "group", None), getattr(request, "no_echo", None)) == ("g", True)
 
 
-@pytest.mark.parametrize(
-    "session", [*(catalog.create(name, QueueLimits()) for name in (JSON, RELIABLE)), catalog.simple()]
-)
+@pytest.mark.parametrize("session", [*(catalog.create(name, QueueLimits()) for name in NAMES), catalog.simple()])
 def test_clients_of_the_services_own_protocols_have_no_words_for_their_end(session: Session) -> None:
     """How their WebSocket is closed counts, the server asks for signs of life, and who breaks the rules is out."""
     session.not_allowed("g", "no")

@@ -275,11 +275,6 @@ class Gateway:
         chosen = catalog.choose(attempt.offered if named is None else (named,))
         if chosen is not None:
             return catalog.create(chosen, self._limits)
-        missing = next((name for name in attempt.offered if name in catalog.NOT_OFFERED), None)
-        if named is not None:
-            missing = named if named in catalog.NOT_OFFERED else None
-        if missing is not None:
-            raise HandshakeRefused(400, f"This server does not offer the subprotocol {missing} yet.")
         if mode is None:
             return catalog.simple(named)
         return catalog.simple(named, publish_to=mode.group, no_echo=mode.no_echo)

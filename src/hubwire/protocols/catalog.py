@@ -3,22 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from hubwire.protocols import json_reliable, json_v1
+from hubwire.protocols import json_reliable, json_v1, protobuf_reliable, protobuf_v1
 from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.json_v1 import JsonSession
+from hubwire.protocols.protobuf_reliable import ReliableProtobufSession
+from hubwire.protocols.protobuf_v1 import ProtobufSession
 from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Session
 from hubwire.protocols.simple import SimpleSession
 
-__all__ = ["NOT_OFFERED", "QueueLimits", "choose", "create", "simple"]
+__all__ = ["QueueLimits", "choose", "create", "simple"]
 
 _FACTORIES: Final[Mapping[str, Callable[[QueueLimits], Session]]] = {
     json_v1.NAME: lambda _: JsonSession(),
     json_reliable.NAME: ReliableJsonSession,
+    protobuf_v1.NAME: lambda _: ProtobufSession(),
+    protobuf_reliable.NAME: ReliableProtobufSession,
 }
-
-NOT_OFFERED: Final = frozenset({"protobuf.webpubsub.azure.v1", "protobuf.reliable.webpubsub.azure.v1"})
-"""Names that the service knows and this server does not yet: refused by name rather than taken for unknown ones."""
 
 
 def choose(offered: Sequence[str]) -> str | None:
