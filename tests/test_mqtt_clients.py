@@ -1,14 +1,17 @@
 """What is taken of MQTT clients."""
 
+from typing import Any
+
 import pytest
+from msgspec.structs import replace
 
 from hubwire.gateway.arrivals import MqttOptions
 from hubwire.mqtt_clients import mqtt_options
 from hubwire.protocols.mqtt.arrival import Policy
 from hubwire.settings import load
 
-LENIENT = Policy(client_ids="lenient", keep_alive="any", retain="ignore")
-AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse")
+LENIENT = Policy(client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16)
+AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_alias_maximum=0)
 
 
 @pytest.mark.parametrize(
@@ -17,24 +20,27 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse")
         ({}, LENIENT),
         ({"mqtt_compatibility": "lenient"}, LENIENT),
         ({"mqtt_compatibility": "azure"}, AZURE),
-        ({"mqtt_client_ids": "azure"}, Policy("azure", "any", "ignore")),
-        ({"mqtt_keep_alive": "limited"}, Policy("lenient", "limited", "ignore")),
-        ({"mqtt_retain": "refuse"}, Policy("lenient", "any", "refuse")),
-        ({"mqtt_compatibility": "azure", "mqtt_client_ids": "lenient"}, Policy("lenient", "limited", "refuse")),
-        ({"mqtt_compatibility": "azure", "mqtt_keep_alive": "any"}, Policy("azure", "any", "refuse")),
-        ({"mqtt_compatibility": "azure", "mqtt_retain": "ignore"}, Policy("azure", "limited", "ignore")),
+        ({"mqtt_client_ids": "azure"}, replace(LENIENT, client_ids="azure")),
+        ({"mqtt_keep_alive": "limited"}, replace(LENIENT, keep_alive="limited")),
+        ({"mqtt_retain": "refuse"}, replace(LENIENT, retain="refuse")),
+        ({"mqtt_topic_alias_maximum": 0}, replace(LENIENT, topic_alias_maximum=0)),
+        ({"mqtt_compatibility": "azure", "mqtt_client_ids": "lenient"}, replace(AZURE, client_ids="lenient")),
+        ({"mqtt_compatibility": "azure", "mqtt_keep_alive": "any"}, replace(AZURE, keep_alive="any")),
+        ({"mqtt_compatibility": "azure", "mqtt_retain": "ignore"}, replace(AZURE, retain="ignore")),
+        ({"mqtt_compatibility": "azure", "mqtt_topic_alias_maximum": 255}, replace(AZURE, topic_alias_maximum=255)),
         (
             {
                 "mqtt_compatibility": "azure",
                 "mqtt_client_ids": "lenient",
                 "mqtt_keep_alive": "any",
                 "mqtt_retain": "ignore",
+                "mqtt_topic_alias_maximum": 16,
             },
             LENIENT,
         ),
     ],
 )
-def test_single_setting_goes_before_the_preset(given: dict[str, str], policy: Policy) -> None:
+def test_single_setting_goes_before_the_preset(given: dict[str, Any], policy: Policy) -> None:
     """And those that are not given are what the preset says."""
     assert mqtt_options(load(given, {})).policy == policy
 
@@ -54,5 +60,5 @@ def test_what_has_no_preset_is_what_its_setting_says() -> None:
         "max_message_bytes": 9000,
     }
 
-    policy = Policy(session_expiry_s=7, receive_maximum=8, max_packet_bytes=9000, v4_text=True)
+    policy = replace(LENIENT, session_expiry_s=7, receive_maximum=8, max_packet_bytes=9000, v4_text=True)
     assert mqtt_options(load(given, {})) == MqttOptions(policy, "azure")

@@ -16,7 +16,7 @@ from hubwire.settings import Settings
 __all__ = ["mqtt_options"]
 
 _PRESETS: Final = {
-    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="ignore"),
+    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16),
     "azure": Policy(client_ids="azure", keep_alive="limited", retain="refuse"),
 }
 
@@ -24,6 +24,7 @@ _PRESETS: Final = {
 def mqtt_options(settings: Settings) -> MqttOptions:
     """What holds: single settings where they are given, and else what the preset `mqtt_compatibility` says."""
     preset = _PRESETS[settings.mqtt_compatibility]
+    aliases = settings.mqtt_topic_alias_maximum
     policy = replace(
         preset,
         client_ids=settings.mqtt_client_ids or preset.client_ids,
@@ -32,6 +33,7 @@ def mqtt_options(settings: Settings) -> MqttOptions:
         session_expiry_s=settings.mqtt_session_expiry_s,
         receive_maximum=settings.mqtt_receive_maximum,
         max_packet_bytes=settings.max_message_bytes,
+        topic_alias_maximum=preset.topic_alias_maximum if aliases is None else aliases,
         v4_text=settings.mqtt_v4_text,
     )
     return MqttOptions(policy, settings.mqtt_session_takeover)

@@ -297,6 +297,7 @@ def test_connack_of_5_tells_what_is_not_offered(place: Place) -> None:
         told = client.enter("told").properties
         assert told == {
             0x21: [RECEIVE_MAXIMUM],
+            **({0x22: [16]} if place.mode == "lenient" else {}),
             0x25: [0],
             0x27: [LIMIT_BYTES],
             0x28: [0],

@@ -987,9 +987,11 @@ _SPECIAL: Final[Mapping[tuple[str, int], int]] = {
     ("connect", 0x15): 0x8C,  # no method is known here
     ("connect", 0x16): 0x82,  # data of no method [3.1.2.11.10]
     ("publish", 0x0B): 0x82,  # a server's [3.3.2.3.8]
-    ("publish", 0x23): 0x94,  # the CONNACK allows none
 }
 """Properties that a packet may have, but not here."""
+
+_TOPIC_ALIAS: Final = ("publish", 0x23)
+"""In the mode azure the CONNACK allows none."""
 
 
 def _property_rows() -> Iterator[Dialogue]:
@@ -1001,7 +1003,8 @@ def _property_rows() -> Iterator[Dialogue]:
                 # Malformed by the letter [2.2.2.2]; a protocol error to most brokers, and to the service.
                 yield _property_row(kind, name, (item,), 0x82)
                 continue
-            yield _property_row(kind, name, (item,), _SPECIAL.get((kind, identifier)))
+            row = _property_row(kind, name, (item,), _SPECIAL.get((kind, identifier)))
+            yield row._replace(azure=fault(5, 0x94)) if (kind, identifier) == _TOPIC_ALIAS else row
             twice = None if identifier == 0x26 else 0x82
             yield _property_row(kind, f"{name} twice", (item, item), twice)
             yield _property_row(kind, f"{name} twice and another between", (item, _USER, item), twice)
@@ -1054,8 +1057,16 @@ def _property_rows() -> Iterator[Dialogue]:
             yield Dialogue(f"{kind} with properties of {name}", 5, (wire,), fault(5, 0x81))
         wire = _bare_connect(5, 0x02, stated, text("c"))
         yield _entry(f"with properties of {name}", wire, no_entry(5, 0x81))
-    # A topic alias instead of a topic: it would have to be known.
-    yield Dialogue("publish to an alias alone", 5, (publish(5, "", b"x", said=(b"\x23\x00\x01",)),), fault(5, 0x94))
+    # Topic aliases [3.3.2.3.4]: 16 of them are offered, or none.
+    for name, alias, topics, ended in (
+        ("an alias alone", 1, ("",), 0x82),
+        ("the alias of another topic alone", 2, ("",), 0x82),
+        ("the highest alias", 16, ("t", ""), None),
+        ("an alias that is higher", 17, ("t",), 0x94),
+        ("an alias for one topic and then for another", 1, ("t", "", "u", ""), None),
+    ):
+        wires = tuple(publish(5, topic, b"x", said=(b"\x23" + two(alias),)) for topic in topics)
+        yield Dialogue(f"publish to {name}", 5, wires, GOES_ON if ended is None else fault(5, ended), fault(5, 0x94))
 
 
 # What is right at another time.

@@ -204,6 +204,7 @@ test("what is granted and what is not is in the CONNACK", async (t) => {
     sessionExpiryInterval: 30,
     serverKeepAlive: 180,
     receiveMaximum: 1024,
+    topicAliasMaximum: 16,
     maximumPacketSize: 1 << 20,
     retainAvailable: false,
     wildcardSubscriptionAvailable: false,
@@ -215,4 +216,25 @@ test("the address is that of the endpoint of MQTT clients", async () => {
   const address = new URL(await url(service("h")));
   assert.equal(address.pathname, "/clients/mqtt/hubs/h");
   assert.equal(address.host, new URL(endpoint).host);
+});
+
+test("version 5: gives numbers to topics, more of them than the server keeps, and is understood", async (t) => {
+  const admin = service();
+  const options = { protocolVersion: 5, autoAssignTopicAlias: true };
+  const { client, seen } = await open(t, await url(admin), options);
+  const most = seen.connacks[0].properties.topicAliasMaximum;
+  assert.ok(most > 0);
+  const sent = [];
+  client.on("packetsend", (packet) => packet.cmd === "publish" && sent.push(packet.topic));
+  const topics = Array.from({ length: most + 4 }, (_, number) => `site/${number}`);
+  await client.subscribeAsync(topics, { qos: 1 });
+  const said = [...topics, ...topics.slice(-most), ...topics];
+  for (const topic of said) await client.publishAsync(topic, topic, { qos: 1 });
+  await until(() => seen.messages.length === said.length, "all messages");
+  assert.deepEqual(
+    seen.messages.map(({ topic, payload }) => [topic, payload.toString()]),
+    said.map((topic) => [topic, topic]),
+  );
+  assert.equal(sent.filter((topic) => topic === "").length, most, "what has a number goes without its topic");
+  assert.deepEqual(seen.errors, []);
 });

@@ -1,11 +1,22 @@
 """What MQTT clients publish: requests, and the answers to these with each QoS and in each version."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from hubwire.model.messages import Ack, AckError, Data, Publication, SendEvent, SendToGroup
+from hubwire.model.messages import (
+    Ack,
+    AckError,
+    ClientRequest,
+    Data,
+    GroupMessage,
+    Publication,
+    SendEvent,
+    SendToGroup,
+)
 from hubwire.protocols.mqtt.arrival import Policy, Refusal
+from hubwire.protocols.mqtt.contents import properties_of
 from hubwire.protocols.mqtt.packets import (
     NO_PROPERTIES,
     Filter,
@@ -261,7 +272,7 @@ def test_topic_with_wildcards_is_the_end(version: int, qos: int, topic: str) -> 
 # What else a message may not be
 
 
-def test_topic_alias_is_the_end() -> None:
+def test_topic_alias_is_the_end_where_none_is_offered() -> None:
     client = Client(5)
 
     client.say(publish(0, properties=Properties(topic_alias=1)))
@@ -269,12 +280,67 @@ def test_topic_alias_is_the_end() -> None:
     assert fault_of(client) == Reason.TOPIC_ALIAS_INVALID
 
 
-def test_topic_alias_instead_of_a_topic_is_the_end() -> None:
-    client = Client(5)
+def aliased(alias: int, topic: str = "", qos: int = 0, **more: Any) -> Publish:
+    return publish(qos, topic=topic, properties=Properties(topic_alias=alias), **more)
 
-    client.say(publish(0, topic="", properties=Properties(topic_alias=1)))
 
+@pytest.mark.parametrize("topic", ["news", ""])
+def test_topic_alias_above_what_is_offered_is_the_end(topic: str) -> None:
+    client = Client(5, policy=Policy(topic_alias_maximum=2))
+
+    assert client.say(aliased(3, topic)) == []
     assert fault_of(client) == Reason.TOPIC_ALIAS_INVALID
+
+
+def test_topic_alias_that_stands_for_nothing_is_the_end() -> None:
+    client = Client(5, policy=Policy(topic_alias_maximum=2))
+    client.say(aliased(1, "news"))
+
+    assert client.say(aliased(2)) == []
+    assert fault_of(client) == Reason.PROTOCOL_ERROR
+
+
+def topics(requests: Sequence[ClientRequest]) -> list[str]:
+    return [request.group for request in requests if isinstance(request, SendToGroup)]
+
+
+def test_topic_alias_stands_for_the_topic_that_it_came_with_last() -> None:
+    client = Client(5, policy=Policy(topic_alias_maximum=2))
+
+    said = (aliased(1, "news"), aliased(2, "rain"), aliased(1), aliased(2), aliased(1, "snow"), aliased(1), aliased(2))
+    assert topics(client.say(*said)) == ["news", "rain", "news", "rain", "snow", "snow", "rain"]
+
+
+def test_topic_alias_is_of_one_socket_only() -> None:
+    client = Client(5, policy=Policy(topic_alias_maximum=2), properties=Properties(session_expiry_s=30))
+    client.say(aliased(1, "news"))
+    client.take_over()
+
+    assert client.say(aliased(1)) == []
+    assert fault_of(client) == Reason.PROTOCOL_ERROR
+
+
+def test_topic_alias_comes_with_a_message_that_is_refused_or_repeated_as_well() -> None:
+    client = Client(5, policy=Policy(topic_alias_maximum=2))
+
+    first = client.say(aliased(1, "$SYS/none", qos=1, packet_id=1))
+    assert (topics(first), [packet.code for packet in client.answers if isinstance(packet, Puback)]) == (
+        [],
+        [Reason.TOPIC_NAME_INVALID],
+    )
+    assert topics(client.say(aliased(2, "news", qos=1, packet_id=2))) == ["news"]
+    assert client.say(aliased(2, qos=1, packet_id=2, dup=True)) == []
+    assert topics(client.say(aliased(2, qos=1, packet_id=3))) == ["news"]
+
+
+def test_receivers_are_told_nothing_of_a_topic_alias() -> None:
+    client = Client(5, policy=Policy(topic_alias_maximum=2))
+
+    [request] = client.say(aliased(1, "news"))
+
+    assert isinstance(request, SendToGroup)
+    message = GroupMessage(request.group, request.data, publication=request.publication)
+    assert properties_of(message, None, None).topic_alias is None
 
 
 def test_subscription_identifier_of_a_client_is_the_end() -> None:

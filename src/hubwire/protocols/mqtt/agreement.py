@@ -114,6 +114,7 @@ class Agreement:
             assigned_client_id=assigned,
             server_keep_alive_s=self.keep_alive_s if self._keep_alive_told else None,
             receive_maximum=None if policy.receive_maximum >= _NO_LIMIT else policy.receive_maximum,
+            topic_alias_maximum=policy.topic_alias_maximum or None,
             retain_available=0,
             user_properties=user_properties,
             maximum_packet_size=policy.max_packet_bytes,

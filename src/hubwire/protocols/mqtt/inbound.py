@@ -7,6 +7,8 @@ Numbers in brackets are sections of OASIS MQTT 5.0.
 
 from typing import Final, Literal, TypeAlias
 
+from msgspec.structs import replace
+
 from hubwire.model.messages import AckError, ClientRequest, SendEvent, SendToGroup
 from hubwire.protocols.mqtt.contents import data_of, is_media_type, metadata_of, publication_of, ttl_s_of
 from hubwire.protocols.mqtt.exchange import FAILED, Asked, Exchange
@@ -51,10 +53,11 @@ class Publishing(Asked):
 class Inbound:
     """The messages of one client, and the flows of those with QoS 1 and 2."""
 
-    __slots__ = ("_answered", "_exchange", "_forgotten", "_pending")
+    __slots__ = ("_aliases", "_answered", "_exchange", "_forgotten", "_pending")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self._aliases: dict[int, str] | None = None  # topics by the numbers that the client gave them on this socket
         self._pending: dict[int, Publishing] = {}
         self._answered: dict[int, int] = {}  # with QoS 2: the code of the PUBREC, until the PUBREL comes
         self._forgotten = 0  # messages whose outcome is not known, and that the client does not know of any more
@@ -73,14 +76,17 @@ class Inbound:
         Raises:
             MqttViolation: what ends the connection.
         """
-        topic, qos, properties = packet.topic, packet.qos, packet.properties
         exchange = self._exchange
         agreement = exchange.agreement
+        properties = packet.properties
         if properties is not NO_PROPERTIES:
             if properties.topic_alias is not None:
-                exchange.violate(Reason.TOPIC_ALIAS_INVALID, topic, "topic alias, though none was offered", "PUBLISH")
+                packet = self._in_full(packet, properties.topic_alias)
             if properties.subscription_ids:
-                exchange.violate(Reason.PROTOCOL_ERROR, topic, "subscription identifier from a client", "PUBLISH")
+                exchange.violate(
+                    Reason.PROTOCOL_ERROR, packet.topic, "subscription identifier from a client", "PUBLISH"
+                )
+        topic, qos = packet.topic, packet.qos
         if packet.retain and agreement.version >= 5 and agreement.policy.retain == "refuse":
             exchange.violate(Reason.RETAIN_UNSUPPORTED, topic, "retained message, though none is taken", "PUBLISH")
         if qos and not self._is_new(packet, taken):
@@ -99,6 +105,26 @@ class Inbound:
             requests.append(SendToGroup(topic, data, ack_id, False, ttl_s, metadata, not qos, publication))
         else:
             requests.append(SendEvent(event, data, ack_id, metadata, False, publication))
+
+    def _in_full(self, packet: Publish, alias: int) -> Publish:
+        """
+        With the topic that its alias stands for, or stands for from now on [3.3.2.3.4].
+
+        Raises:
+            MqttViolation: it is higher than what was offered, or stands for nothing yet.
+        """
+        exchange, topic = self._exchange, packet.topic
+        if alias > exchange.agreement.policy.topic_alias_maximum:
+            exchange.violate(Reason.TOPIC_ALIAS_INVALID, topic, "topic alias above what was offered", "PUBLISH")
+        if self._aliases is None:
+            self._aliases = {}
+        if topic:
+            self._aliases[alias] = topic
+            return packet
+        known = self._aliases.get(alias)
+        if known is None:
+            exchange.violate(Reason.PROTOCOL_ERROR, "", "topic alias that stands for no topic", "PUBLISH")
+        return replace(packet, topic=known)
 
     def _is_new(self, packet: Publish, taken: bool) -> bool:
         """Is a PUBLISH with QoS 1 or 2 to be carried out? Else it is answered, or its answer is on its way."""
@@ -225,6 +251,7 @@ class Inbound:
 
     def carry_over(self) -> None:
         """The client comes by another socket."""
+        self._aliases = None
         for publishing in self._pending.values():
             publishing.carried = True
             publishing.after = None

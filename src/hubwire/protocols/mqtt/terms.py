@@ -27,6 +27,7 @@ class Policy(Struct, frozen=True):
         session_expiry_s: how long a session may wait for a new socket at most; 0 for not at all.
         receive_maximum: publications with QoS 1 and 2 that a session may leave open, 1 to 65535; told in 5.0.
         max_packet_bytes: of one packet from a client, its first bytes included.
+        topic_alias_maximum: numbers that a client of 5.0 may give to topics on one socket, 0 to 255; told if not 0.
         v4_text: payloads of 3.1.1 are text for other clients where they are UTF-8; else always binary.
     """
 
@@ -36,6 +37,7 @@ class Policy(Struct, frozen=True):
     session_expiry_s: int = 30
     receive_maximum: int = 1024
     max_packet_bytes: int = 1 << 20
+    topic_alias_maximum: int = 0
     v4_text: bool = False
 
 
