@@ -11,8 +11,21 @@ from acceptance.examples import JS, Program
 from acceptance.servers import DEADLINE_S, Server, StartServer, running, wait_until
 from acceptance.tunnels import Asked, Said, Tool
 from acceptance.upstreams import Heard, Reply, Upstream, await_line, configure, says
-from acceptance.wire import JSON, RELIABLE, Frame, JsonClient, metric, rest
+from acceptance.wire import (
+    JSON,
+    RELIABLE,
+    Frame,
+    JsonClient,
+    RawClient,
+    client_target,
+    client_token,
+    metric,
+    rest,
+)
+from protobuf_messages import message_of, request_of
 
+PROTOBUF: Final = "protobuf.webpubsub.azure.v1"
+PROTOBUF_RELIABLE: Final = "protobuf.reliable.webpubsub.azure.v1"
 LIMIT: Final = 3
 FAILED: Final = {"name": "InternalServerError", "message": "The event handler failed."}
 
@@ -165,6 +178,34 @@ def test_cancelled_one_is_answered_by_nothing(server: Server, hub: str, program:
         invoke(other, "release", "release", dataType="text", data="b")
         assert client.await_frame("invokeResponse")["data"] == "of b"
         assert client.heard() == []
+
+
+@pytest.mark.parametrize("protocol", [PROTOBUF, PROTOBUF_RELIABLE])
+def test_protobuf_client_invokes_and_cancels_as_others_do(
+    server: Server, hub: str, program: Program, protocol: str
+) -> None:
+    target = client_target(hub, client_token(server, hub))
+    with RawClient(server, target, protocols=[protocol]) as client, JsonClient(server, hub) as other:
+
+        def receive() -> Frame:
+            opcode, payload = client.receive_frame()
+            assert opcode == 2
+            return message_of(payload)
+
+        assert receive()["event"] == "connected"
+        payloads = (("text", "grüße"), ("json", {"a": [1, None]}), ("binary", "AP8="))
+        for kind, data in payloads:
+            client.send_frame(2, request_of(invocation("1", "echo", dataType=kind, data=data)))
+            wanted = {"type": "invokeResponse", "invocationId": "1", "success": True, "dataType": kind, "data": data}
+            assert receive() == wanted
+        client.send_frame(2, request_of(invocation("2", "fail")))
+        assert receive() == {"type": "invokeResponse", "invocationId": "2", "success": False, "error": FAILED}
+        client.send_frame(2, request_of(invocation("3", "wait.a")))
+        wait_until(lambda: list(listed(other, "waiting")) == ["a"], "it waits")
+        client.send_frame(2, request_of({"type": "cancelInvocation", "invocationId": "3"}))
+        wait_until(lambda: list(listed(other, "abandoned")) == ["a"], "it is abandoned")
+        client.send_frame(2, request_of({"type": "ping"}))
+        assert receive() == {"type": "pong"}
 
 
 def test_recovered_client_hears_nothing_of_what_was_pending(server: Server, hub: str, program: Program) -> None:

@@ -11,14 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud_events import parsed_all
-from doubles import HUB, RecordingSink, settle
+from doubles import HUB, RecordingSink, done, settle
 from gateway.house import JSON, RELIABLE, Client, House
 from handlers import NOTHING, answer, handler, handling
 from hubwire.model.messages import FromServer
 from hubwire.model.telemetry import CloseCategory
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
 from hubwire.upstream import records
+from protobuf_messages import message_of, request_of
 
+PROTOBUF = "protobuf.webpubsub.azure.v1"
+PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
+RELIABLE_KINDS = [RELIABLE, PROTOBUF_RELIABLE]
+KINDS = [JSON, PROTOBUF, *RELIABLE_KINDS]
 FAILED = {"name": "InternalServerError", "message": "The event handler failed."}
 NOBODY = {"name": "InternalServerError", "message": "No event handler is configured for this event."}
 
@@ -59,6 +64,52 @@ def failure(error: dict[str, str], number: int | str = 1) -> dict[str, Any]:
 
 def text(body: str) -> IncomingResponse:
     return answer(200, body.encode(), Content_Type="text/plain")
+
+
+class Speaker(Client):
+    """
+    Somebody who speaks any of the subprotocols, in the shapes of JSON.
+
+    Attributes:
+        connected: the first message.
+    """
+
+    connected: dict[str, Any]
+
+    def written(self, message: dict[str, Any]) -> str | bytes:
+        """As it goes over the wire."""
+        return request_of(message) if self._is_binary else json.dumps(message)
+
+    def heard(self, sink: RecordingSink | None = None) -> list[dict[str, Any]]:
+        """All that one of its sockets has brought, the first one if none is named."""
+        read = message_of if self._is_binary else json.loads
+        return [read(frame.payload) for frame in (sink or self.sink).frames]
+
+    @property
+    def _is_binary(self) -> bool:
+        return self.connection.subprotocol in (PROTOBUF, PROTOBUF_RELIABLE)
+
+    async def say(self, *messages: dict[str, Any] | str | bytes) -> list[Any]:
+        before = len(self.sink.frames)
+        for message in messages:
+            payload = self.written(message) if isinstance(message, dict) else message
+            await done(self.house.gateway.receive(self.connection, payload))
+        await settle()
+        return self.heard()[before:]
+
+    @property
+    def recovery(self) -> dict[str, str]:
+        token = self.connected["reconnectionToken"]
+        return {"awps_connection_id": self.connection.id, "awps_reconnection_token": token}
+
+
+async def somebody(house: House, kind: str = JSON, **more: Any) -> Speaker:
+    """A client that was let in and has read that."""
+    client = await house.client(kind, **more)
+    speaker = Speaker(house, client.connection, client.sink)
+    (speaker.connected,) = speaker.heard()
+    speaker.sink.forget()
+    return speaker
 
 
 class Held:
@@ -107,7 +158,7 @@ def counted(house: House) -> dict[tuple[str, str], int]:
 # What is asked and answered
 
 
-@pytest.mark.parametrize("kind", [JSON, RELIABLE])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("sent", "content_type", "body"),
     [
@@ -115,13 +166,13 @@ def counted(house: House) -> dict[tuple[str, str], int]:
         ({"dataType": "text", "data": "ü"}, "text/plain; charset=utf-8", "ü".encode()),
         ({"dataType": "json", "data": [1.5]}, "application/json", b"[1.5]"),
         ({"dataType": "binary", "data": "AP8="}, "application/octet-stream", b"\0\xff"),
-        ({"dataType": "protobuf", "data": "CAE="}, "application/x-protobuf", b"\x08\x01"),
+        ({"dataType": "protobuf", "data": "CgNhL2I="}, "application/x-protobuf", b"\n\x03a/b"),
     ],
 )
 async def test_invocation_is_a_user_event_to_its_handler(
     house: House, kind: str, sent: dict[str, Any], content_type: str, body: bytes
 ) -> None:
-    client = await house.client(kind, user_id="u")
+    client = await somebody(house, kind, user_id="u")
 
     await client.say(invoke(7, "some.name", metadata={"Trace": "1"}, **sent))
 
@@ -134,7 +185,7 @@ async def test_invocation_is_a_user_event_to_its_handler(
     assert house.telemetry.inbound_messages == 1
 
 
-@pytest.mark.parametrize("kind", [JSON, RELIABLE])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -143,7 +194,10 @@ async def test_invocation_is_a_user_event_to_its_handler(
         (text("ü"), {"dataType": "text", "data": "ü"}),
         (answer(200, {"a": [1.5, None]}), {"dataType": "json", "data": {"a": [1.5, None]}}),
         (answer(200, b"\0\xff"), {"dataType": "binary", "data": "AP8="}),
-        (answer(200, b"\x08\x01", Content_Type="application/x-protobuf"), {"dataType": "protobuf", "data": "CAE="}),
+        (
+            answer(200, b"\n\x03a/b", Content_Type="application/x-protobuf"),
+            {"dataType": "protobuf", "data": "CgNhL2I="},
+        ),
         (
             answer(200, b"x", Content_Type="text/plain", X_WebPubSub_Metadata_k="v"),
             {"dataType": "text", "data": "x", "metadata": {"k": "v"}},
@@ -154,7 +208,7 @@ async def test_invocation_is_a_user_event_to_its_handler(
 async def test_answer_of_the_handler_is_the_response_and_no_message_besides(
     house: House, kind: str, said: IncomingResponse, told: dict[str, Any]
 ) -> None:
-    client = await house.client(kind)
+    client = await somebody(house, kind)
     house.upstream.webhook.answers = lambda _: said
 
     assert await client.say(invoke()) == [response(**told)]
@@ -163,13 +217,13 @@ async def test_answer_of_the_handler_is_the_response_and_no_message_besides(
 
 
 async def test_nobody_needs_a_role_to_invoke(house: House) -> None:
-    client = await house.json(roles=[])
+    client = await somebody(house, roles=[])
 
     assert await client.say(invoke()) == [response()]
 
 
 async def test_state_that_the_handler_sets_is_in_later_events(house: House) -> None:
-    client = await house.json()
+    client = await somebody(house)
     house.upstream.webhook.answers = lambda _: answer(200, ce_connectionState="s")
 
     await client.say(invoke())
@@ -178,7 +232,7 @@ async def test_state_that_the_handler_sets_is_in_later_events(house: House) -> N
     assert [dict(sent.headers).get("ce-connectionState") for sent in house.upstream.webhook.events] == [None, "s"]
 
 
-@pytest.mark.parametrize("kind", [JSON, RELIABLE])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "said",
     [
@@ -195,7 +249,7 @@ async def test_state_that_the_handler_sets_is_in_later_events(house: House) -> N
 async def test_handler_that_fails_is_a_response_without_what_it_said(
     house: House, kind: str, said: IncomingResponse | WebhookFailed
 ) -> None:
-    client = await house.client(kind)
+    client = await somebody(house, kind)
     house.upstream.webhook.answers = lambda _: said
 
     assert await client.say(invoke()) == [failure(FAILED)]
@@ -208,16 +262,26 @@ async def test_handler_that_fails_is_a_response_without_what_it_said(
 async def test_event_that_no_handler_takes_is_a_response(handlers: list[dict[str, Any]]) -> None:
     house = House()
     house.directory.hubs[HUB] = handling(*handlers)
-    client = await house.json()
+    client = await somebody(house)
 
     assert await client.say(invoke()) == [failure(NOBODY)]
     assert house.upstream.webhook.requests == []
     assert pending(house) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_stream_of_an_invocation_is_refused_as_an_answer_to_it(house: House, kind: str) -> None:
+    client = await somebody(house, kind)
+
+    (answer,) = await client.say(invoke(stream={"streamId": "s"}))
+
+    assert answer == failure({"name": "InternalServerError", "message": "An invocation cannot bring a stream."})
+    assert house.upstream.webhook.requests == []
+
+
 async def test_handler_behind_a_tunnel_answers_as_well() -> None:
     house = house_of(handler("tunnel:///x", systemEvents=[]))
-    client = await house.json()
+    client = await somebody(house)
     house.upstream.webhook.answers = lambda _: text("by tunnel")
 
     assert await client.say(invoke()) == [response(dataType="text", data="by tunnel")]
@@ -226,7 +290,7 @@ async def test_handler_behind_a_tunnel_answers_as_well() -> None:
 
 async def test_handler_that_does_not_answer_in_time_is_a_response() -> None:
     house = house_of()
-    client = await house.json()
+    client = await somebody(house)
     house.upstream.dispatcher._limits = type(house.upstream.limits)(invocation_s=0.01)
     held = Held(house)
 
@@ -235,7 +299,7 @@ async def test_handler_that_does_not_answer_in_time_is_a_response() -> None:
     await asyncio.wait(list(tasks.values()))
     await settle()
 
-    assert client.sink.received == [failure(FAILED)]
+    assert client.heard() == [failure(FAILED)]
     assert held.abandoned == ["ev"]
     (counters,) = house.upstream.telemetry.handlers.values()
     assert counters.failure is not None
@@ -245,7 +309,7 @@ async def test_handler_that_does_not_answer_in_time_is_a_response() -> None:
 async def test_fault_of_ours_is_a_response_and_in_the_log(
     house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = await house.json()
+    client = await somebody(house)
 
     async def broken(*_: object) -> FromServer | None:
         raise ZeroDivisionError
@@ -264,7 +328,7 @@ async def test_fault_of_ours_is_a_response_and_in_the_log(
 
 async def test_requests_behind_an_invocation_do_not_wait_for_it(house: House) -> None:
     held = Held(house)
-    client = await house.json()
+    client = await somebody(house)
 
     assert await client.say(
         invoke(),
@@ -279,13 +343,13 @@ async def test_requests_behind_an_invocation_do_not_wait_for_it(house: House) ->
     ]
     held.free("ev")
     await settle()
-    assert client.sink.received[-1] == response(dataType="text", data="of ev")
+    assert client.heard()[-1] == response(dataType="text", data="of ev")
 
 
 async def test_event_behind_an_invocation_is_told_and_acknowledged_meanwhile(house: House) -> None:
     held = Held(house)
     held.free("other")
-    client = await house.json()
+    client = await somebody(house)
 
     said = await client.say(invoke(), {"type": "event", "event": "other", "data": 1, "ackId": 1})
 
@@ -295,7 +359,7 @@ async def test_event_behind_an_invocation_is_told_and_acknowledged_meanwhile(hou
 
 async def test_invocations_are_told_at_once_and_answered_as_their_handlers_do(house: House) -> None:
     held = Held(house)
-    client = await house.json()
+    client = await somebody(house)
     await client.say(*(invoke(number, f"e{number}") for number in range(3)))
     assert held.asked == ["e0", "e1", "e2"]
     assert pending(house) == (3, 3)
@@ -304,7 +368,7 @@ async def test_invocations_are_told_at_once_and_answered_as_their_handlers_do(ho
         held.free(f"e{number}")
         await settle()
 
-    assert client.sink.received == [response(number, dataType="text", data=f"of e{number}") for number in (1, 2, 0)]
+    assert client.heard() == [response(number, dataType="text", data=f"of e{number}") for number in (1, 2, 0)]
     assert pending(house) == (0, 0)
 
 
@@ -312,7 +376,7 @@ async def test_invocation_behind_an_event_waits_for_the_handler_of_that(house: H
     """As all requests do: an event blocks its client."""
     held = Held(house)
     held.free("ev")
-    client = await house.json()
+    client = await somebody(house)
     waiting = house.gateway.receive(client.connection, '{"type":"event","event":"first","data":1}')
     assert waiting is not None
     task = asyncio.ensure_future(waiting)
@@ -326,7 +390,7 @@ async def test_invocation_behind_an_event_waits_for_the_handler_of_that(house: H
 
 
 async def test_id_may_be_used_again_once_it_is_answered(house: House) -> None:
-    client = await house.json()
+    client = await somebody(house)
 
     assert await client.say(invoke()) == [response()]
     assert await client.say(invoke()) == [response()]
@@ -334,7 +398,7 @@ async def test_id_may_be_used_again_once_it_is_answered(house: House) -> None:
 
 async def test_id_that_is_pending_is_a_duplicate_and_the_first_goes_on(house: House) -> None:
     held = Held(house)
-    client, other = await house.json(), await house.json()
+    client, other = await somebody(house), await somebody(house)
 
     (said,) = await client.say(invoke(), invoke())
 
@@ -343,14 +407,14 @@ async def test_id_that_is_pending_is_a_duplicate_and_the_first_goes_on(house: Ho
     assert held.asked == ["ev", "ev"], "ids are a connection's own"
     held.free("ev")
     await settle()
-    assert client.sink.received == [said, response(dataType="text", data="of ev")]
-    assert other.sink.received == [response(dataType="text", data="of ev")]
+    assert client.heard() == [said, response(dataType="text", data="of ev")]
+    assert other.heard() == [response(dataType="text", data="of ev")]
 
 
 async def test_so_many_may_be_pending_and_more_are_refused_with_the_reason(house: House) -> None:
     house.gateway._invocations._limit = 3
     held = Held(house)
-    client, other = await house.json(), await house.json()
+    client, other = await somebody(house), await somebody(house)
 
     said = await client.say(*(invoke(number) for number in range(5)))
 
@@ -366,10 +430,10 @@ async def test_so_many_may_be_pending_and_more_are_refused_with_the_reason(house
 # Cancelled
 
 
-@pytest.mark.parametrize("kind", [JSON, RELIABLE])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_cancelled_invocation_is_abandoned_and_never_answered(house: House, kind: str) -> None:
     held = Held(house)
-    client = await house.client(kind)
+    client = await somebody(house, kind)
     await client.say(invoke(1, "a"), invoke(2, "b"))
 
     assert await client.say(cancel(1)) == []
@@ -377,25 +441,25 @@ async def test_cancelled_invocation_is_abandoned_and_never_answered(house: House
     held.free("a", "b")
     await settle()
 
-    assert client.sink.received[-1] == response(2, dataType="text", data="of b")
-    assert [row for row in client.sink.received if row.get("invocationId") == "1"] == []
+    assert client.heard()[-1] == response(2, dataType="text", data="of b")
+    assert [row for row in client.heard() if row.get("invocationId") == "1"] == []
     assert counted(house) == {("user", "abandoned"): 1, ("user", "succeeded"): 1}
 
 
 async def test_invocation_that_is_cancelled_at_once_is_told_to_nobody(house: House) -> None:
-    client = await house.json()
+    client = await somebody(house)
     for payload in (invoke(), cancel()):
         assert house.gateway.receive(client.connection, json.dumps(payload)) is None
     await settle()
 
     assert house.upstream.webhook.requests == []
-    assert client.sink.received == []
+    assert client.heard() == []
     assert pending(house) == (0, 0)
 
 
 async def test_invocation_that_waits_for_its_turn_is_cancelled_as_well(house: House) -> None:
     held = Held(house)
-    client = await house.json()
+    client = await somebody(house)
     house.upstream.dispatcher._limits = type(house.upstream.limits)(in_flight=1)
     await client.say(invoke(1, "a"), invoke(2, "b"), invoke(3, "c"), cancel(2))
 
@@ -403,22 +467,22 @@ async def test_invocation_that_waits_for_its_turn_is_cancelled_as_well(house: Ho
     await settle()
 
     assert held.asked == ["a", "c"]
-    assert [row["invocationId"] for row in client.sink.received] == ["1", "3"]
+    assert [row["invocationId"] for row in client.heard()] == ["1", "3"]
 
 
 async def test_id_may_be_used_again_once_it_is_cancelled(house: House) -> None:
     held = Held(house)
-    client = await house.json()
+    client = await somebody(house)
     await client.say(invoke(1, "a"), cancel(1), invoke(1, "b"))
 
     held.free("a", "b")
     await settle()
 
-    assert client.sink.received == [response(1, dataType="text", data="of b")]
+    assert client.heard() == [response(1, dataType="text", data="of b")]
 
 
 async def test_cancelling_what_is_not_pending_is_nothing(house: House) -> None:
-    client, other = await house.json(), await house.json()
+    client, other = await somebody(house), await somebody(house)
     held = Held(house)
     await other.say(invoke(1))
 
@@ -429,7 +493,7 @@ async def test_cancelling_what_is_not_pending_is_nothing(house: House) -> None:
 
 async def test_cancelling_does_not_hide_that_a_handler_fails(house: House) -> None:
     """The operator sees the last failure until something succeeds."""
-    client = await house.json()
+    client = await somebody(house)
     house.upstream.webhook.answers = lambda _: answer(400)
     await client.say(invoke(1))
     Held(house)
@@ -465,16 +529,16 @@ def time_out(house: House, client: Client) -> None:
 
 
 def break_protocol(house: House, client: Client) -> None:
-    house.gateway.receive(client.connection, "nonsense")
+    house.gateway.receive(client.connection, b"nonsense")
 
 
-@pytest.mark.parametrize("kind", [JSON, RELIABLE])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", [lose, hang_up, close, say_farewell, time_out, break_protocol])
 async def test_pending_invocations_end_with_the_socket(
     house: House, kind: str, end: Callable[[House, Client], None]
 ) -> None:
     held = Held(house)
-    client, other = await house.client(kind), await house.client(kind)
+    client, other = await somebody(house, kind), await somebody(house, kind)
     await client.say(invoke(1, "a"), invoke(2, "b"))
     await other.say(invoke(1, "c"))
 
@@ -484,38 +548,39 @@ async def test_pending_invocations_end_with_the_socket(
     await settle()
 
     assert held.abandoned == ["a", "b"]
-    assert [row for row in client.sink.received if row["type"] == "invokeResponse"] == []
-    assert other.sink.received[-1] == response(1, dataType="text", data="of c")
+    assert [row for row in client.heard() if row["type"] == "invokeResponse"] == []
+    assert other.heard()[-1] == response(1, dataType="text", data="of c")
     assert pending(house) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", RELIABLE_KINDS)
 @pytest.mark.parametrize("is_lost", [True, False])
-async def test_client_that_comes_back_is_not_told_what_it_asked_before(house: House, is_lost: bool) -> None:
+async def test_client_that_comes_back_is_not_told_what_it_asked_before(house: House, is_lost: bool, kind: str) -> None:
     """Whether its former socket is known to be gone or not; and it may use the same ids at once."""
     held = Held(house)
-    client = await house.client(RELIABLE)
+    client = await somebody(house, kind)
     await client.say(invoke(1, "a"))
     if is_lost:
         client.drop()
     sink = RecordingSink()
-    assert await house.begin(house.decide(RELIABLE, **client.recovery), sink) is client.connection
-    again = Client(house, client.connection, sink)
+    assert await house.begin(house.decide(kind, **client.recovery), sink) is client.connection
+    again = Speaker(house, client.connection, sink)
     assert held.abandoned == ["a"] or await again.say({"type": "ping"}) == [{"type": "pong"}]
     await again.say(invoke(1, "b"))
     held.free("a", "b")
     await settle()
 
     assert held.abandoned == ["a"]
-    assert [row for row in sink.received if row["type"] == "invokeResponse"] == [
+    assert [row for row in client.heard(sink) if row["type"] == "invokeResponse"] == [
         response(1, dataType="text", data="of b")
     ]
-    assert [row for row in client.sink.received if row["type"] == "invokeResponse"] == []
+    assert [row for row in client.heard() if row["type"] == "invokeResponse"] == []
 
 
 async def test_invocation_waits_for_an_event_of_the_former_socket_and_goes_with_its_own(house: House) -> None:
     """So that a handler never hears of two things at once that were said one after the other."""
     held = Held(house)
-    client = await house.client(RELIABLE)
+    client = await somebody(house, RELIABLE)
     asked = house.gateway.receive(client.connection, '{"type":"event","event":"first","data":1}')
     assert asked is not None
     first = asyncio.ensure_future(asked)
@@ -542,7 +607,7 @@ async def test_invocation_waits_for_an_event_of_the_former_socket_and_goes_with_
 
 async def test_server_that_ends_waits_for_no_invocation(house: House) -> None:
     held = Held(house)
-    client = await house.json()
+    client = await somebody(house)
     await client.say(invoke())
 
     await house.gateway.end()
@@ -556,7 +621,7 @@ async def test_server_that_ends_waits_for_no_invocation(house: House) -> None:
 
 async def test_records_name_events_and_ids_and_no_payload(house: House, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "hubwire.messaging")
-    client = await house.json()
+    client = await somebody(house)
     await client.say(invoke(1, dataType="text", data="a secret"))
     house.upstream.webhook.answers = lambda _: answer(400)
     await client.say(invoke(2))
@@ -600,36 +665,36 @@ class Model:
                 del self.pending[id]
 
 
-def said(sink: RecordingSink) -> list[tuple[str, str]]:
-    """Ids and outcomes of the responses."""
-    rows = [row for row in sink.received if row["type"] == "invokeResponse"]
+def said(client: Speaker, sink: RecordingSink) -> list[tuple[str, str]]:
+    """Ids and outcomes of the responses that one of its sockets has brought."""
+    rows = [row for row in client.heard(sink) if row["type"] == "invokeResponse"]
     return sorted((row["invocationId"], row.get("data") or row["error"]["name"]) for row in rows)
 
 
 STEPS = st.tuples(st.sampled_from(["invoke", "invoke", "cancel", "answer", "lose", "replace"]), st.integers(0, 3))
 
 
-@given(st.lists(st.tuples(STEPS, st.booleans()), max_size=40))
+@given(st.sampled_from(RELIABLE_KINDS), st.lists(st.tuples(STEPS, st.booleans()), max_size=40))
 def test_each_invocation_is_answered_once_unless_it_was_cancelled_or_its_socket_is_gone(
-    steps: list[tuple[tuple[str, int], bool]],
+    kind: str, steps: list[tuple[tuple[str, int], bool]]
 ) -> None:
     """However these come together; `True` lets everything come to rest after a step."""
-    asyncio.run(run(steps))
+    asyncio.run(run(kind, steps))
 
 
-async def run(steps: list[tuple[tuple[str, int], bool]]) -> None:
+async def run(kind: str, steps: list[tuple[tuple[str, int], bool]]) -> None:
     house = house_of()
     house.gateway._invocations._limit = 3
     held = Held(house)
-    client = await house.client(RELIABLE)
+    client = await somebody(house, kind)
     recovery, sink, model = client.recovery, client.sink, Model(3)
     for number, ((step, which), rests) in enumerate(steps):
         id = str(which)
         if step == "invoke":
-            house.gateway.receive(client.connection, json.dumps(invoke(id, f"e{number}")))
+            house.gateway.receive(client.connection, client.written(invoke(id, f"e{number}")))
             model.invoke(id, f"e{number}")
         elif step == "cancel":
-            house.gateway.receive(client.connection, json.dumps(cancel(id)))
+            house.gateway.receive(client.connection, client.written(cancel(id)))
             model.pending.pop(id, None)
         elif step == "answer" and id in model.pending:
             held.free(model.pending[id])
@@ -640,13 +705,13 @@ async def run(steps: list[tuple[tuple[str, int], bool]]) -> None:
                 house.gateway.lost(client.connection, sink, 1006, CloseCategory.NORMAL)
             model.pending.clear()
             former, sink = sink, RecordingSink()
-            await house.begin(house.decide(RELIABLE, **recovery), sink)
-            assert said(former) == sorted(model.expected)
+            await house.begin(house.decide(kind, **recovery), sink)
+            assert said(client, former) == sorted(model.expected)
             model.expected.clear()
         if rests:
             await settle()
             model.rest()
-            assert said(sink) == sorted(model.expected)
+            assert said(client, sink) == sorted(model.expected)
             assert pending(house) == (len(model.pending), len(model.pending))
     house.gateway.lost(client.connection, sink, 1000, CloseCategory.NORMAL)
     await settle()

@@ -226,6 +226,11 @@ REQUESTS = (
         Invoke("7", "ev", text(""), {"a": "b"}),
     ),
     Request(
+        "invocation with a stream",
+        '{"type":"invoke","invocationId":"8","event":"ev","stream":{"streamId":"s"}}',
+        Invoke("8", "ev", text(""), is_streamed=True),
+    ),
+    Request(
         "longest invocation id",
         f'{{"type":"invoke","invocationId":"{"i" * 1024}","event":"ev"}}',
         Invoke("i" * 1024, "ev", text("")),

@@ -216,7 +216,7 @@ REQUESTS = (
     Request(
         "invocation with a stream",
         part(10, part(1, "ev"), part(2, "1"), part(5, part(1, "s"))),
-        NotOffered("stream", "s"),
+        Invoke("1", "ev", text(""), is_streamed=True),
     ),
     Request(
         "start of a stream",

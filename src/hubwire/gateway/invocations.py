@@ -49,6 +49,9 @@ class Invocations:
         elif len(pending) >= self._limit:
             text = f"A connection may have {self._limit} invocations pending."
             self._refuse(connection, request, AckError("InternalServerError", text, limit=True))
+        elif request.is_streamed:
+            text = "An invocation cannot bring a stream."
+            self._refuse(connection, request, AckError("InternalServerError", text))
         elif not self._events.takes(connection, request.event):
             text = "No event handler is configured for this event."
             self._refuse(connection, request, AckError("InternalServerError", text))

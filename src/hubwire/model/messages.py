@@ -136,12 +136,14 @@ class Invoke(Struct, frozen=True):
 
     Attributes:
         invocation_id: the client's own; no other of its pending invocations has the same.
+        is_streamed: it announces a stream of data, of which the schema of the service knows and nothing else; refused.
     """
 
     invocation_id: str
     event: str
     data: Data
     metadata: Mapping[str, str] = NO_METADATA
+    is_streamed: bool = False
 
 
 class CancelInvocation(Struct, frozen=True, gc=False):

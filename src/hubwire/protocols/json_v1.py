@@ -146,7 +146,7 @@ def _invoke(wire: json_wire.Invoke) -> Invoke:
     # The official client leaves both out where there is nothing to send.
     is_empty = wire.data_type is None and not bytes(wire.data)
     data = Data("text", b"") if is_empty else _data(wire.data_type, wire.data, metadata)
-    return Invoke(invocation_id, event, data, metadata)
+    return Invoke(invocation_id, event, data, metadata, wire.stream is not None)
 
 
 def _ack_id(ack_id: int | None) -> int | None:

@@ -81,6 +81,7 @@ class Invoke(Request, tag="invoke"):
     data: Raw = Raw()
     data_type: str | None = None
     metadata: dict[str, str] | None = None
+    stream: StreamStart | None = None
 
 
 class CancelInvocation(Request, tag="cancelInvocation", gc=False):

@@ -111,12 +111,10 @@ def _invoke_event(message: UpstreamMessage) -> ClientRequest:
     said = message.invoke_event_message
     invocation_id = invocation_id_of(said.invocation_id)
     event = event_name(said.event)
-    if said.HasField("stream"):
-        return NotOffered("stream", identifier(said.stream.stream_id))
     metadata = _metadata(said.metadata)
     # As in JSON, there need not be any.
     data = _data(said.data, metadata) if said.HasField("data") else Data("text", b"")
-    return Invoke(invocation_id, event, data, metadata)
+    return Invoke(invocation_id, event, data, metadata, said.HasField("stream"))
 
 
 def _cancel_invocation(message: UpstreamMessage) -> ClientRequest:
