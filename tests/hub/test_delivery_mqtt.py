@@ -7,7 +7,7 @@ import pytest
 from doubles import RecordingSink, connection
 from hub.test_delivery import GROUP, NOW, House, Spreading
 from hubwire.hub.connection import Connection
-from hubwire.model.messages import Data, GroupMessage, Publication
+from hubwire.model.messages import Data, GroupMessage, Publication, StreamInfo
 from hubwire.protocols.mqtt.packets import Filter, Properties, Publish, Subscribe
 from hubwire.protocols.reliable import QueueLimits
 from protocols.mqtt import pretend
@@ -216,3 +216,25 @@ def test_client_that_holds_too_much_is_reported_and_the_others_get_theirs() -> N
 
     assert [text for text, _ in quick.got] == ["a", "b", "c"]
     assert len(house.sinks[json].frames) == 3
+
+
+@VERSIONS
+@pytest.mark.parametrize("qos", [None, 0, 1, 2])
+@pytest.mark.parametrize("excluded", [(), ("somebody",)])
+def test_stream_is_its_payloads_without_its_end(version: int, qos: int | None, excluded: tuple[str, ...]) -> None:
+    """MQTT has no word for it, and an empty payload would be taken for a message."""
+    house = House()
+    device = Device(house, version, qos)
+    for number, text in enumerate(("a", "b", "", "last"), start=1):
+        info = StreamInfo("s", number, number == 3) if number < 4 else None
+        message = GroupMessage("g", Data("text", text.encode()), stream=info)
+        house.delivery.send(house.hub, GROUP, message, excluded)
+    house.flush()
+    expected = 0 if qos == 0 else 1
+
+    assert device.got == [("a", expected), ("b", expected), ("last", expected)]
+
+    house.delivery.send(house.hub, GROUP, GroupMessage("g", Data("text", b""), stream=StreamInfo("s", 1, True)))
+    house.flush()
+    assert len(device.got) == 3
+    assert device.session.held()[0] == 3 * expected

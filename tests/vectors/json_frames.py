@@ -237,17 +237,6 @@ REQUESTS = (
     ),
     Request("cancelled invocation", '{"type":"cancelInvocation","invocationId":"1"}', CancelInvocation("1")),
     Request(
-        "start of a stream",
-        '{"type":"sendToGroup","group":"g","noEcho":false,"stream":{"streamId":"s","idleTimeoutMs":1000}}',
-        NotOffered("stream", "s"),
-    ),
-    Request(
-        "stream data",
-        '{"type":"streamData","streamId":"s","streamSequenceId":1,"dataType":"text","data":"a"}',
-        NotOffered("stream", "s"),
-    ),
-    Request("end of a stream", '{"type":"streamEnd","streamId":"s"}', NotOffered("stream", "s")),
-    Request(
         "group state",
         '{"type":"setGroupState","group":"g","state":{"status":"typing"},"ackId":1}',
         NotOffered("group state", "g", 1),
@@ -322,8 +311,6 @@ REFUSED = (
     _SEND % '"data":1,"metadata":{"k":"ü"}',
     _SEND % f'"data":1,"metadata":{{"k":"{"v" * 1025}"}}',
     _SEND % '"data":1,"metadata":[]',
-    _SEND % '"stream":{}',
-    _SEND % '"stream":{"streamId":""}',
     '{"type":"event","event":"1abc","data":1}',
     '{"type":"event","event":"","data":1}',
     '{"type":"event","data":1}',
@@ -343,7 +330,6 @@ REFUSED = (
     '{"type":"invoke","invocationId":"1","event":"e","metadata":{"no key":"x"}}',
     '{"type":"cancelInvocation"}',
     '{"type":"cancelInvocation","invocationId":""}',
-    '{"type":"streamData","streamId":""}',
     '{"type":"setGroupState","group":""}',
 )
 """What is not in the language."""
@@ -460,12 +446,6 @@ DIRECT = (
         InvokeResponse("7", error=AckError("Duplicate", 'an "id"')),
         '{"type":"invokeResponse","invocationId":"7","success":false,'
         '"error":{"name":"Duplicate","message":"an \\"id\\""}}',
-    ),
-    # An ack would let the official client wait for ever.
-    Direct(
-        "no streams, with an ack id or without",
-        NotOfferedAnswer(NotOffered("stream", "s", 5)),
-        f'{{"type":"streamClosed","streamId":"s",{_ERROR % "stream"}}}',
     ),
     Direct(
         "no group state",

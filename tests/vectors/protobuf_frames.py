@@ -219,15 +219,6 @@ REQUESTS = (
         Invoke("1", "ev", text(""), is_streamed=True),
     ),
     Request(
-        "start of a stream",
-        part(1, part(1, "g"), part(7, part(1, "s"), value(2, 1000))),
-        NotOffered("stream", "s"),
-    ),
-    Request("stream of an event", part(5, part(1, "ev"), part(5, part(1, "s"))), NotOffered("stream", "s")),
-    Request("stream data", part(13, part(1, "s"), value(2, 1), part(3, part(1, "a"))), NotOffered("stream", "s")),
-    Request("sign of a stream", part(13, part(1, "s")), NotOffered("stream", "s")),
-    Request("end of a stream", part(14, part(1, "s"), part(2, part(1, "m"), part(2, "E1"))), NotOffered("stream", "s")),
-    Request(
         "group state",
         part(15, part(1, "g"), value(2, 1), part(3, entry(1, "status", "typing"))),
         NotOffered("group state", "g", 1),
@@ -423,11 +414,6 @@ DIRECT = (
         "invocation that failed",
         InvokeResponse("7", error=AckError("Duplicate", "no")),
         part(5, part(1, "7"), _error(4, "Duplicate", "no")),
-    ),
-    Direct(
-        "no streams, with an ack id or without",
-        NotOfferedAnswer(NotOffered("stream", "s", 5)),
-        part(8, part(1, "s"), _error(2, "InternalServerError", _NO % "stream")),
     ),
     Direct(
         "no group state",

@@ -22,6 +22,7 @@ __all__ = [
     "DataMessage",
     "DirectMessage",
     "Disconnected",
+    "EndStream",
     "EventAnswer",
     "Feature",
     "FromServer",
@@ -30,12 +31,24 @@ __all__ = [
     "Invoke",
     "InvokeResponse",
     "JoinGroup",
+    "KeepStream",
     "LeaveGroup",
     "NotOffered",
     "NotOfferedAnswer",
+    "OpenStream",
     "Publication",
     "SendEvent",
     "SendToGroup",
+    "StreamAck",
+    "StreamAnswer",
+    "StreamClosed",
+    "StreamError",
+    "StreamErrorName",
+    "StreamFragment",
+    "StreamInfo",
+    "StreamNack",
+    "StreamRequest",
+    "ends_stream",
 ]
 
 DataKind: TypeAlias = Literal["text", "json", "binary", "protobuf"]
@@ -152,11 +165,85 @@ class CancelInvocation(Struct, frozen=True, gc=False):
     invocation_id: str
 
 
+# A stream is one logical message to a group in several frames. Its id is the client's own, unique among those that its
+# connection has open. Nothing of it has an ack id.
+
+
+StreamErrorName: TypeAlias = Literal[
+    "StreamNotFound", "Forbidden", "BadRequest", "InternalServerError", "IdleTimeout", "UserError", "Cancelled"
+]
+
+
+class StreamError(Struct, frozen=True, gc=False):
+    """
+    Why a stream was closed, or not opened.
+
+    Attributes:
+        name: `UserError` and `Cancelled` are for subscribers only; `StreamNotFound` and `BadRequest` for publishers.
+        message: always there for publishers.
+        user_error_code: the publisher's own, of a `UserError`.
+    """
+
+    name: StreamErrorName
+    message: str | None = None
+    user_error_code: str | None = None
+
+
+class OpenStream(Struct, frozen=True):
+    """
+    Begin a stream to `group`. It is answered `StreamAck` with 1, or `StreamClosed`.
+
+    Attributes:
+        idle_timeout_ms: 1 to 2^32-1; so long the publisher may be silent. None for the service's default.
+        no_echo, ttl_s, metadata: as in `SendToGroup`, of every fragment.
+        fault: for the client, if this is nothing that can be opened; then nothing before it means anything.
+        ack_id: of the event that the stream was to go with, which fails with it. A stream to a group has none.
+    """
+
+    group: str
+    stream_id: str
+    idle_timeout_ms: int | None = None
+    no_echo: bool = False
+    ttl_s: int = 0
+    metadata: Mapping[str, str] = NO_METADATA
+    fault: str | None = None
+    ack_id: int | None = None
+
+
+class StreamFragment(Struct, frozen=True):
+    """
+    The next piece of a stream, or one that was sent before.
+
+    Attributes:
+        sequence_id: 0 to 2^64-1; the first of a stream is 1, each next one more.
+    """
+
+    stream_id: str
+    sequence_id: int
+    data: Data
+
+
+class KeepStream(Struct, frozen=True, gc=False):
+    """The publisher of a stream is still there. Not answered unless there is no such stream."""
+
+    stream_id: str
+
+
+class EndStream(Struct, frozen=True):
+    """There is no more of a stream; with an error of the publisher's own (`UserError`) or without."""
+
+    stream_id: str
+    error: StreamError | None = None
+
+
+StreamRequest: TypeAlias = OpenStream | StreamFragment | KeepStream | EndStream
+
+
 class Goodbye(Struct, frozen=True, gc=False):
     """The client ends its socket in an orderly way. Whether its session lives on for a while, that says itself."""
 
 
-Feature: TypeAlias = Literal["stream", "group state"]
+Feature: TypeAlias = Literal["group state"]
 
 
 class NotOffered(Struct, frozen=True, gc=False):
@@ -164,7 +251,7 @@ class NotOffered(Struct, frozen=True, gc=False):
     A well-formed request for a feature that this server does not have yet. It is answered, never ignored.
 
     Attributes:
-        key: what the answer must name so that the client finds its request: stream id, or group.
+        key: what the answer must name so that the client finds its request: the group.
     """
 
     feature: Feature
@@ -173,12 +260,28 @@ class NotOffered(Struct, frozen=True, gc=False):
 
 
 ClientRequest: TypeAlias = (
-    JoinGroup | LeaveGroup | SendToGroup | SendEvent | Invoke | CancelInvocation | NotOffered | Goodbye
+    JoinGroup | LeaveGroup | SendToGroup | SendEvent | Invoke | CancelInvocation | StreamRequest | NotOffered | Goodbye
 )
 
 
 # Messages to clients. A data message is numbered for reliable clients, and may go to many at once; a direct message
 # belongs to one connection and has no number.
+
+
+class StreamInfo(Struct, frozen=True):
+    """
+    The place of a message in a stream.
+
+    Attributes:
+        sequence_id: the first fragment is 1. That of the end is the number after the last fragment.
+        end: this is the end, whose payload is empty text.
+        error: only of an end that is none of the publisher's, or one for a reason.
+    """
+
+    stream_id: str
+    sequence_id: int
+    end: bool = False
+    error: StreamError | None = None
 
 
 class GroupMessage(Struct, frozen=True):
@@ -188,6 +291,7 @@ class GroupMessage(Struct, frozen=True):
     Attributes:
         from_user_id: None when REST or an anonymous client sent it.
         publication: None unless it came by MQTT.
+        stream: None unless it is a part of one.
     """
 
     group: str
@@ -195,6 +299,7 @@ class GroupMessage(Struct, frozen=True):
     from_user_id: str | None = None
     metadata: Mapping[str, str] = NO_METADATA
     publication: Publication | None = None
+    stream: StreamInfo | None = None
 
 
 class FromServer(Struct, frozen=True):
@@ -205,6 +310,14 @@ class FromServer(Struct, frozen=True):
 
 
 DataMessage: TypeAlias = GroupMessage | FromServer
+
+
+def ends_stream(message: DataMessage) -> bool:
+    """Is a message the end of a stream and nothing else. Protocols without a word for that leave it out."""
+    if not isinstance(message, GroupMessage):
+        return False
+    stream = message.stream
+    return stream is not None and stream.end
 
 
 class Connected(Struct, frozen=True, gc=False):
@@ -287,10 +400,38 @@ class InvokeResponse(Struct, frozen=True):
     error: AckError | None = None
 
 
+class StreamAck(Struct, frozen=True, gc=False):
+    """All fragments of a stream before `expected` (1 or more) have been published. May come once for several."""
+
+    stream_id: str
+    expected: int
+
+
+class StreamNack(Struct, frozen=True, gc=False):
+    """A fragment was not published, since the one with number `expected` has not come."""
+
+    stream_id: str
+    message: str
+    expected: int
+    name: Literal["InvalidSequenceId"] = "InvalidSequenceId"
+
+
+class StreamClosed(Struct, frozen=True):
+    """A stream is no more, or never was; without an error where its publisher has ended it."""
+
+    stream_id: str
+    error: StreamError | None = None
+
+
+StreamAnswer: TypeAlias = StreamAck | StreamNack | StreamClosed
+
+
 class NotOfferedAnswer(Struct, frozen=True, gc=False):
     """Tells the client that asked for `request` that the feature is not there."""
 
     request: NotOffered
 
 
-DirectMessage: TypeAlias = Connected | Disconnected | Ack | InvokeResponse | NotOfferedAnswer | EventAnswer
+DirectMessage: TypeAlias = (
+    Connected | Disconnected | Ack | InvokeResponse | StreamAnswer | NotOfferedAnswer | EventAnswer
+)

@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from hubwire.model.errors import ProtocolViolation
 from hubwire.model.messages import (
+    NO_METADATA,
     Ack,
     AckError,
     CancelInvocation,
@@ -27,17 +28,25 @@ from hubwire.model.messages import (
     DataMessage,
     DirectMessage,
     Disconnected,
+    EndStream,
     GroupMessage,
     Invoke,
     InvokeResponse,
     JoinGroup,
+    KeepStream,
     LeaveGroup,
     NotOffered,
     NotOfferedAnswer,
+    OpenStream,
     SendEvent,
     SendToGroup,
+    StreamAck,
+    StreamClosed,
+    StreamError,
+    StreamFragment,
+    StreamNack,
 )
-from hubwire.protocols import json_wire
+from hubwire.protocols import json_streams, json_wire
 from hubwire.protocols.checks import (
     event_name,
     group_name,
@@ -50,6 +59,7 @@ from hubwire.protocols.checks import (
 from hubwire.protocols.dialogue import Dialogue, Language
 from hubwire.protocols.frames import TEXT, build_frame
 from hubwire.protocols.housekeeping import PING, Ping, SequenceAck
+from hubwire.protocols.openings import TO_GROUPS_ONLY, opening_fault
 from hubwire.protocols.session import Codec
 
 __all__ = [
@@ -66,6 +76,7 @@ NAME: Final = "json.webpubsub.azure.v1"
 
 _UINT64_MAX: Final = (1 << 64) - 1
 _DATA_TYPES: Final = frozenset(get_args(DataKind))
+_ABSENT: Final = frozenset({b"", b"null"})
 
 _decoder: Final = msgspec.json.Decoder(json_wire.Wire)
 _text_decoder: Final = msgspec.json.Decoder(str)
@@ -103,6 +114,9 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
             return LeaveGroup(group_name(group), _ack_id(ack_id))
         case json_wire.Event():
             event = event_name(wire.event)
+            if wire.stream is not None:
+                stream_id = identifier(wire.stream.stream_id)
+                return OpenStream("", stream_id, fault=TO_GROUPS_ONLY, ack_id=_ack_id(wire.ack_id))
             metadata = metadata_of(wire.metadata)
             data = _data(wire.data_type, wire.data, metadata)
             return SendEvent(event, data, _ack_id(wire.ack_id), metadata)
@@ -114,8 +128,10 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
             return _invoke(wire)
         case json_wire.CancelInvocation(invocation_id):
             return CancelInvocation(invocation_id_of(invocation_id))
-        case json_wire.StreamData(stream_id) | json_wire.StreamEnd(stream_id):
-            return NotOffered("stream", identifier(stream_id))
+        case json_wire.StreamData():
+            return _stream_data(wire)
+        case json_wire.StreamEnd():
+            return _stream_end(wire)
         case (
             json_wire.SetGroupState(group, ack_id)
             | json_wire.SubscribeGroupState(group, ack_id)
@@ -126,13 +142,13 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
             raise AssertionError(wire)
 
 
-def _send_to_group(wire: json_wire.SendToGroup) -> SendToGroup | NotOffered:
+def _send_to_group(wire: json_wire.SendToGroup) -> SendToGroup | OpenStream:
     group = group_name(wire.group)
     ack_id = _ack_id(wire.ack_id)
-    if wire.stream is not None:
-        return NotOffered("stream", identifier(wire.stream.stream_id), ack_id)
     ttl_s = ttl_s_of(wire.ttl_seconds)
     metadata = metadata_of(wire.metadata)
+    if wire.stream is not None:
+        return _open_stream(wire, wire.stream, group, ttl_s, metadata)
     data = _data(wire.data_type, wire.data, metadata)
     return SendToGroup(group, data, ack_id, bool(wire.no_echo), ttl_s, metadata)
 
@@ -147,6 +163,39 @@ def _invoke(wire: json_wire.Invoke) -> Invoke:
     is_empty = wire.data_type is None and not bytes(wire.data)
     data = Data("text", b"") if is_empty else _data(wire.data_type, wire.data, metadata)
     return Invoke(invocation_id, event, data, metadata, wire.stream is not None)
+
+
+def _open_stream(
+    wire: json_wire.SendToGroup,
+    start: json_wire.StreamStart,
+    group: str,
+    ttl_s: int,
+    metadata: Mapping[str, str],
+) -> OpenStream:
+    stream_id = identifier(start.stream_id)
+    has_data = wire.data_type is not None or bytes(wire.data) not in _ABSENT
+    fault = opening_fault(start.idle_timeout_ms, has_data)
+    return OpenStream(group, stream_id, start.idle_timeout_ms, bool(wire.no_echo), ttl_s, metadata, fault)
+
+
+def _stream_data(wire: json_wire.StreamData) -> StreamFragment | KeepStream:
+    stream_id = identifier(wire.stream_id)
+    sequence_id = wire.stream_sequence_id
+    if sequence_id is None and wire.data_type is None and bytes(wire.data) in _ABSENT:
+        return KeepStream(stream_id)
+    if sequence_id is None or wire.data_type is None:
+        raise ProtocolViolation("streamSequenceId, dataType and data must be there together, or none of them.")
+    if not 0 <= sequence_id <= _UINT64_MAX:
+        raise ProtocolViolation("streamSequenceId must be an unsigned 64-bit integer.")
+    return StreamFragment(stream_id, sequence_id, _data(wire.data_type, wire.data, NO_METADATA))
+
+
+def _stream_end(wire: json_wire.StreamEnd) -> EndStream:
+    stream_id = identifier(wire.stream_id)
+    error = wire.error
+    if error is None:
+        return EndStream(stream_id)
+    return EndStream(stream_id, StreamError("UserError", error.message, error.user_error_code))
 
 
 def _ack_id(ack_id: int | None) -> int | None:
@@ -203,7 +252,10 @@ def message_body(message: DataMessage) -> bytes:
             head += b',"fromUserId":' + _encode(message.from_user_id)
     else:
         head = b'"type":"message","from":"server"'
-    return _with_payload(head, message.data, message.metadata)
+    body = _with_payload(head, message.data, message.metadata)
+    if isinstance(message, GroupMessage) and message.stream is not None:
+        return b"".join((body[:-1], b',"stream":', json_streams.place(message.stream), b"}"))
+    return body
 
 
 def _with_payload(head: bytes, data: Data, metadata: Mapping[str, str]) -> bytes:
@@ -241,6 +293,8 @@ def direct_body(message: DirectMessage) -> bytes:
             return _encode({"type": "system", "event": "disconnected", "message": text})
         case InvokeResponse():
             return _invoke_response_body(message)
+        case StreamAck() | StreamNack() | StreamClosed():
+            return json_streams.answer(message)
         case NotOfferedAnswer(request):
             return _not_offered_body(request)
         case _:  # pragma: no cover
@@ -261,12 +315,10 @@ def _invoke_response_body(response: InvokeResponse) -> bytes:
 
 
 def _not_offered_body(request: NotOffered) -> bytes:
-    """Each feature has its own way to say no; an `ack` to a stream would let the official client wait for ever."""
+    """Each feature has its own way to say no."""
     text = f"This server does not offer {request.feature} yet."
     error = {"name": "InternalServerError", "message": text}
     match request.feature:
-        case "stream":
-            return _encode({"type": "streamClosed", "streamId": request.key, "error": error})
         case "group state":
             if request.ack_id is None:
                 return b""

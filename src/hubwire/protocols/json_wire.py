@@ -20,6 +20,7 @@ __all__ = [
     "SetGroupState",
     "StreamData",
     "StreamEnd",
+    "StreamError",
     "StreamStart",
     "SubscribeGroupState",
     "UnsubscribeGroupState",
@@ -43,6 +44,7 @@ class LeaveGroup(Request, tag="leaveGroup", gc=False):
 
 class StreamStart(Struct, rename="camel", gc=False):
     stream_id: str
+    idle_timeout_ms: int | None = None
 
 
 class SendToGroup(Request, tag="sendToGroup"):
@@ -62,6 +64,7 @@ class Event(Request, tag="event"):
     data_type: str | None = None
     ack_id: int | None = None
     metadata: dict[str, str] | None = None
+    stream: StreamStart | None = None
 
 
 class Ping(Request, tag="ping", gc=False):
@@ -88,12 +91,21 @@ class CancelInvocation(Request, tag="cancelInvocation", gc=False):
     invocation_id: str
 
 
-class StreamData(Request, tag="streamData", gc=False):
+class StreamData(Request, tag="streamData"):
     stream_id: str
+    stream_sequence_id: int | None = None
+    data: Raw = Raw()
+    data_type: str | None = None
 
 
-class StreamEnd(Request, tag="streamEnd", gc=False):
+class StreamError(Struct, rename="camel", gc=False):
+    message: str | None = None
+    user_error_code: str | None = None
+
+
+class StreamEnd(Request, tag="streamEnd"):
     stream_id: str
+    error: StreamError | None = None
 
 
 class SetGroupState(Request, tag="setGroupState", gc=False):

@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from hubwire.model.errors import ProtocolViolation
-from hubwire.model.messages import Ack, ClientRequest, Data, DataMessage, DirectMessage, GroupMessage
+from hubwire.model.messages import (
+    Ack,
+    ClientRequest,
+    Data,
+    DataMessage,
+    DirectMessage,
+    GroupMessage,
+    StreamError,
+    StreamInfo,
+)
 from hubwire.model.payloads import is_any
 from hubwire.protocols import protobuf_wire
 from hubwire.protocols.dialogue import Dialogue, Language
@@ -39,6 +48,15 @@ _TEXT: Final = b"\x0a"
 _BINARY: Final = b"\x12"
 _PROTOBUF: Final = b"\x1a"
 _JSON: Final = b"\x22"
+
+_STREAM: Final = b"\x32"
+_STREAM_ID: Final = b"\x0a"
+_STREAM_NUMBER: Final = b"\x10"
+_STREAM_END: Final = b"\x18\x01"
+_STREAM_ERROR: Final = b"\x22"
+_ERROR_NAME: Final = b"\x0a"
+_ERROR_TEXT: Final = b"\x12"
+_ERROR_CODE: Final = b"\x1a"
 
 _ACK: Final = b"\x0a"
 _ACK_ID: Final = b"\x08"
@@ -83,6 +101,27 @@ def message_body(message: DataMessage) -> bytes:
                 for key, value in message.metadata.items()
             ]
         )
+    if isinstance(message, GroupMessage) and message.stream is not None:
+        body += _field(_STREAM, _place(message.stream))
+    return body
+
+
+def _place(info: StreamInfo) -> bytes:
+    """The place of a message in a stream."""
+    body = _field(_STREAM_ID, info.stream_id.encode()) + _STREAM_NUMBER + varint(info.sequence_id)
+    if info.end:
+        body += _STREAM_END
+    if info.error is not None:
+        body += _field(_STREAM_ERROR, _error(info.error))
+    return body
+
+
+def _error(error: StreamError) -> bytes:
+    body = _field(_ERROR_NAME, error.name.encode())
+    if error.message:
+        body += _field(_ERROR_TEXT, error.message.encode())
+    if error.user_error_code:
+        body += _field(_ERROR_CODE, error.user_error_code.encode())
     return body
 
 

@@ -21,14 +21,22 @@ from hubwire.model.messages import (
     Data,
     DirectMessage,
     Disconnected,
+    EndStream,
     Invoke,
     InvokeResponse,
     JoinGroup,
+    KeepStream,
     LeaveGroup,
     NotOffered,
     NotOfferedAnswer,
+    OpenStream,
     SendEvent,
     SendToGroup,
+    StreamAck,
+    StreamClosed,
+    StreamError,
+    StreamFragment,
+    StreamNack,
 )
 from hubwire.model.payloads import is_any
 from hubwire.protocols.checks import (
@@ -41,6 +49,7 @@ from hubwire.protocols.checks import (
     ttl_s_of,
 )
 from hubwire.protocols.housekeeping import PING, Ping, SequenceAck
+from hubwire.protocols.openings import TO_GROUPS_ONLY, opening_fault
 from hubwire.protocols.webpubsub_pb2 import DownstreamMessage, MessageData, UpstreamMessage
 
 __all__ = ["decode", "direct_body"]
@@ -70,10 +79,13 @@ def _send_to_group(message: UpstreamMessage) -> ClientRequest:
     said = message.send_to_group_message
     group = group_name(said.group)
     ack_id = said.ack_id if said.HasField("ack_id") else None
-    if said.HasField("stream"):
-        return NotOffered("stream", identifier(said.stream.stream_id), ack_id)
     ttl_s = ttl_s_of(said.ttl_seconds)
     metadata = _metadata(said.metadata)
+    if said.HasField("stream"):
+        stream_id = identifier(said.stream.stream_id)
+        idle_timeout_ms = said.stream.idle_timeout_ms if said.stream.HasField("idle_timeout_ms") else None
+        fault = opening_fault(idle_timeout_ms, said.HasField("data"))
+        return OpenStream(group, stream_id, idle_timeout_ms, said.no_echo, ttl_s, metadata, fault)
     data = _data(said.data if said.HasField("data") else None, metadata)
     return SendToGroup(group, data, ack_id, said.no_echo, ttl_s, metadata)
 
@@ -83,7 +95,7 @@ def _event(message: UpstreamMessage) -> ClientRequest:
     name = event_name(said.event)
     ack_id = said.ack_id if said.HasField("ack_id") else None
     if said.HasField("stream"):
-        return NotOffered("stream", identifier(said.stream.stream_id), ack_id)
+        return OpenStream("", identifier(said.stream.stream_id), fault=TO_GROUPS_ONLY, ack_id=ack_id)
     metadata = _metadata(said.metadata)
     data = _data(said.data if said.HasField("data") else None, metadata)
     return SendEvent(name, data, ack_id, metadata)
@@ -122,11 +134,24 @@ def _cancel_invocation(message: UpstreamMessage) -> ClientRequest:
 
 
 def _stream_data(message: UpstreamMessage) -> ClientRequest:
-    return NotOffered("stream", identifier(message.stream_data_message.stream_id))
+    said = message.stream_data_message
+    stream_id = identifier(said.stream_id)
+    numbered, filled = said.HasField("stream_sequence_id"), said.HasField("data")
+    if numbered != filled:
+        raise ProtocolViolation("stream_sequence_id and data must be there together, or none of them.")
+    if not filled:
+        return KeepStream(stream_id)
+    return StreamFragment(stream_id, said.stream_sequence_id, _data(said.data, NO_METADATA))
 
 
 def _stream_end(message: UpstreamMessage) -> ClientRequest:
-    return NotOffered("stream", identifier(message.stream_end_message.stream_id))
+    said = message.stream_end_message
+    stream_id = identifier(said.stream_id)
+    if not said.HasField("error"):
+        return EndStream(stream_id)
+    text = said.error.message if said.error.HasField("message") else None
+    code = said.error.user_error_code if said.error.HasField("user_error_code") else None
+    return EndStream(stream_id, StreamError("UserError", text, code))
 
 
 def _set_group_state(message: UpstreamMessage) -> ClientRequest:
@@ -208,6 +233,18 @@ def direct_body(message: DirectMessage) -> bytes:
             body.system_message.disconnected_message.reason = text
         case InvokeResponse():
             _answer(body.invoke_response_message, message)
+        case StreamAck(stream_id, expected):
+            body.stream_ack_message.stream_id = stream_id
+            body.stream_ack_message.expected_sequence_id = expected
+        case StreamNack(stream_id, text, expected, name):
+            nack = body.stream_nack_message
+            nack.stream_id, nack.name, nack.message, nack.expected_sequence_id = stream_id, name, text, expected
+        case StreamClosed(stream_id, stream_error):
+            closed = body.stream_closed_message
+            closed.stream_id = stream_id
+            if stream_error is not None:
+                closed.error.name = stream_error.name
+                closed.error.message = stream_error.message or ""
         case NotOfferedAnswer(request):
             _say_not_offered(body, request)
         case _:  # pragma: no cover
@@ -243,10 +280,6 @@ def _say_not_offered(body: DownstreamMessage, request: NotOffered) -> None:
     """Each feature has its own way to say no, as in JSON."""
     name, text = "InternalServerError", f"This server does not offer {request.feature} yet."
     match request.feature:
-        case "stream":
-            closed = body.stream_closed_message
-            closed.stream_id = request.key
-            closed.error.name, closed.error.message = name, text
         case "group state" if request.ack_id is not None:
             ack = body.ack_message
             ack.ack_id = request.ack_id

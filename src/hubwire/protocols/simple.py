@@ -7,7 +7,15 @@ Source: the service's page on client protocols; the emulator's README for `webpu
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubwire.model.messages import ClientRequest, Data, DataMessage, DirectMessage, SendEvent, SendToGroup
+from hubwire.model.messages import (
+    ClientRequest,
+    Data,
+    DataMessage,
+    DirectMessage,
+    SendEvent,
+    SendToGroup,
+    ends_stream,
+)
 from hubwire.protocols.frames import BINARY, TEXT, build_frame
 from hubwire.protocols.session import Codec, Unnumbered
 
@@ -17,7 +25,10 @@ _EVENT: Final = "message"
 
 
 class SimpleCodec:
-    """Text and JSON become text frames with the sender's own spelling, everything else binary ones."""
+    """
+    Text and JSON become text frames with the sender's own spelling, everything else binary ones. The end of a stream,
+    which has no payload, is nothing.
+    """
 
     __slots__ = ()
 
@@ -25,6 +36,8 @@ class SimpleCodec:
     keeps: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
+        if ends_stream(message):
+            return b""
         data = message.data
         return build_frame(TEXT if data.kind in ("text", "json") else BINARY, data.body)
 

@@ -9,7 +9,7 @@ between.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubwire.model.messages import DataMessage
+from hubwire.model.messages import DataMessage, ends_stream
 from hubwire.protocols.frames import BINARY, build_frame, frame_head
 from hubwire.protocols.mqtt.contents import properties_of, topic_of
 from hubwire.protocols.mqtt.fields import variable_integer_bytes
@@ -39,7 +39,9 @@ class MqttCodec:
         self._version = version
 
     def prepare(self, message: DataMessage) -> bytes:
-        """The frame of QoS 0, which is whole and the same for all."""
+        """The frame of QoS 0, which is whole and the same for all; nothing for what has no payload to publish."""
+        if ends_stream(message):
+            return b""
         return build_frame(BINARY, encode(publish(message, self._version), self._version))
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  sessions look themselves

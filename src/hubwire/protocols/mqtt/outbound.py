@@ -171,6 +171,8 @@ class Shared:
         if made is None:
             made = []
             for message, part in zip(self._messages, self._parts, strict=True):
+                if not part:
+                    continue  # not for clients of MQTT
                 told = None if _says_expiry(message) else self._told
                 frame = part if identifier is None and told is None else None
                 made.append(Outgoing(message, self._version, qos, identifier, frame, self._expires_at, told))
