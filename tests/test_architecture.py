@@ -161,12 +161,13 @@ HOUSE = Rule(
         "adapters/issuer_keys.py": ("auth.signatures",),
         # The value that stands for one client passes through these hands; nothing else of the hub does.
         "gateway/events.py": ("hub.connection", "protocols.mqtt"),
-        "gateway/gateway.py": ("hub.connection", "protocols.session"),
+        "gateway/gateway.py": ("hub.connection", "hub.streams", "protocols.session"),
         "gateway/invocations.py": ("hub.connection",),
         "gateway/logged_in.py": ("hub.connection",),
         "gateway/opening.py": ("hub.connection",),
         "gateway/records.py": ("hub.connection", "protocols.mqtt"),
         "gateway/requests.py": ("hub.connection",),
+        "gateway/streams.py": ("hub.connection", "hub.streams"),
         # MQTT opens with its first packet, and a session of it may end by what another client does.
         "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
         "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),

@@ -58,6 +58,7 @@ from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.tunnel_handshake import TunnelEntrance
 from hubwire.hosting import Hosts, OwnPorts, Places
+from hubwire.hub.streams import StreamLimits
 from hubwire.key_vaults import KeyVaults, VaultEntrance, load_vaults
 from hubwire.logs import configure, flush_records
 from hubwire.model.directory import TokenKey, is_issuer_url
@@ -559,6 +560,7 @@ class _Service:
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         events = ConnectionEvents(self._handlers.dispatcher, shown)
         mqtt = mqtt_options(settings)
+        streams = StreamLimits(settings.max_streams_per_connection, settings.stream_in_flight_bytes)
         self._gateway = Gateway(
             node,
             principals,
@@ -569,6 +571,7 @@ class _Service:
             mqtt,
             users.logins,
             invocations=settings.invocations_per_connection,
+            streams=streams,
         )
         self._clients = Clients(
             self._gateway,

@@ -62,6 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         idle_timeout_s: a kept-alive HTTP connection without a request.
         max_message_bytes: of a client's message and of a REST body.
         max_groups_per_connection: more are refused; the service documents no limit.
+        max_streams_per_connection: that a client may have open at once.
+        stream_in_flight_bytes: of a client's streams, accepted and not yet handed to subscribers; then reading pauses.
         client_buffer_bytes: waiting for one client that reads too slowly.
         reliable_queue_messages, reliable_queue_bytes: unacknowledged for one reliable client.
         recovery_s: how long a dropped reliable client may come back.
@@ -139,6 +141,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 75.0
     max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 27)] = 1 << 20
     max_groups_per_connection: Annotated[int, Meta(ge=1)] = 10_000
+    max_streams_per_connection: Annotated[int, Meta(ge=1)] = 100
+    stream_in_flight_bytes: Annotated[int, Meta(ge=1024)] = 1 << 20
     client_buffer_bytes: Annotated[int, Meta(ge=1024)] = 4 << 20
     reliable_queue_messages: Annotated[int, Meta(ge=1)] = 1000
     reliable_queue_bytes: Annotated[int, Meta(ge=1024)] = 16 << 20

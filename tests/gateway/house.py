@@ -17,6 +17,7 @@ from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
+from hubwire.hub.streams import StreamLimits
 from hubwire.model.commands import Send
 from hubwire.model.http import RequestHead
 from hubwire.model.messages import Data, GroupMessage
@@ -40,6 +41,7 @@ class House:
         shown: what `connect` events say.
         mqtt: what MQTT clients are offered.
         logins: of communication users, if there are any.
+        streams: that each client may publish.
 
     Attributes:
         clock: seconds since 1970, for tokens.
@@ -53,6 +55,7 @@ class House:
         shown: Shown | None = None,
         mqtt: MqttOptions | None = None,
         logins: Logins | None = None,
+        streams: StreamLimits | None = None,
     ) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
@@ -72,6 +75,7 @@ class House:
             QueueLimits(queue_messages),
             mqtt or MqttOptions(),
             logins,
+            streams=streams or StreamLimits(),
         )
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []
         self.node.on_end.append(lambda *what: self.ended.append(what[:4]))

@@ -29,8 +29,10 @@ from hubwire.gateway.logged_in import LoggedIn
 from hubwire.gateway.newcomer import Newcomer
 from hubwire.gateway.opening import Deciding, Opening
 from hubwire.gateway.requests import Requests
+from hubwire.gateway.streams import GroupStreams
 from hubwire.gateway.wills import Wills
 from hubwire.hub.connection import Connection
+from hubwire.hub.streams import StreamLimits
 from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized, Unavailable
 from hubwire.model.http import RequestHead
 from hubwire.model.hubs import CommunicationLogin
@@ -52,6 +54,7 @@ _SLICE: Final = 256
 _GOING_AWAY: Final = 1001
 _FAREWELL: Final = "The server is shutting down."
 _MQTT: Final = MqttOptions()
+_STREAMS: Final = StreamLimits()
 _OF_ISSUER: Final = "RS256"
 _NO_USERS: Final = (
     "token is of a communication user, and this hub takes none: its communicationIdentity is off "
@@ -69,6 +72,7 @@ class Gateway:
         limits: of each reliable client's unacknowledged queue, and of an MQTT client's.
         logins: of communication users, at hubs that let them in; None if there are no such users.
         invocations: that one connection may have pending.
+        streams: that each client may publish.
 
     Attributes:
         watch: see `ConnectionEvents`.
@@ -86,6 +90,7 @@ class Gateway:
         logins: Logins | None = None,
         *,
         invocations: int = 100,
+        streams: StreamLimits = _STREAMS,
     ) -> None:
         self._node = node
         self._events = events
@@ -94,8 +99,9 @@ class Gateway:
         self._directory = directory
         self._telemetry = telemetry
         self._limits = limits
+        self._streams = GroupStreams(node, telemetry, streams)
         self._invocations = Invocations(node, events, telemetry, invocations)
-        self._requests = Requests(node, events, telemetry, self._invocations)
+        self._requests = Requests(node, events, telemetry, self._invocations, self._streams)
         self._admission = Admission(directory, telemetry)
         self._wills = Wills(node)
         self._logins = logins
@@ -357,6 +363,7 @@ class Gateway:
         self._invocations.abandon(connection)
         self._logged_in.ended(connection)
         self._wills.ended(connection)
+        self._streams.ended(connection)
         self._events.ended(connection, reason)
 
     def _has_lost_its_socket(self, connection: Connection) -> None:
@@ -368,6 +375,7 @@ class Gateway:
         if not self._node.resume(connection, sink, self._connected(connection)):
             sink.close(1008, "The connection cannot be recovered.")
             return
+        self._streams.resumed(connection)
         self._telemetry.recoveries += 1
         records.recovered(connection)
 

@@ -17,12 +17,16 @@ from hubwire.model.logged_paths import logged_path
 from hubwire.model.messages import (
     CancelInvocation,
     ClientRequest,
+    EndStream,
     Invoke,
     JoinGroup,
+    KeepStream,
     LeaveGroup,
     NotOffered,
+    OpenStream,
     SendEvent,
     SendToGroup,
+    StreamFragment,
 )
 from hubwire.model.names import HubKey, shown_user_id
 from hubwire.model.telemetry import CloseCategory
@@ -41,6 +45,7 @@ __all__ = [
     "recovery_refused",
     "refused",
     "started",
+    "stream_closed",
     "will_dropped",
     "will_published",
 ]
@@ -254,10 +259,23 @@ def message(connection: Connection, operation: str, request: ClientRequest) -> N
             about = {"event": request.event}
         case CancelInvocation():
             about = {"invocationId": request.invocation_id[:_SHOWN]}
+        case OpenStream():
+            about = {"group": request.group, "streamId": request.stream_id[:_SHOWN]}
+        case StreamFragment() | KeepStream() | EndStream():
+            about = {"streamId": request.stream_id[:_SHOWN]}
         case NotOffered():
             about = {"feature": request.feature}
     properties = {"collection": "Message", **_who(connection), **about}
     _emit(_messaging, logging.DEBUG, operation, operation, connection.client_ip, properties)
+
+
+def stream_closed(connection: Connection, group: str, stream_id: str, name: str) -> None:
+    """A stream has ended without its publisher's doing, under this name."""
+    if _messaging.isEnabledFor(logging.DEBUG):
+        about = {"group": group, "streamId": stream_id[:_SHOWN], "reason": name}
+        properties = {"collection": "Message", **_who(connection), **about}
+        text = f"A stream has ended: {name}"
+        _emit(_messaging, logging.DEBUG, "StreamClosed", text, connection.client_ip, properties)
 
 
 def _connection(level: int, operation: str, connection: Connection, text: str, **more: object) -> None:

@@ -17,6 +17,7 @@ from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.invocations import Invocations
+from hubwire.gateway.streams import GroupStreams
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Permission, Send
 from hubwire.model.errors import Conflict, Duplicate, EventUndelivered, Forbidden, Refused
@@ -26,16 +27,20 @@ from hubwire.model.messages import (
     CancelInvocation,
     ClientRequest,
     DirectMessage,
+    EndStream,
     EventAnswer,
     Goodbye,
     GroupMessage,
     Invoke,
     JoinGroup,
+    KeepStream,
     LeaveGroup,
     NotOffered,
     NotOfferedAnswer,
+    OpenStream,
     SendEvent,
     SendToGroup,
+    StreamFragment,
 )
 from hubwire.model.ports import Sink
 from hubwire.model.targets import to_group
@@ -53,12 +58,21 @@ _Acknowledged: TypeAlias = SendToGroup | JoinGroup | LeaveGroup | SendEvent
 class Requests:
     """Handles requests of all clients of a node."""
 
-    def __init__(self, node: Node, events: ConnectionEvents, telemetry: Telemetry, invocations: Invocations) -> None:
+    def __init__(
+        self,
+        node: Node,
+        events: ConnectionEvents,
+        telemetry: Telemetry,
+        invocations: Invocations,
+        streams: GroupStreams,
+    ) -> None:
         self._node = node
         self._events = events
         self._invocations = invocations
+        self._streams = streams
         self._telemetry = telemetry
         self._asking: dict[Connection, asyncio.Event] = {}
+        streams.busy = self._asking
 
     def handle(self, connection: Connection, request: ClientRequest) -> Awaitable[None] | None:
         """
@@ -75,6 +89,10 @@ class Requests:
         if isinstance(request, CancelInvocation):
             self._invocations.cancel(connection, request)
             return None
+        if not isinstance(request, SendToGroup) and isinstance(
+            request, StreamFragment | OpenStream | KeepStream | EndStream
+        ):
+            return self._streams.handle(connection, request)
         if isinstance(request, NotOffered):
             self._tell(connection, NotOfferedAnswer(request))
             return None

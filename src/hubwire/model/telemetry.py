@@ -65,6 +65,9 @@ class Telemetry:
         outbound_messages: data messages handed to clients' connections.
         queued_bytes: waiting in front of clients that read too slowly (shared bytes count once for each).
         invocations: pending now.
+        streams: open now.
+        streams_closed: those that were open, by the name of the error under which each ended; "" for none.
+        streams_refused: streams that could not be opened, and what was said of unknown ones or out of turn, by name.
         handlers: counters of event handlers, by resource, hub and URL template without its query.
     """
 
@@ -86,6 +89,9 @@ class Telemetry:
         "refused",
         "requests",
         "retained",
+        "streams",
+        "streams_closed",
+        "streams_refused",
     )
 
     def __init__(self, connection_quota: int) -> None:
@@ -106,6 +112,9 @@ class Telemetry:
         self.queued_bytes = 0
         self.invocations = 0
         self.handlers: dict[tuple[str, str, str], HandlerCounters] = {}
+        self.streams = 0
+        self.streams_closed: dict[str, int] = {}
+        self.streams_refused: dict[str, int] = {}
 
     def count_refused(self, status: int) -> None:
         """An upgrade request was answered with this status instead of 101."""
@@ -119,3 +128,11 @@ class Telemetry:
     def count_ack_error(self, name: str) -> None:
         """A client's request failed under this name, whether or not it asked for an ack."""
         self.ack_errors[name] = self.ack_errors.get(name, 0) + 1
+
+    def count_stream_closed(self, name: str) -> None:
+        """A stream has ended under this name."""
+        self.streams_closed[name] = self.streams_closed.get(name, 0) + 1
+
+    def count_stream_refused(self, name: str) -> None:
+        """A request about a stream was refused under this name."""
+        self.streams_refused[name] = self.streams_refused.get(name, 0) + 1

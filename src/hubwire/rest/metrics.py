@@ -104,7 +104,20 @@ class TelemetryCollector(Collector):
         recoveries.add_metric(["resumed"], now.recoveries)
         recoveries.add_metric(["refused"], now.recoveries_refused)
         yield recoveries
+        yield from self._streams()
         yield from self._handlers()
+
+    def _streams(self) -> Iterator[Metric]:
+        now = self._telemetry
+        yield _gauge("hubwire_streams", "Streams of clients that are open.", now.streams)
+        closed = CounterMetricFamily("hubwire_streams_closed", "Streams ended, by error.", labels=["error"])
+        for name, count in now.streams_closed.items():
+            closed.add_metric([name], count)
+        yield closed
+        refused = CounterMetricFamily("hubwire_streams_refused", "Requests about streams that failed.", labels=["name"])
+        for name, count in now.streams_refused.items():
+            refused.add_metric([name], count)
+        yield refused
 
     def _handlers(self) -> Iterator[Metric]:
         labels = ["resource", "hub", "handler"]
