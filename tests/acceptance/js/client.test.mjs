@@ -85,15 +85,6 @@ plainAndReliable("an event without a handler is an InternalServerError, and the 
   await client.joinGroup("g");
 });
 
-test("a stream is answered, and fails", async (t) => {
-  const { client } = await connect(t, service());
-  await assert.rejects(async () => {
-    const stream = await client.openGroupStream("g");
-    await stream.end();
-  });
-  await client.joinGroup("g");
-});
-
 test("the same ack id twice is one message, and the second is told to be a duplicate", async (t) => {
   const { client, seen } = await connect(t, service(), { groups: ["g"] });
   assert.deepEqual(await client.sendToGroup("g", "once", "text", { ackId: 1000 }), { ackId: 1000, isDuplicated: false });
