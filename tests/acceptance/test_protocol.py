@@ -411,8 +411,8 @@ def test_event_without_a_handler_fails_and_the_connection_stays(server: Server, 
     ("frame", "answer"),
     [
         (
-            {"type": "sendToGroup", "group": "g", "noEcho": False, "stream": {"streamId": "s"}},
-            {"type": "streamClosed", "streamId": "s"},
+            {"type": "setGroupState", "group": "g", "ackId": 1},
+            {"type": "ack", "ackId": 1, "success": False},
         ),
     ],
 )

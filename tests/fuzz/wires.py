@@ -139,7 +139,12 @@ def requests() -> st.SearchStrategy[bytes]:
             for data in (text, base64, json_data)
         ),
         {"type": _said("sendToGroup"), "group": group, "ttlSeconds": ack, **json_data},
-        {"type": _said("sendToGroup"), "group": group, "stream": st.just('{"streamId":"s"}')},
+        {"type": _said("sendToGroup"), "group": group, "noEcho": _flags, "metadata": metadata, "stream": _starts},
+        *(
+            {"type": _said("streamData"), "streamId": _stream_ids, "streamSequenceId": _numbers, **data}
+            for data in (text, base64, json_data)
+        ),
+        {"type": _said("streamEnd"), "streamId": _stream_ids, "error": _stream_errors},
         {"type": _said("event"), "event": st.just('"hello"') | strings, "ackId": ack, **text},
         {"type": _said("ping")},
         {"type": _said("sequenceAck"), "sequenceId": ack | st.just('"3"')},
@@ -152,6 +157,12 @@ def requests() -> st.SearchStrategy[bytes]:
 
 
 _flags = st.sampled_from(["true", "false"])
+_starts = st.sampled_from(
+    ['{"streamId":"s"}', '{"streamId":"t","idleTimeoutMs":1}', '{"streamId":"s","idleTimeoutMs":-1}', '{"streamId":""}']
+)
+_stream_ids = st.sampled_from(['"s"', '"t"', '"u"'])
+_numbers = st.sampled_from(["1", "2", "3", "18446744073709551615", "null", "-1", '"1"'])
+_stream_errors = st.sampled_from(["null", "{}", '{"message":"m","userErrorCode":"c"}', '{"message":1}'])
 
 
 def _said(word: str) -> st.SearchStrategy[str]:

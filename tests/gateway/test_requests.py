@@ -427,12 +427,6 @@ async def test_group_too_many_is_refused_with_the_reason_and_may_be_tried_again(
 @pytest.mark.parametrize(
     ("message", "answer"),
     [
-        (
-            {"type": "sendToGroup", "group": "g", "stream": {"streamId": "s"}},
-            {"type": "streamClosed", "streamId": "s"},
-        ),
-        ({"type": "streamData", "streamId": "s"}, {"type": "streamClosed", "streamId": "s"}),
-        ({"type": "streamEnd", "streamId": "s"}, {"type": "streamClosed", "streamId": "s"}),
         ({"type": "setGroupState", "group": "g", "ackId": 1}, {"type": "ack", "ackId": 1, "success": False}),
         ({"type": "subscribeGroupState", "group": "g", "ackId": 1}, {"type": "ack", "ackId": 1, "success": False}),
         ({"type": "setGroupState", "group": "g"}, None),
