@@ -24,7 +24,6 @@ from hubwire.model.messages import (
     AckError,
     EndStream,
     GroupMessage,
-    InvokeResponse,
     OpenStream,
     StreamAck,
     StreamAnswer,
@@ -128,8 +127,10 @@ class GroupStreams:
             self._tell_later(publisher, answer)
         else:
             self._follow(connection, outcome)
-        if isinstance(request, OpenStream):
-            self._fail(connection, request)
+        if isinstance(request, OpenStream) and request.ack_id is not None:
+            # What a stream cannot go with fails with it.
+            error = AckError("InternalServerError", request.fault or "")
+            self._node.reply(connection, connection.session.direct(Ack(request.ack_id, error)))
         refusal = _refusal(answer)
         if refusal is not None and outcome.closed is None:
             self._telemetry.count_stream_refused(refusal)
@@ -142,15 +143,6 @@ class GroupStreams:
         if publisher.is_void:
             del self._publishers[connection]
         return self._catch_up(publisher)
-
-    def _fail(self, connection: Connection, start: OpenStream) -> None:
-        """What a stream cannot go with fails with it, and whoever waits for that is told."""
-        error = AckError("InternalServerError", start.fault or "")
-        if start.ack_id is not None:
-            self._node.reply(connection, connection.session.direct(Ack(start.ack_id, error)))
-        if start.invocation_id is not None:
-            response = InvokeResponse(start.invocation_id, error=error)
-            self._node.reply(connection, connection.session.direct(response))
 
     def _follow(self, connection: Connection, outcome: Outcome) -> None:
         """Publish what is to be published, and answer behind it."""
