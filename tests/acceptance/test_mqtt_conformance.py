@@ -180,30 +180,34 @@ def test_message_in_flight_is_finished_after_the_end_of_its_subscription(place: 
         assert client.quiet() == []
 
 
+@pytest.mark.parametrize(
+    ("qos", "said"),
+    [(1, (PUBREC,)), (1, (PUBCOMP,)), (2, (PUBACK,)), (2, (PUBCOMP,)), (2, (PUBREC, PUBACK))],
+    ids=["PUBREC of qos 1", "PUBCOMP of qos 1", "PUBACK of qos 2", "early PUBCOMP", "PUBACK of a PUBREL"],
+)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_acknowledgements_of_another_kind_change_nothing(place: Place, version: int) -> None:
-    """A message waits for what its QoS is due [4.3]."""
-    unknown = " 92" if version == 5 else ""
-    with place.entered(version, "kinds", **stays(version)) as client:
-        subscribed(client, ("kinds", 2))
-        client.say(publish(version, "kinds", b"one", 1, 5), publish(version, "kinds", b"two", 2, 6))
-        heard = client.expect(
-            f"PUBACK 5{ok(version)}", f"PUBREC 6{ok(version)}", "PUBLISH kinds 1 one", "PUBLISH kinds 2 two"
-        )
-        first, second = (packet.packet_id for packet in heard if packet.kind == "PUBLISH")
-        client.say(acknowledge(PUBCOMP, first), acknowledge(PUBREC, first))
-        client.expect(f"PUBREL {first}{unknown}")
-        client.say(acknowledge(PUBACK, second), acknowledge(PUBCOMP, second))
-        assert client.quiet() == []
-        client.abort()
-    with place.entered(version, "kinds", session=True, **stays(version)) as client:
-        client.expect("PUBLISH kinds 1 one dup", "PUBLISH kinds 2 two dup")
-        client.say(acknowledge(PUBACK, first), acknowledge(PUBREC, second))
-        client.expect(f"PUBREL {second}{ok(version)}")
-        client.say(acknowledge(PUBREC, second))
-        client.expect(f"PUBREL {second}{ok(version)}")
-        client.say(acknowledge(PUBCOMP, second), acknowledge(PUBREC, second))
-        client.expect(f"PUBREL {second}{unknown}")
+def test_acknowledgement_of_another_kind_ends_the_connection_and_nothing_else(
+    place: Place, version: int, qos: int, said: Sequence[int]
+) -> None:
+    """A message waits for what its QoS is due [4.3]; what is inconsistent with that is a protocol error [1.2, 4.13]."""
+    with place.entered(version) as one:
+        with place.entered(version, "kinds", **stays(version)) as client:
+            subscribed(client, ("kinds", qos))
+            published(one, "kinds", b"x", qos)
+            (message,) = client.expect(f"PUBLISH kinds {qos} x")
+            *before, last = said
+            for first in before:
+                client.say(acknowledge(first, message.packet_id))
+                client.expect(f"PUBREL {message.packet_id}{ok(version)}")
+            client.say(acknowledge(last, message.packet_id))
+            client.ends_with(*((1000, "DISCONNECT 82") if version == 5 else (1002,)))
+        with place.entered(version, "kinds", session=True, **stays(version)) as client:
+            if before:
+                client.expect(f"PUBREL {message.packet_id}{ok(version)}")
+                client.say(acknowledge(PUBCOMP, message.packet_id))
+            else:
+                taken(client, f"PUBLISH kinds {qos} x dup")
+            assert client.quiet() == []
 
 
 # Retained messages, which there are none of.

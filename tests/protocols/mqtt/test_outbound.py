@@ -229,10 +229,34 @@ def test_acknowledgements_of_nothing_change_nothing(version: int) -> None:
     assert one.answers == [Pubrel(9, unknown)]
 
     one.deliver(from_mqtt("a", 1), from_mqtt("b", 2))
-    one.say(Puback(2), Pubcomp(1), Pubcomp(2), Puback(9), Pubcomp(9), Pubrec(9), Pubrec(1))
-    assert one.answers == [Pubrel(9, unknown), Pubrel(1, unknown)]
+    one.say(Puback(9), Pubcomp(9), Pubrec(9))
+    assert one.answers == [Pubrel(9, unknown)]
     assert one.session.held()[0] == 2
     assert one.session.fault is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [Pubrec(1)],
+        [Pubrec(1, Reason.UNSPECIFIED_ERROR)],
+        [Pubcomp(1)],
+        [Puback(2)],
+        [Pubcomp(2)],
+        [Pubrec(2), Puback(2)],
+    ],
+    ids=["PUBREC of 1", "failed PUBREC of 1", "PUBCOMP of 1", "PUBACK of 2", "early PUBCOMP", "PUBACK of PUBREL"],
+)
+@pytest.mark.parametrize("version", [4, 5])
+def test_acknowledgement_that_is_not_due_is_a_fault_and_changes_nothing(version: int, said: list[Packet]) -> None:
+    one = client(version)
+    one.deliver(from_mqtt("a", 1), from_mqtt("b", 2))
+
+    one.say(*said, Puback(1))
+
+    assert one.session.fault is not None
+    assert one.session.fault.code == Reason.PROTOCOL_ERROR
+    assert one.session.held()[0] == 2
 
 
 def test_repeated_pubrec_is_answered_again() -> None:
@@ -241,7 +265,6 @@ def test_repeated_pubrec_is_answered_again() -> None:
 
     one.say(Pubrec(1), Pubrec(1))
     assert one.answers == [Pubrel(1), Pubrel(1)]
-    one.say(Puback(1))
     assert one.session.held() == (1, 0)
     one.say(Pubrec(1, Reason.UNSPECIFIED_ERROR))
     assert one.answers == []

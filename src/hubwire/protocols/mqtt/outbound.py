@@ -16,6 +16,7 @@ from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.mqtt.codec import pieces, publish
 from hubwire.protocols.mqtt.contents import qos_of, remaining_s, topic_of
 from hubwire.protocols.mqtt.packets import Pubrel, encode
+from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
 from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Batch
 
@@ -294,13 +295,23 @@ class Outbound:
                 kept.append(item)
         self._waiting = kept
 
-    # Acknowledgements. Those for what is not on its way are late ones, and are ignored.
+    # Acknowledgements. Those for what is not on its way are late ones, and are ignored. One that is not due to what is
+    # on its way cannot be told from a client that has lost count, so nothing behind it would be sure [1.2, 4.13].
 
     def received(self, packet_id: int) -> None:
-        """PUBACK: whatever its code, the client has taken a message of QoS 1."""
-        item = self._flying.get(packet_id)
-        if item is not None and item.qos == 1:
-            self._landed(packet_id, item)
+        """
+        PUBACK: whatever its code, the client has taken a message of QoS 1.
+
+        Raises:
+            MqttViolation: 0x82, it is one of QoS 2.
+        """
+        flying = self._flying
+        if packet_id not in flying:
+            return
+        item = flying[packet_id]
+        if item is None or item.qos != 1:
+            raise _not_due("PUBACK")
+        self._landed(packet_id, item)
 
     def taken(self, packet_id: int, failed: bool) -> bool:
         """
@@ -308,12 +319,17 @@ class Outbound:
 
         Returns:
             whether the identifier is known.
+
+        Raises:
+            MqttViolation: 0x82, it is one of QoS 1.
         """
         flying = self._flying
-        item = flying.get(packet_id)
-        if packet_id not in flying or (item is not None and item.qos != 2):
+        if packet_id not in flying:
             return False
+        item = flying[packet_id]
         if item is not None:
+            if item.qos != 2:
+                raise _not_due("PUBREC")
             self._landed(packet_id, item)
             if not failed:
                 # At the end: PUBRELs are repeated in the order of the PUBRECs [4.6.0-4].
@@ -323,9 +339,18 @@ class Outbound:
         return True
 
     def completed(self, packet_id: int) -> None:
-        """PUBCOMP."""
-        if self._flying.get(packet_id, self) is None:
-            del self._flying[packet_id]
+        """
+        PUBCOMP.
+
+        Raises:
+            MqttViolation: 0x82, there was no PUBREL.
+        """
+        flying = self._flying
+        if packet_id not in flying:
+            return
+        if flying[packet_id] is not None:
+            raise _not_due("PUBCOMP")
+        del flying[packet_id]
 
     def _landed(self, packet_id: int, item: Outgoing) -> None:
         del self._flying[packet_id]
@@ -380,6 +405,10 @@ class Outbound:
                 continue
             frames.append(item.late_frame(self._send(item), version, now, False))
         return frames
+
+
+def _not_due(name: str) -> MqttViolation:
+    return MqttViolation(Reason.PROTOCOL_ERROR, f"{name} where another acknowledgement is due")
 
 
 def _frame_of_release(packet_id: int, version: int) -> bytes:
