@@ -292,6 +292,18 @@ def test_keys_of_other_kinds_are_passed_over(issuer: Issuer, made: Made) -> None
     assert made(issuer)(issuer.token()).user_id == USER
 
 
+def test_token_of_a_key_that_is_too_short_is_refused(issuer: Issuer, made: Made) -> None:
+    """Whoever publishes it: others can find its other half."""
+    short = rsa_key("short", 1024)
+    published = {**RSAAlgorithm.to_jwk(short.public_key(), as_dict=True), "kid": "short"}
+    issuer.standin.on_raw("GET", f"{PATH}/keys", 200, json.dumps({"keys": [published]}).encode(), "application/json")
+    claims = {"skypeid": USER[2:], "acsScope": "chat", "iss": issuer.url, "aud": SERVICE, "exp": int(NOW) + 60}
+
+    token = signed({**claims, "iat": int(NOW), "jti": "a"}, short, {"alg": "RS256", "kid": "short"})
+
+    assert reason(made(issuer), token) == "signature"
+
+
 # A server that does not do as it should
 
 

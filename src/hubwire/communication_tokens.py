@@ -34,6 +34,7 @@ Reason: TypeAlias = Literal[
 ]
 
 _ALGORITHM: Final = "RS256"
+_LEAST_KEY_BITS: Final = 2048
 _LONGEST_TOKEN: Final = 16 * 1024
 _LARGEST_ANSWER: Final = 1024 * 1024
 _MOST_CACHED: Final = 10_000
@@ -215,7 +216,9 @@ class _Verification:
         found: dict[str, jwt.PyJWK] = {}
         for described in published:
             try:
-                found[described["kid"]] = jwt.PyJWK(described, _ALGORITHM)
+                key = jwt.PyJWK(described, _ALGORITHM)
+                if key.key.key_size >= _LEAST_KEY_BITS:
+                    found[described["kid"]] = key
             except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError):
                 continue  # of a kind that signs nothing for us
         self._keys = _Keys(found, self._clock())
