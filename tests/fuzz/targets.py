@@ -6,7 +6,7 @@ rooms make of them together is tried on a real server: see `conversations`.
 from collections.abc import Mapping
 from typing import Final
 
-from fuzz import edge, issuing, model, mqtt, outside, proofs, protocols, rest, templates, tunnels
+from fuzz import edge, identities, issuing, model, mqtt, outside, proofs, protocols, rest, templates, tunnels
 from fuzz.target import Target
 
 __all__ = ["TARGETS"]
@@ -16,6 +16,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     **protocols.TARGETS,
     **proofs.TARGETS,
     **issuing.TARGETS,
+    **identities.TARGETS,
     **rest.TARGETS,
     **model.TARGETS,
     **outside.TARGETS,

@@ -118,7 +118,7 @@ class Serving:
     async def call(
         self,
         method: str,
-        target: str,
+        target: str | bytes,
         document: object = None,
         *,
         body: bytes | None = None,
