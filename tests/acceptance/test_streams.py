@@ -1,5 +1,6 @@
 """Streams over sockets, frame by frame, and what subscribers of each kind get of them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +19,10 @@ from acceptance.wire import (
     metric,
     rest,
 )
+from protobuf_messages import message_of, request_of
 
+PROTOBUF = "protobuf.webpubsub.azure.v1"
+PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
 PROTOCOLS = pytest.mark.parametrize("protocol", [JSON, RELIABLE])
 END = {"type": "streamEnd", "streamId": "s"}
 
@@ -88,6 +92,36 @@ def test_stream_from_its_start_to_its_end(server: Server, hub: str, protocol: st
             ("", place(3, end=True)),
         ]
         assert listener.heard() == []
+
+
+@pytest.mark.parametrize("protocol", [PROTOBUF, PROTOBUF_RELIABLE])
+def test_stream_between_json_and_protobuf_clients(server: Server, hub: str, protocol: str) -> None:
+    target = client_target(hub, client_token(server, hub, roles=[SEND], groups=["g"]))
+    with RawClient(server, target, protocols=[protocol]) as client, JsonClient(server, hub, groups=["g"]) as other:
+
+        def receive() -> Frame:
+            opcode, payload = client.receive_frame()
+            assert opcode == 2
+            return message_of(payload)
+
+        assert receive()["event"] == "connected"
+        client.send_frame(2, request_of({**start(), "noEcho": True}))
+        assert receive() == ack(1)
+        client.send_frame(2, request_of(fragment(1)))
+        assert receive() == ack(2)
+        client.send_frame(2, request_of({**END, "error": {"message": "m", "userErrorCode": "E1"}}))
+        assert receive() == {"type": "streamClosed", "streamId": "s"}
+        assert [seen(other) for _ in range(2)] == [("f1", place(1)), ("", place(2, end=True, error="UserError"))]
+
+        open_stream(other)
+        assert seen_by_protobuf(other, receive, fragment(1)) == ("f1", place(1))
+        assert seen_by_protobuf(other, receive, END) == ("", place(2, end=True))
+
+
+def seen_by_protobuf(publisher: JsonClient, receive: Callable[[], Frame], said: Frame) -> tuple[Any, Frame]:
+    publisher.send(said)
+    message = receive()
+    return message["data"], message["stream"]
 
 
 @pytest.mark.parametrize("how", ["cut", "closed", "closed by REST"])

@@ -9,6 +9,7 @@ import pytest
 from doubles import HUB, RecordingSink, done, settle
 from gateway.devices import Device
 from gateway.house import JSON, RELIABLE, Client, House
+from gateway.test_invocations import KINDS, RELIABLE_KINDS, somebody
 from handlers import answer, handler
 from hubwire.hub.streams import StreamLimits
 from hubwire.model.commands import Close, PermissionRule
@@ -24,7 +25,9 @@ KEEP = {"type": "streamData", "streamId": "s"}
 
 
 def start(stream_id: str = "s", group: str = "g", idle_timeout_ms: int | None = None, **more: Any) -> dict[str, Any]:
-    stream = {"streamId": stream_id, "idleTimeoutMs": idle_timeout_ms}
+    stream: dict[str, Any] = {"streamId": stream_id}
+    if idle_timeout_ms is not None:
+        stream["idleTimeoutMs"] = idle_timeout_ms
     return {"type": "sendToGroup", "group": group, "stream": stream, **more}
 
 
@@ -261,6 +264,67 @@ async def test_no_more_ends_wait_to_be_told_than_streams_may_be_open() -> None:
     publisher.sink.forget()
     await house.loop.advance(TOLD_S)
     assert publisher.sink.received == [closed(stream_id="c"), closed(stream_id="d")]
+
+
+# Each protocol
+
+
+def place_of(message: dict[str, Any]) -> tuple[Any, int, Any, int | None]:
+    """Payload, number, whether it is the end or the name of its error, and the number of a reliable client."""
+    stream = message["stream"]
+    end = stream.get("error", {}).get("name", stream.get("endOfStream"))
+    return message["data"], stream["streamSequenceId"], end, message.get("sequenceId")
+
+
+@pytest.mark.parametrize("publishes", KINDS)
+@pytest.mark.parametrize("listens", KINDS)
+async def test_stream_goes_from_each_protocol_to_each(publishes: str, listens: str) -> None:
+    """Data of each kind, an end with an error, and one that nobody has said."""
+    house = House(queue_messages=100)
+    listener, publisher = await somebody(house, listens, groups=["g"]), await somebody(house, publishes)
+    any_ = "CgNhL2I="
+    assert await publisher.say(start()) == [ack(1)]
+    assert await publisher.say(fragment(1), fragment(2, {"a": [1]}, "json")) == [ack(3)]
+    assert await publisher.say(KEEP) == []
+    assert await publisher.say(fragment(3, "AP8=", "binary"), fragment(4, any_, "protobuf")) == [ack(5)]
+    assert await publisher.say(fragment(4, any_, "protobuf")) == [ack(5)]
+    (nack,) = await publisher.say(fragment(9))
+    assert (nack["type"], nack["name"], nack["expectedSequenceId"]) == ("streamNack", "InvalidSequenceId", 5)
+    await publisher.say({**END, "error": {"message": "m", "userErrorCode": "E1"}}, start(idle_timeout_ms=1000))
+    await house.loop.advance(1.0)
+    (told,) = publisher.heard()[-1:]
+
+    numbers = iter(range(1, 9))
+    number = (lambda: next(numbers)) if listens in RELIABLE_KINDS else lambda: None
+    messages = [row for row in listener.heard() if row["type"] == "message"]
+    assert [place_of(message) for message in messages] == [
+        ("f1", 1, None, number()),
+        ({"a": [1]}, 2, None, number()),
+        ("AP8=", 3, None, number()),
+        (any_, 4, None, number()),
+        ("", 5, "UserError", number()),
+        ("", 1, "IdleTimeout", number()),
+    ]
+    assert [message["dataType"] for message in messages[:5]] == ["text", "json", "binary", "protobuf", "text"]
+    assert messages[4]["stream"]["error"] == {"name": "UserError", "message": "m", "userErrorCode": "E1"}
+    assert (told["type"], told["error"]["name"]) == ("streamClosed", "IdleTimeout")
+
+
+@pytest.mark.parametrize("kind", RELIABLE_KINDS)
+async def test_stream_of_each_reliable_protocol_goes_on_after_a_recovery(house: House, kind: str) -> None:
+    listener, publisher = await somebody(house, kind, groups=["g"]), await somebody(house, kind)
+    await publisher.say(start(idle_timeout_ms=1000), fragment(1))
+    for client in (listener, publisher):
+        client.drop()
+        sink = RecordingSink()
+        connection = await house.begin(house.decide(kind, **client.recovery), sink)
+        assert connection is client.connection
+        client.sink = sink
+    await settle()
+
+    assert (await publisher.say(fragment(1), fragment(2)))[-1] == ack(3)
+    messages = [row for row in listener.heard() if row["type"] == "message"]
+    assert [place_of(message) for message in messages] == [("f1", 1, None, 1), ("f2", 2, None, 2)]
 
 
 # Refusals
