@@ -374,6 +374,7 @@ async def test_doubled_and_final_slashes_mean_nothing(world: World) -> None:
         ("text/plain; charset=ISO-8859-1", b"h\xe4", Data("text", "hä".encode())),
         ("application/json", b'{"a": 1,\r\n  "a" : 1.0}', Data("json", b'{"a": 1,\r\n  "a" : 1.0}')),
         ("application/octet-stream", b"x", Data("binary", b"x")),
+        ("application/x-protobuf", b"\n\x03a/b\x12\x01x", Data("protobuf", b"\n\x03a/b\x12\x01x")),
     ],
 )
 async def test_payload_reaches_the_node_as_it_was_sent(
@@ -390,7 +391,8 @@ async def test_payload_reaches_the_node_as_it_was_sent(
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [
-        ("application/x-protobuf", b"x", 415),
+        ("application/x-protobuf", b"x", 400),
+        ("application/protobuf", b"x", 415),
         ("text/html", b"x", 415),
         ("nonsense", b"x", 415),
         ("text/plain; charset=unknown", b"x", 415),

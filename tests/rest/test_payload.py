@@ -39,6 +39,8 @@ def taken(content_type: str | None, body: bytes) -> Data:
         ("application/json", b"1e999999", Data("json", b"1e999999")),
         ("application/json", b'["\\ud800", 1e999999]', Data("json", b'["\\ud800", 1e999999]')),
         ("application/json", b"null", Data("json", b"null")),
+        ("application/x-protobuf", b"\n\x03a/b\x1a\x00", Data("protobuf", b"\n\x03a/b\x1a\x00")),
+        ("Application/X-Protobuf; x=y", b"", Data("protobuf", b"")),
     ],
 )
 def test_body_keeps_its_own_spelling(content_type: str | None, body: bytes, expected: Data) -> None:
@@ -48,7 +50,7 @@ def test_body_keeps_its_own_spelling(content_type: str | None, body: bytes, expe
 @pytest.mark.parametrize(
     "content_type",
     [
-        "application/x-protobuf",
+        "application/protobuf",
         "application/xml",
         "text/html",
         "application/json5",
@@ -127,6 +129,14 @@ def test_body_that_is_no_json_is_called_so() -> None:
 def test_text_that_is_not_in_its_charset_is_a_bad_request(content_type: str, body: bytes) -> None:
     with pytest.raises(BadRequest):
         taken(content_type, body)
+
+
+@pytest.mark.parametrize("body", [b"x", b"\x08\x01", b"\n\x01\xff", b"\n\x05a/b"])
+def test_protobuf_that_is_no_any_is_a_bad_request(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="Any") as caught:
+        taken("application/x-protobuf", body)
+
+    assert caught.value.target == "Body"
 
 
 def test_media_type_is_known_by_name_and_codec() -> None:

@@ -7,13 +7,14 @@ Sources: the service's own emulator for content types, charsets and metadata hea
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
 from hubwire.model.errors import BadRequest, UnsupportedMedia
-from hubwire.model.messages import NO_METADATA, Data
+from hubwire.model.messages import NO_METADATA, Data, DataKind
 from hubwire.model.names import metadata_fault
+from hubwire.model.payloads import is_any
 
 __all__ = ["MediaType", "data_of", "json_text", "media_type", "metadata_of", "sendable"]
 
@@ -65,10 +66,11 @@ class MediaType(NamedTuple):
 
 
 _BINARY: Final = MediaType("application/octet-stream", "utf-8")
-_KINDS: Final[Mapping[str, Literal["text", "json", "binary"]]] = {
+_KINDS: Final[Mapping[str, DataKind]] = {
     "text/plain": "text",
     "application/json": "json",
     "application/octet-stream": "binary",
+    "application/x-protobuf": "protobuf",
 }
 
 
@@ -131,7 +133,7 @@ def data_of(media: MediaType, body: bytes) -> Data:
         media: one that is sendable.
 
     Raises:
-        BadRequest: text that is not in its charset, or JSON that is none.
+        BadRequest: text that is not in its charset, JSON that is none, or protobuf that is no `Any`.
     """
     kind = _KINDS[media.name]
     match kind:
@@ -141,6 +143,10 @@ def data_of(media: MediaType, body: bytes) -> Data:
             return Data(kind, _utf8(media, body))
         case "json":
             return Data(kind, json_text(media, body))
+        case "protobuf":
+            if not is_any(body):
+                raise BadRequest("The body is not a google.protobuf.Any.", "Body")
+            return Data(kind, body)
 
 
 def json_text(media: MediaType, body: bytes) -> bytes:
