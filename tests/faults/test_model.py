@@ -19,13 +19,15 @@ import pytest
 from acceptance.servers import DEADLINE_S, Server, StartServer, wait_until
 from acceptance.wire import Answer, JsonClient, RawClient, client_target, client_token, signed
 from journeys.operations import (
-    JSON,
+    IN_PROTOBUF,
     KINDS,
+    OFFERS,
     RELIABLE,
     Acknowledge,
     Call,
     Connect,
     Depart,
+    Kind,
     Listing,
     Operation,
     Pass,
@@ -38,12 +40,13 @@ from journeys.operations import (
 )
 from journeys.reference import Frame, Peer, Reference, held_against
 from journeys.seeds import seeds
+from protobuf_messages import message_of, request_of
 
 QUEUE: Final = 20
 STEPS: Final = 3000
 PAGES: Final = 50
-OFFERS: Final = {"json": (JSON,), "reliable": (RELIABLE,), "simple": ()}
-_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
+CLIENTS: Final[tuple[Kind, ...]] = ("json", "reliable", "reliable", "protobuf", "reliable-protobuf", "simple")
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 
 class _Client:
@@ -56,7 +59,7 @@ class _Client:
         token: for its recovery.
     """
 
-    def __init__(self, kind: str, raw: RawClient, token: str = "") -> None:
+    def __init__(self, kind: Kind, raw: RawClient, token: str = "") -> None:
         raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.kind = kind
         self.raw = raw
@@ -69,7 +72,14 @@ class _Client:
         if self.kind == "simple":
             self.raw.send_frame(_PING, b"p")
         else:
-            self.raw.send_json({"type": "ping"})
+            self.say({"type": "ping"})
+
+    def say(self, frame: dict[str, Any] | str) -> None:
+        """A request; text that is none stands for itself."""
+        if self.kind in IN_PROTOBUF:
+            self.raw.send_frame(_BINARY, frame.encode() if isinstance(frame, str) else request_of(frame))
+        else:
+            self.raw.send_frame(_TEXT, (frame if isinstance(frame, str) else json.dumps(frame)).encode())
 
     def await_pong(self) -> None:
         """Take what comes before the answer, or before the end."""
@@ -90,8 +100,8 @@ class _Client:
                 return True
             self.frames.append(("text", payload.decode()) if opcode == _TEXT else ("binary", payload))
         else:
-            assert opcode == _TEXT, (opcode, payload)
-            frame = json.loads(payload)
+            assert opcode == (_BINARY if self.kind in IN_PROTOBUF else _TEXT), (opcode, payload)
+            frame = message_of(payload) if self.kind in IN_PROTOBUF else json.loads(payload)
             if frame["type"] == "pong":
                 return True
             self.token = frame.get("reconnectionToken", self.token)
@@ -103,7 +113,7 @@ class Premises:
     """A running server, and clients by the names of the reference."""
 
     def __init__(self, server: Server, hub: str) -> None:
-        self.reference = Reference(QUEUE, (0, 300), ("json", "reliable", "reliable", "simple"))
+        self.reference = Reference(QUEUE, (0, 300), CLIENTS)
         self._server = server
         self._hub = hub
         self._clients: dict[str, _Client] = {}
@@ -160,14 +170,16 @@ class Premises:
             case Say(name, frames):
                 client = self._clients[name]
                 for frame in frames:
-                    client.raw.send_frame(_TEXT, (json.dumps(frame) if isinstance(frame, dict) else frame).encode())
+                    client.say(frame)
                 self._said(name)
             case Payload(name, data):
                 raw = self._clients[name].raw
-                raw.send_frame(_TEXT if isinstance(data, str) else 2, data.encode() if isinstance(data, str) else data)
+                raw.send_frame(
+                    _TEXT if isinstance(data, str) else _BINARY, data.encode() if isinstance(data, str) else data
+                )
                 self._said(name)
             case Acknowledge(name, number):
-                self._clients[name].raw.send_json({"type": "sequenceAck", "sequenceId": number})
+                self._clients[name].say({"type": "sequenceAck", "sequenceId": number})
                 self._said(name)
             case Depart():
                 self._depart(operation)
@@ -242,7 +254,7 @@ class Premises:
         raw = RawClient(self._server, client_target(self._hub, None, query), protocols=[RELIABLE])
         self._stack.callback(raw.socket.close)
         assert raw.status == 101
-        client = _Client("reliable", raw, old.token)
+        client = _Client(old.kind, raw, old.token)
         client.ping()
         client.await_pong()
         if client.end is not None:

@@ -4,6 +4,7 @@ What clients and operators may do, as values, and a way to draw the next one at 
 The same operations are carried out on a gateway in this process and on a running server.
 """
 
+import base64
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,19 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote, urlencode
 
 __all__ = [
+    "ANY_MESSAGE",
     "FILTERS",
     "GROUPS",
+    "IN_PROTOBUF",
     "JSON",
     "KINDS",
+    "NUMBERED",
+    "OFFERS",
+    "PROTOBUF",
+    "PROTOBUF_RELIABLE",
     "RELIABLE",
     "ROLES",
+    "SAYING",
     "Acknowledge",
     "Call",
     "Confirm",
@@ -40,10 +48,28 @@ __all__ = [
 JSON: Final = "json.webpubsub.azure.v1"
 RELIABLE: Final = "json.reliable.webpubsub.azure.v1"
 
-Kind: TypeAlias = Literal["json", "reliable", "simple", "mqtt4", "mqtt5"]
+PROTOBUF: Final = "protobuf.webpubsub.azure.v1"
+PROTOBUF_RELIABLE: Final = "protobuf.reliable.webpubsub.azure.v1"
+
+Kind: TypeAlias = Literal["json", "reliable", "protobuf", "reliable-protobuf", "simple", "mqtt4", "mqtt5"]
 Whom: TypeAlias = Literal["hub", "group", "user", "connection"]
 
+SAYING: Final[tuple[Kind, ...]] = ("json", "reliable", "protobuf", "reliable-protobuf")
+"""Those who make requests in the words of the service's subprotocols."""
+NUMBERED: Final[tuple[Kind, ...]] = ("reliable", "reliable-protobuf")
+IN_PROTOBUF: Final[tuple[Kind, ...]] = ("protobuf", "reliable-protobuf")
+OFFERS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "json": (JSON,),
+    "reliable": (RELIABLE,),
+    "protobuf": (PROTOBUF,),
+    "reliable-protobuf": (PROTOBUF_RELIABLE,),
+    "simple": (),
+}
+"""What they ask for; those of MQTT come otherwise."""
+
 GROUPS: Final = ("a", "b", "b.x", "ü/%")
+ANY_MESSAGE: Final = b"\x0a\x04%s/x\x12\x02\x00\xff"
+"""A serialised `google.protobuf.Any`."""
 USERS: Final = ("anna", "bob", None)
 
 ROLES: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
@@ -85,6 +111,7 @@ FILTERS: Final = (
     Filter("length(groups) gt 1", lambda one: len(one.groups) > 1),
     Filter("length(groups) eq 0 or startswith(userId, 'b')", lambda one: not one.groups or one.user == "bob"),
     Filter(f"protocol eq '{RELIABLE}'", lambda one: one.kind == "reliable"),
+    Filter(f"protocol ne '{PROTOBUF}'", lambda one: one.kind != "protobuf"),
     Filter("userId in ('bob', 'carl')", lambda one: one.user == "bob"),
     Filter("true", lambda one: True),
     Filter("false", lambda one: False),
@@ -111,7 +138,10 @@ class Connect(NamedTuple):
 
 
 class Say(NamedTuple):
-    """Messages of a JSON client, one right behind the other; text that is no request stands for itself."""
+    """
+    Messages of a JSON client, one right behind the other; text that is no request stands for itself. A protobuf client
+    says the same in its words.
+    """
 
     name: str
     frames: tuple[dict[str, Any] | str, ...]
@@ -300,19 +330,21 @@ def _request(draw: random.Random, ack_id: int | None, lifetimes: Sequence[int]) 
 
 def _data(draw: random.Random) -> dict[str, Any]:
     number = draw.randint(0, 999)
-    match draw.choice(("json", "none", "text", "binary")):
+    match draw.choice(("json", "none", "text", "binary", "protobuf")):
         case "none":
             return {"data": number}
         case "json":
             return {"dataType": "json", "data": {"n": number, "%d": ["%", None]}}
         case "text":
             return {"dataType": "text", "data": f"tëxt %s {number}"}
+        case "protobuf":
+            return {"dataType": "protobuf", "data": base64.b64encode(ANY_MESSAGE).decode()}
         case _:
             return {"dataType": "binary", "data": "AAH/"}
 
 
 def _say(draw: random.Random, world: World) -> Operation | None:
-    names = world.names("json", "reliable", there=True)
+    names = world.names(*SAYING, there=True)
     if not names:
         return None
     name = draw.choice(names)
@@ -354,7 +386,7 @@ def _confirm(draw: random.Random, world: World) -> Operation | None:
 
 
 def _acknowledge(draw: random.Random, world: World) -> Operation | None:
-    names = world.names("reliable", there=True)
+    names = world.names(*NUMBERED, there=True)
     if not names:
         return None
     name = draw.choice(names)
@@ -371,8 +403,8 @@ def _depart(draw: random.Random, world: World) -> Operation | None:
 
 
 def _recover(draw: random.Random, world: World) -> Operation | None:
-    away = world.names("reliable", "mqtt4", "mqtt5", there=False)
-    names = away if away and draw.random() < 0.8 else world.names("reliable", "json", "mqtt4", "mqtt5")
+    away = world.names(*NUMBERED, "mqtt4", "mqtt5", there=False)
+    names = away if away and draw.random() < 0.8 else world.names(*SAYING, "mqtt4", "mqtt5")
     return Recover(draw.choice(names), draw.random() < 0.85) if names else None
 
 
@@ -415,6 +447,7 @@ def _send(draw: random.Random, world: World) -> Operation | None:
             ("text", "text/plain", f"tëxt % {draw.randint(0, 999)}".encode()),
             ("json", "application/json", json.dumps({"%s": draw.randint(0, 999)}).encode()),
             ("binary", "application/octet-stream", b"\x00\xff%"),
+            ("protobuf", "application/x-protobuf", ANY_MESSAGE),
         )
     )
     what = ("send", whom, name, excluded, filter, ttl_s, kind, body)

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from unittest.mock import ANY
 
 from journeys.operations import (
+    IN_PROTOBUF,
+    NUMBERED,
     ROLES,
     Acknowledge,
     Call,
@@ -115,10 +117,15 @@ class Peer:
         if self.kind in MQTT:
             return ("connack", 0, again)
         frame = {"type": "system", "event": "connected", "userId": self.user or "", "connectionId": ANY}
-        return {**frame, "reconnectionToken": ANY} if self.kind == "reliable" else frame
+        return {**frame, "reconnectionToken": ANY} if self.kind in NUMBERED else frame
 
 
-_CONTENT_TYPES: Final = {"text": "text/plain", "json": "application/json", "binary": "application/octet-stream"}
+_CONTENT_TYPES: Final = {
+    "text": "text/plain",
+    "json": "application/json",
+    "binary": "application/octet-stream",
+    "protobuf": "application/x-protobuf",
+}
 
 
 class _Message(NamedTuple):
@@ -134,6 +141,12 @@ class _Message(NamedTuple):
     plain: tuple[str, str | bytes]
     content_type: str | None
     qos: int
+
+    def told(self, peer: Peer) -> dict[str, Any]:
+        """As a client gets it that makes requests. Protobuf has no place for who has sent it."""
+        if peer.kind not in IN_PROTOBUF:
+            return self.frame
+        return {name: value for name, value in self.frame.items() if name != "fromUserId"}
 
     def publish(self, peer: Peer) -> tuple[Any, ...]:
         """As an MQTT client gets it."""
@@ -247,7 +260,7 @@ class Reference:
                 peer = self.peers[name]
                 peer.stream = None
                 peer.waits_since = self.now
-                if peer.kind not in ("reliable", *MQTT) or (peer.kind == "reliable" and how == 1000):
+                if peer.kind not in (*NUMBERED, *MQTT) or (peer.kind in NUMBERED and how == 1000):
                     self._forget(peer)
             case Recover(name, honest):
                 return self._recover(self.peers[name], honest)
@@ -312,7 +325,7 @@ class Reference:
             case _:
                 kind, data = frame.get("dataType", "json"), frame["data"]
                 plain: str | bytes = data if kind == "text" else json.dumps(data)
-                if kind == "binary":
+                if kind in ("binary", "protobuf"):
                     plain = base64.b64decode(data)
                 message = _message(_from_group(group, peer.user), kind, data, plain, frame.get("metadata"))
                 out = (peer.id,) if frame.get("noEcho") else ()
@@ -375,10 +388,10 @@ class Reference:
             if peer.kind in MQTT:
                 self._deliver_packet(peer, message.publish(peer), ttl_s)
                 continue
-            frame: Frame = message.plain if peer.kind == "simple" else message.frame
-            if peer.kind == "reliable":
+            frame: Frame = message.plain if peer.kind == "simple" else message.told(peer)
+            if peer.kind in NUMBERED:
                 peer.last_number += 1
-                frame = {"sequenceId": peer.last_number, **message.frame}
+                frame = {"sequenceId": peer.last_number, **message.told(peer)}
                 expires_at = self.now + ttl_s if ttl_s else float("inf")
                 peer.held.append(_Held(peer.last_number, frame, expires_at))
             if peer.stream is not None:
@@ -408,7 +421,7 @@ class Reference:
 
     def _recover(self, peer: Peer, honest: bool) -> bool:
         """Everything unacknowledged comes again, with the numbers it had."""
-        if not (honest and peer.alive and peer.kind in ("reliable", *MQTT)):
+        if not (honest and peer.alive and peer.kind in (*NUMBERED, *MQTT)):
             return False
         self._expire(peer)
         peer.held = [held._replace(sent=True) for held in peer.held]
@@ -444,10 +457,11 @@ class Reference:
         match operation, what:
             case "send", (whom, name, excluded, filter, ttl_s, kind, body):
                 picked = _filtered(self._who(whom, name), filter)
-                value = base64.b64encode(body).decode() if kind == "binary" else body.decode()
+                opaque = kind in ("binary", "protobuf")
+                value = base64.b64encode(body).decode() if opaque else body.decode()
                 data = json.loads(body) if kind == "json" else value
                 origin = _from_group(name, None) if whom == "group" else {"from": "server"}
-                plain = body if kind == "binary" else body.decode()
+                plain = body if opaque else body.decode()
                 self._deliver(picked, _message(origin, kind, data, plain), excluded, ttl_s)
                 return 202
             case "add", (whom, name, group):

@@ -29,14 +29,16 @@ from hubwire.protocols.mqtt.packets import Packet as MqttPacket
 from hubwire.rest.app import build_app
 from hubwire.rest.ports import Server
 from journeys.operations import (
-    JSON,
+    IN_PROTOBUF,
     KINDS,
+    OFFERS,
     RELIABLE,
     Acknowledge,
     Call,
     Confirm,
     Connect,
     Depart,
+    Kind,
     Listing,
     Operation,
     Packet,
@@ -50,6 +52,7 @@ from journeys.operations import (
 )
 from journeys.reference import MQTT, Frame, Reference, held_against
 from journeys.seeds import seeds
+from protobuf_messages import message_of, request_of
 from protocols.mqtt.pretend import heard
 from rest.asgi import ENDPOINT, FakeCatalog, Reply, request
 from rest.callers import access_keys_only
@@ -59,8 +62,17 @@ from vectors.mqtt_packets import text
 QUEUE: Final = 20
 STEPS: Final = 1000
 PAGES: Final = 50
-OFFERS: Final = {"json": (JSON,), "reliable": (RELIABLE,), "simple": ()}
-CLIENTS: Final = ("json", "reliable", "reliable", "simple", "mqtt4", "mqtt5")
+CLIENTS: Final[tuple[Kind, ...]] = (
+    "json",
+    "reliable",
+    "reliable",
+    "protobuf",
+    "reliable-protobuf",
+    "reliable-protobuf",
+    "simple",
+    "mqtt4",
+    "mqtt5",
+)
 EXAMPLES: Final = os.environ.get("HUBWIRE_MODEL_EXAMPLES")
 
 
@@ -142,8 +154,8 @@ class Premises:
         found: list[Frame] = []
         for frame in client.sink.frames:
             if kind != "simple":
-                assert frame.opcode == 1
-                message = json.loads(frame.payload)
+                assert frame.opcode == (2 if kind in IN_PROTOBUF else 1)
+                message = message_of(frame.payload) if kind in IN_PROTOBUF else json.loads(frame.payload)
                 client.token = message.get("reconnectionToken", client.token)
                 found.append(message)
             else:
@@ -156,7 +168,7 @@ class Premises:
                 await self._connect(operation)
             case Say(name, frames):
                 for frame in frames:
-                    await self._receive(name, json.dumps(frame) if isinstance(frame, dict) else frame)
+                    await self._receive(name, self._said(name, frame))
             case Payload(name, data):
                 await self._receive(name, data)
             case Packet(name):
@@ -167,7 +179,7 @@ class Premises:
                 acknowledgements = (wire.acknowledge(wire.PUBACK, packet_id) for packet_id in taken)
                 await self._device(name).send(b"".join(acknowledgements))
             case Acknowledge(name, number):
-                await self._receive(name, json.dumps({"type": "sequenceAck", "sequenceId": number}))
+                await self._receive(name, self._said(name, {"type": "sequenceAck", "sequenceId": number}))
             case Depart(name, how) if self.clients[name].device is not None:
                 device = self._device(name)
                 if how == 1000:
@@ -186,6 +198,12 @@ class Premises:
             case Pass(seconds):
                 await self.house.loop.advance(seconds)
         return None
+
+    def _said(self, name: str, frame: dict[str, Any] | str) -> str | bytes:
+        """As the client writes it."""
+        if self.reference.peers[name].kind in IN_PROTOBUF:
+            return frame.encode() if isinstance(frame, str) else request_of(frame)
+        return frame if isinstance(frame, str) else json.dumps(frame)
 
     async def _receive(self, name: str, payload: str | bytes) -> None:
         waiting = self.house.gateway.receive(self.clients[name].connection, payload)
