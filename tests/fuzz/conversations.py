@@ -11,9 +11,11 @@ from typing import Final, NamedTuple
 
 from hypothesis import strategies as st
 
+from acceptance.protobuf import PROTOBUF, PROTOBUF_RELIABLE
 from acceptance.servers import DEADLINE_S, Server
 from acceptance.wire import JOIN, JSON, RELIABLE, SEND, client_token, signed
 from fuzz.inputs import cut, cuts, damaged, json_texts
+from fuzz.protobuf import protobuf_requests
 from fuzz.wires import frames, heads, requests, upgrades
 
 __all__ = ["HUB", "Talk", "check_answers", "converse", "talks"]
@@ -228,7 +230,7 @@ _OPERATOR: Final = _calls(
     ],
     st.just("application/json"),
 )
-_OPENING: Final = st.sampled_from([JSON, RELIABLE, ""]).map(
+_OPENING: Final = st.sampled_from([JSON, RELIABLE, PROTOBUF, PROTOBUF_RELIABLE, ""]).map(
     lambda protocol: (
         f"GET /client/hubs/{HUB}?access_token={_TOKEN.decode()} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -236,7 +238,9 @@ _OPENING: Final = st.sampled_from([JSON, RELIABLE, ""]).map(
     ).encode()
 )
 _GOODBYE: Final = b"\x88\x82\0\0\0\0\x03\xe8"
-_MESSAGES: Final = damaged(st.lists(frames(requests()), min_size=1, max_size=8).map(b"".join), 2)
+_MESSAGES: Final = damaged(
+    st.lists(frames(requests() | protobuf_requests(), whole=(0x81, 0x82)), min_size=1, max_size=8).map(b"".join), 2
+)
 _TARGETS: Final = st.sampled_from(
     [f"/client/hubs/{HUB}?access_token=TOKEN", f"/client/?hub={HUB}&access_token=TOKEN", "/client/hubs/é"]
 )

@@ -6,7 +6,7 @@ rooms make of them together is tried on a real server: see `conversations`.
 from collections.abc import Mapping
 from typing import Final
 
-from fuzz import edge, identities, issuing, model, mqtt, outside, proofs, protocols, rest, templates, tunnels
+from fuzz import edge, identities, issuing, model, mqtt, outside, proofs, protobuf, protocols, rest, templates, tunnels
 from fuzz.target import Target
 
 __all__ = ["TARGETS"]
@@ -14,6 +14,7 @@ __all__ = ["TARGETS"]
 TARGETS: Final[Mapping[str, Target]] = {
     **edge.TARGETS,
     **protocols.TARGETS,
+    **protobuf.TARGETS,
     **proofs.TARGETS,
     **issuing.TARGETS,
     **identities.TARGETS,

@@ -88,11 +88,20 @@ def upgrades(targets: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
 # WebSocket.
 
 
-def frames(payloads: st.SearchStrategy[bytes], largest: int = 200) -> st.SearchStrategy[bytes]:
-    """Frames of a client, most of which are good."""
+def frames(
+    payloads: st.SearchStrategy[bytes], largest: int = 200, whole: Sequence[int] = (0x81,)
+) -> st.SearchStrategy[bytes]:
+    """
+    Frames of a client, most of which are good.
+
+    Args:
+        whole: first bytes of the good ones.
+    """
     return st.builds(
         _frame,
-        st.sampled_from([0x81] * 12 + [0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x89, 0x8A, 0x8B, 0x91]),
+        st.sampled_from(
+            [*whole] * (12 // len(whole)) + [0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x89, 0x8A, 0x8B, 0x91]
+        ),
         st.binary(min_size=4, max_size=4),
         st.one_of(*[payloads] * 6, st.binary(max_size=largest), _closes),
         st.sampled_from(["short"] * 20 + ["two", "eight", "huge", "bare"]),
