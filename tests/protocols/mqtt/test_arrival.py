@@ -366,20 +366,29 @@ def test_connack_is_no_larger_than_the_client_takes() -> None:
 def test_who_takes_no_packet_as_large_as_the_connack_is_sent_away_without(
     client_id: str, assigned: str | None, asked_s: int | None, keep_alive_s: int
 ) -> None:
-    """It must not be sent then [3.1.2-24], and it may not leave out any of that."""
+    """
+    It must not be sent then [3.1.2-24], and it may not leave out any of that. Topic aliases it may: they are offered to
+    whoever takes what tells it.
+    """
     properties = Properties(session_expiry_s=asked_s)
+    offering = Policy(topic_alias_maximum=16)
     client = Client(5, client_id=client_id, properties=properties, keep_alive_s=keep_alive_s)
     size = len(client.session.connack(True, assigned)) - 2
 
     for most in (1, 5, size - 1):
-        arrival = Arrival(Policy())
+        arrival = Arrival(offering)
         packet = replace(client.connect, properties=replace(properties, maximum_packet_size=most))
         with pytest.raises(ArrivalRefused) as caught:
             arrival.feed(encode(packet, 5))
         assert caught.value.answer == b""
         assert caught.value.refusal == Refusal(Reason.PROTOCOL_ERROR, 5, "maximum packet size")
-    packet = replace(client.connect, properties=replace(properties, maximum_packet_size=size))
-    assert Arrival(Policy()).feed(encode(packet, 5)) == packet
+    for most, offered in ((size, 0), (size + 2, 0), (size + 3, 16)):
+        packet = replace(client.connect, properties=replace(properties, maximum_packet_size=most))
+        arrival = Arrival(offering)
+        assert arrival.feed(encode(packet, 5)) == packet
+        assert arrival.agreement is not None
+        assert arrival.agreement.topic_aliases == offered
+        assert len(arrival.agreement.connack(True, assigned, ())) == size + (3 if offered else 0)
 
 
 @pytest.mark.parametrize("most", [1, 4, 5])

@@ -292,6 +292,13 @@ def test_topic_alias_above_what_is_offered_is_the_end(topic: str) -> None:
     assert fault_of(client) == Reason.TOPIC_ALIAS_INVALID
 
 
+def test_topic_alias_is_the_end_where_there_was_no_room_to_offer_it() -> None:
+    client = Client(5, policy=Policy(topic_alias_maximum=2), properties=Properties(maximum_packet_size=20))
+
+    assert client.say(aliased(1, "news")) == []
+    assert fault_of(client) == Reason.TOPIC_ALIAS_INVALID
+
+
 def test_topic_alias_that_stands_for_nothing_is_the_end() -> None:
     client = Client(5, policy=Policy(topic_alias_maximum=2))
     client.say(aliased(1, "news"))

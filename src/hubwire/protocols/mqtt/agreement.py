@@ -62,6 +62,7 @@ class Agreement:
         session_expiry_s: and how long it does.
         window: publications with QoS 1 and 2 that may be on their way to the client [3.1.2.11.3].
         max_packet_bytes: of one packet to the client; 0 for no limit [3.1.2.11.4].
+        topic_aliases: how many the client may give. None if its packets are too small for a CONNACK that tells it.
         wants_problems: reason strings and user properties may be in every packet [3.1.2.11.7].
         will_delay_s: as the client wants it.
     """
@@ -73,6 +74,7 @@ class Agreement:
         "max_packet_bytes",
         "policy",
         "session_expiry_s",
+        "topic_aliases",
         "version",
         "wants_problems",
         "will_delay_s",
@@ -96,6 +98,9 @@ class Agreement:
         self.wants_problems = properties.request_problem_information != 0
         will = connect.will
         self.will_delay_s = 0 if will is None else will.properties.will_delay_s or 0
+        self.topic_aliases = policy.topic_alias_maximum
+        if not self.lets_in(not connect.client_id):
+            self.topic_aliases = 0
 
     def connack(
         self, session_present: bool, assigned: str | None, user_properties: tuple[tuple[str, str], ...]
@@ -114,7 +119,7 @@ class Agreement:
             assigned_client_id=assigned,
             server_keep_alive_s=self.keep_alive_s if self._keep_alive_told else None,
             receive_maximum=None if policy.receive_maximum >= _NO_LIMIT else policy.receive_maximum,
-            topic_alias_maximum=policy.topic_alias_maximum or None,
+            topic_alias_maximum=self.topic_aliases or None,
             retain_available=0,
             user_properties=user_properties,
             maximum_packet_size=policy.max_packet_bytes,

@@ -114,7 +114,7 @@ class Inbound:
             MqttViolation: it is higher than what was offered, or stands for nothing yet.
         """
         exchange, topic = self._exchange, packet.topic
-        if alias > exchange.agreement.policy.topic_alias_maximum:
+        if alias > exchange.agreement.topic_aliases:
             exchange.violate(Reason.TOPIC_ALIAS_INVALID, topic, "topic alias above what was offered", "PUBLISH")
         if self._aliases is None:
             self._aliases = {}
