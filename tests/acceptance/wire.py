@@ -312,6 +312,10 @@ class JsonClient:
         frames, self._waiting = self._waiting, []
         return frames
 
+    def lose(self) -> None:
+        """Be gone without a close frame."""
+        self.socket.socket.shutdown(socket.SHUT_RDWR)
+
     def closed(self) -> Closed:
         """Wait for the server to end the connection; frames before that are kept for `receive`."""
         try:
