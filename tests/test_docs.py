@@ -4,6 +4,8 @@ documented, what is documented exists, and no link leads nowhere.
 """
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from enum import IntEnum
@@ -535,3 +537,25 @@ def test_fragment_of_the_changelog_is_named_as_one(path: Path) -> None:
 
     assert path.name == "README.md" or re.fullmatch(rf"(\d+|\+[a-z0-9-]+)\.({kinds})\.md", path.name)
     assert path.read_text(encoding="utf-8").strip()
+
+
+def test_table_of_protocols_names_the_tests_that_show_it() -> None:
+    """All of them, and no others."""
+    file = ROOT / "tests" / "acceptance" / "test_matrix.py"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", str(file)]
+    collected = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False).stdout
+    there = set(re.findall(r"test_matrix\.py::(.+)$", collected, re.MULTILINE))
+    assert there, collected
+    named: set[str] = set()
+    head, *table = rows(page("protocols.md"))
+    for feature, *cells in table:
+        function = codes(feature)[-1]
+        assert len(cells) == len(head) - 1
+        for cell in cells:
+            assert cell, feature
+            for code in codes(cell):
+                if code.endswith(".py"):
+                    assert (file.parent / code).is_file(), code
+                elif code.startswith(("[", "test_")):
+                    named.add(f"{function}{code}" if code.startswith("[") else code)
+    assert named == there

@@ -10,7 +10,8 @@ import pytest
 
 from acceptance.servers import Server
 from acceptance.speakers import CONTENT_TYPES, PAYLOADS, PROTOCOLS, Heard, Kind, Speaker, as_heard, framed, speaker
-from acceptance.upstreams import Upstream, configure, says
+from acceptance.upstreams import Heard as Told
+from acceptance.upstreams import Reply, Upstream, configure, says
 from acceptance.wire import rest
 
 MQTT: Final = ("mqtt 3.1.1", "mqtt 5.0")
@@ -231,14 +232,17 @@ def test_sign_of_life_is_answered(server: Server, hub: str, protocol: str) -> No
 # Events
 
 
+def answered(event: Told, body: bytes, content_type: str) -> Reply:
+    """Events of clients with this; whoever connects is let in."""
+    return says(200, body, Content_Type=content_type) if event.type.startswith("azure.webpubsub.user") else says()
+
+
 @everybody
 def test_event_reaches_the_handler_whose_answer_comes_back(server: Server, hub: str, protocol: str) -> None:
     name = "message" if protocol == "simple" else "ev"
     with Upstream() as upstream:
         configure(server, hub, upstream.handler())
-        upstream.answer = lambda event: says(
-            200, event.body if event.type.startswith("azure.webpubsub.user") else b"", Content_Type="application/json"
-        )
+        upstream.answer = lambda event: answered(event, event.body, "application/json")
         with speaker(protocol, server, hub, user="u") as client:
             kind: Kind = "text" if protocol == "simple" else "json"
             assert client.event(name, kind, PAYLOADS["json"])
@@ -255,3 +259,70 @@ def test_event_reaches_the_handler_whose_answer_comes_back(server: Server, hub: 
             topic = f"$webpubsub/server/events/{name}/succeeded" if protocol in MQTT else ""
             said = as_heard(protocol, Heard(topic, "json", PAYLOADS["json"]))
             assert [message._replace(metadata=()) for message in client.heard()] == [said]
+
+
+# What the JSON and protobuf subprotocols alone have words for
+
+
+@pytest.mark.parametrize("protocol", FRAMED)
+def test_invocation_is_answered_by_the_handler(server: Server, hub: str, protocol: str) -> None:
+    with Upstream() as upstream:
+        configure(server, hub, upstream.handler())
+        upstream.answer = lambda event: answered(event, b"for " + event.body, "text/plain")
+        with framed(protocol, server, hub) as client:
+            said = {"target": "event", "event": "ev", "dataType": "text", "data": "tea"}
+            client.send({"type": "invoke", "invocationId": "1", **said})
+
+            answer = client.await_frame("invokeResponse")
+            assert answer == {
+                "type": "invokeResponse",
+                "invocationId": "1",
+                "success": True,
+                "dataType": "text",
+                "data": "for tea",
+            }
+
+
+@pytest.mark.parametrize("protocol", FRAMED)
+def test_stream_reaches_everybody_in_order(server: Server, hub: str, protocol: str) -> None:
+    """Who has no word for it gets what it says, and nothing else."""
+    with ExitStack() as stack:
+        receivers = of_each(server, hub, stack)
+        members = {name: stack.enter_context(framed(name, server, hub, groups=["g"])) for name in FRAMED}
+        publisher = stack.enter_context(framed(protocol, server, hub))
+        publisher.send({"type": "sendToGroup", "group": "g", "stream": {"streamId": "s"}})
+        assert publisher.await_frame("streamAck")["expectedSequenceId"] == 1
+        for number in (1, 2):
+            fragment = {"streamSequenceId": number, "dataType": "text", "data": f"part {number}"}
+            publisher.send({"type": "streamData", "streamId": "s", **fragment})
+        publisher.send({"type": "streamEnd", "streamId": "s"})
+        assert publisher.await_frame("streamClosed") == {"type": "streamClosed", "streamId": "s"}
+
+        for name in ("simple", *MQTT):
+            assert [message.payload for message in receivers[name].heard()] == [b"part 1", b"part 2"], name
+        for name, member in members.items():
+            told = [(frame["data"], frame["stream"]) for frame in member.heard()]
+            assert told == [
+                ("part 1", {"streamId": "s", "streamSequenceId": 1}),
+                ("part 2", {"streamId": "s", "streamSequenceId": 2}),
+                ("", {"streamId": "s", "streamSequenceId": 3, "endOfStream": True}),
+            ], name
+
+
+@pytest.mark.parametrize("protocol", FRAMED)
+def test_state_in_a_group_is_told_to_who_subscribes(server: Server, hub: str, protocol: str) -> None:
+    """Until its client is gone."""
+    with framed(protocol, server, hub, groups=["g"]) as watcher:
+        assert watcher.request({"type": "subscribeGroupState", "group": "g"})["success"]
+        assert watcher.await_frame("groupStateSnapshot")["items"] == []
+        with framed(protocol, server, hub, user="u", groups=["g"]) as client:
+            assert client.request({"type": "setGroupState", "group": "g", "state": {"status": "typing"}})["success"]
+            [item] = watcher.await_frame("groupStateUpdate")["items"]
+            assert (item["connectionId"], item["userId"]) == (client.connection_id, "u")
+            assert item["state"] == {"status": "typing"}
+            client.send({"type": "leaveGroup", "group": "g"})
+
+            [item] = watcher.await_frame("groupStateUpdate")["items"]
+            assert item["connectionId"] == client.connection_id
+            assert "state" not in item
+        assert watcher.request({"type": "unsubscribeGroupState", "group": "g"})["success"]
