@@ -91,6 +91,10 @@ def _as_fast_with_many_users(workload: str) -> Goal:
     )
 
 
+def _as_fast_as(workload: str, label: str, against: str) -> Goal:
+    return Goal(workload=workload, figure="per_s", how="at least", limit=0.9, against=against, label=label)
+
+
 GOALS: Final = (
     _ratio("paced", "floor", 1.25),
     _ratio("bursts", "nats", 0.65),
@@ -105,6 +109,8 @@ GOALS: Final = (
     _delivered("2kib"),
     _within("2kib", "p99_ms", 100),
     _ratio("reliable", "hubwire plain", 4, "hubwire reliable"),
+    _as_fast_as("protobuf", "hubwire protobuf", "hubwire JSON"),
+    _as_fast_as("protobuf", "hubwire reliable protobuf", "hubwire reliable JSON"),
     _ratio("16kib", "ws", 0.4),
     _ratio("tls", "hubwire plain", 3, "hubwire TLS"),
     _ratio("echo-100", "ws", 0.8),

@@ -476,6 +476,33 @@ WORKLOADS: Final = (
         fresh=True,
     ),
     _fanout(
+        "protobuf",
+        "Protobuf, saturated",
+        "The protobuf subprotocols next to the JSON ones, plain and reliable. 64 in flight; members of the reliable "
+        "ones acknowledge every 100th message. A fresh server each time, as above.",
+        (
+            Candidate(server=HUBWIRE, name="hubwire protobuf", protocol="azure-protobuf"),
+            Candidate(server=HUBWIRE, name="hubwire JSON"),
+            Candidate(
+                server=HUBWIRE,
+                name="hubwire reliable protobuf",
+                protocol="azure-protobuf-reliable",
+                options=(("--ack-every", "100"),),
+            ),
+            Candidate(
+                server=HUBWIRE,
+                name="hubwire reliable JSON",
+                protocol="azure-reliable",
+                options=(("--ack-every", "100"),),
+            ),
+        ),
+        "--window",
+        "64",
+        rounds=3,
+        quick=("hubwire protobuf",),
+        fresh=True,
+    ),
+    _fanout(
         "tls",
         "TLS, saturated",
         "As saturated, over TLS 1.3, and once more with a server that asks clients for a certificate.",

@@ -72,15 +72,6 @@ static uint32_t take_length(struct part *part)
     return 0;
 }
 
-static char *put_length(char *to, size_t length)
-{
-    do {
-        *to++ = (char)(length % 128 | (length > 127 ? 128 : 0));
-        length /= 128;
-    } while (length);
-    return to;
-}
-
 static char *put_number(char *to, uint32_t number)
 {
     *to++ = (char)(number >> 8);
@@ -118,7 +109,7 @@ static void greet(struct client *client)
     snprintf(id, sizeof id, "load%dx%u", (int)getpid(), client->index);
     char *at = packet;
     *at++ = CONNECT;
-    at = put_length(at, 6 + 1 + 1 + 2 + properties_length(protocol) + 2 + strlen(id));
+    at = put_varint(at, 6 + 1 + 1 + 2 + properties_length(protocol) + 2 + strlen(id));
     at = put_string(at, "MQTT");
     *at++ = (char)protocol->level;
     *at++ = CLEAN;
@@ -138,7 +129,7 @@ static void join(struct client *client)
         joined_group_name(client, i, name);
         char *at = packet;
         *at++ = (char)SUBSCRIBE;
-        at = put_length(at, 2 + properties_length(protocol) + 2 + strlen(name) + 1);
+        at = put_varint(at, 2 + properties_length(protocol) + 2 + strlen(name) + 1);
         at = put_number(at, i + 1);
         at = put_properties(at, protocol);
         at = put_string(at, name);
@@ -153,7 +144,7 @@ static size_t publication(struct client *client, char *to, const char *group, co
     char *at = to;
 
     *at++ = (char)(PUBLISH | protocol->qos << 1);
-    at = put_length(at, 2 + strlen(group) + (protocol->qos ? 2 : 0) + properties_length(protocol) + length);
+    at = put_varint(at, 2 + strlen(group) + (protocol->qos ? 2 : 0) + properties_length(protocol) + length);
     at = put_string(at, group);
     if (protocol->qos)
         at = put_number(at, client_next_publication(client));

@@ -14,6 +14,8 @@
 extern const struct protocol protocol_azure;
 extern const struct protocol protocol_azure_reliable;
 extern const struct protocol protocol_azure_events;
+extern const struct protocol protocol_protobuf;
+extern const struct protocol protocol_protobuf_reliable;
 extern const struct protocol protocol_plain;
 extern const struct protocol protocol_nats;
 extern const struct protocol protocol_centrifugo;
@@ -44,6 +46,15 @@ static inline char *put(char *to, const void *from, size_t length)
 {
     memcpy(to, from, length);
     return to + length;
+}
+
+/* A whole number, seven bits in each byte, the lowest first: a length of MQTT, and any number of protobuf. */
+static inline char *put_varint(char *to, uint64_t number)
+{
+    for (; number > 0x7f; number >>= 7)
+        *to++ = (char)(number | 0x80);
+    *to++ = (char)number;
+    return to;
 }
 
 /* Write what stands before the payload (with the group's name for %s), the payload, and what stands behind it. */

@@ -7,9 +7,11 @@
 #include "protocol_presets.h"
 
 static const struct protocol *const presets[] = {
-    &protocol_azure,      &protocol_azure_reliable, &protocol_azure_events, &protocol_plain, &protocol_nats,
-    &protocol_centrifugo, &protocol_centrifugo_rpc, &protocol_socketio,     &protocol_mqtt,
-    &protocol_mqtt_qos1,  &protocol_mqtt5,          &protocol_mqtt5_qos1,
+    &protocol_azure,        &protocol_azure_reliable, &protocol_azure_events,
+    &protocol_protobuf,     &protocol_protobuf_reliable, &protocol_plain,
+    &protocol_nats,         &protocol_centrifugo,     &protocol_centrifugo_rpc,
+    &protocol_socketio,     &protocol_mqtt,           &protocol_mqtt_qos1,
+    &protocol_mqtt5,        &protocol_mqtt5_qos1,
 };
 
 #define PRESETS (sizeof presets / sizeof presets[0])

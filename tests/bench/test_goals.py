@@ -128,6 +128,8 @@ def test_goals_are_those_that_were_set() -> None:
         "2kib: everything delivered",
         "2kib: p99 ms ≤ 100",
         "reliable: CPU µs ≤ 4 × hubwire plain",
+        "protobuf: per s ≥ 0.9 × hubwire JSON",
+        "protobuf: per s ≥ 0.9 × hubwire reliable JSON",
         "16kib: CPU µs ≤ 0.4 × ws",
         "tls: CPU µs ≤ 3 × hubwire plain",
         "echo-100: CPU µs ≤ 0.8 × ws",

@@ -98,12 +98,34 @@ def test_large_messages_are_put_together(load: Path, target: Target) -> None:
     assert_complete(result, 2 * result["sent"])
 
 
-def test_reliable_members_acknowledge(load: Path, start_server: StartServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["64", "300", "20000"])
+def test_members_of_the_protobuf_subprotocol_receive_each_message(load: Path, target: Target, size: str) -> None:
+    shape = [
+        "--members",
+        "3",
+        "--groups",
+        "2",
+        "--memberships",
+        "2",
+        "--publishers",
+        "2",
+        "--window",
+        "8",
+        "--size",
+        size,
+    ]
+    result = run(load, "fanout", *target.options("azure-protobuf"), *shape)
+
+    assert_complete(result, 3 * result["sent"])
+
+
+@pytest.mark.parametrize("protocol", ["azure-reliable", "azure-protobuf-reliable"])
+def test_reliable_members_acknowledge(load: Path, start_server: StartServer, tmp_path: Path, protocol: str) -> None:
     """The server would close them once twenty messages wait for it."""
     target = target_of(start_server("--set", "reliable_queue_messages=20"), "hub", tmp_path)
     shape = ["--members", "3", "--window", "4", "--ack-every", "5"]
 
-    result = run(load, "fanout", *target.options("azure-reliable"), *shape)
+    result = run(load, "fanout", *target.options(protocol), *shape)
 
     assert_complete(result, 3 * result["sent"])
 

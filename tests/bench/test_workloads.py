@@ -80,6 +80,7 @@ def test_there_is_a_row_for_everything_that_is_to_be_measured() -> None:
         "one-in-20",
         "all-in-20",
         "reliable",
+        "protobuf",
         "tls",
         "echo-100",
         "echo-500",
