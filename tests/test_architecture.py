@@ -162,6 +162,7 @@ HOUSE = Rule(
         # The value that stands for one client passes through these hands; nothing else of the hub does.
         "gateway/events.py": ("hub.connection", "protocols.mqtt"),
         "gateway/gateway.py": ("hub.connection", "hub.streams", "protocols.session"),
+        "gateway/group_state.py": ("hub.connection",),
         "gateway/invocations.py": ("hub.connection",),
         "gateway/logged_in.py": ("hub.connection",),
         "gateway/opening.py": ("hub.connection",),

@@ -58,6 +58,7 @@ from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.tunnel_handshake import TunnelEntrance
 from hubwire.hosting import Hosts, OwnPorts, Places
+from hubwire.hub.group_state import StateLimits
 from hubwire.hub.streams import StreamLimits
 from hubwire.key_vaults import KeyVaults, VaultEntrance, load_vaults
 from hubwire.logs import configure, flush_records
@@ -528,6 +529,12 @@ class _Service:
             settings.max_groups_per_connection,
             time.monotonic,
             fanout.SPREAD,
+            StateLimits(
+                settings.group_state_entries,
+                settings.group_state_bytes,
+                settings.group_state_groups,
+                settings.group_states_bytes,
+            ),
         )
         self._listeners: Listeners | None = None
         self._handlers = EventHandlers(

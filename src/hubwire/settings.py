@@ -64,6 +64,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         max_groups_per_connection: more are refused; the service documents no limit.
         max_streams_per_connection: that a client may have open at once.
         stream_in_flight_bytes: of a client's streams, accepted and not yet handed to subscribers; then reading pauses.
+        group_state_entries, group_state_bytes: of the state of one connection in one group.
+        group_state_groups: in which one connection may have a state, and as many whose states it is told.
+        group_states_bytes: of all states in one group, as they are sent to who subscribes to them.
         client_buffer_bytes: waiting for one client that reads too slowly.
         reliable_queue_messages, reliable_queue_bytes: unacknowledged for one reliable client.
         recovery_s: how long a dropped reliable client may come back.
@@ -143,6 +146,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_groups_per_connection: Annotated[int, Meta(ge=1)] = 10_000
     max_streams_per_connection: Annotated[int, Meta(ge=1)] = 100
     stream_in_flight_bytes: Annotated[int, Meta(ge=1024)] = 1 << 20
+    group_state_entries: Annotated[int, Meta(ge=1)] = 100
+    group_state_bytes: Annotated[int, Meta(ge=1)] = 8192
+    group_state_groups: Annotated[int, Meta(ge=1)] = 100
+    group_states_bytes: Annotated[int, Meta(ge=1024)] = 1 << 20
     client_buffer_bytes: Annotated[int, Meta(ge=1024)] = 4 << 20
     reliable_queue_messages: Annotated[int, Meta(ge=1)] = 1000
     reliable_queue_bytes: Annotated[int, Meta(ge=1024)] = 16 << 20

@@ -160,7 +160,8 @@ def requests() -> st.SearchStrategy[bytes]:
         {"type": _said("invoke"), "invocationId": strings, "event": st.just('"hello"') | strings, **json_data},
         {"type": _said("cancelInvocation"), "invocationId": strings},
         {"type": st.sampled_from(['"streamData"', '"streamEnd"', '"x"']), "streamId": strings},
-        {"type": st.sampled_from(['"setGroupState"', '"subscribeGroupState"']), "group": group, "ackId": ack},
+        {"type": _said("setGroupState"), "group": group, "ackId": ack, "state": metadata},
+        {"type": st.sampled_from(['"subscribeGroupState"', '"unsubscribeGroupState"']), "group": group, "ackId": ack},
     ]
     return st.one_of(*map(json_objects, shapes))
 

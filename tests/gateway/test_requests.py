@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from doubles import HUB, RecordingSink, connection, done, settle
-from gateway.house import JSON, RELIABLE, Client, House
+from gateway.house import Client, House
 from hubwire.model.commands import Exists, PermissionRule
 from hubwire.model.messages import ClientRequest, Data, JoinGroup, LeaveGroup, SendEvent, SendToGroup
 from hubwire.model.targets import to_connection, to_group
@@ -418,33 +418,3 @@ async def test_group_too_many_is_refused_with_the_reason_and_may_be_tried_again(
 
     assert answer["error"] == {"name": "InternalServerError", "message": "A connection may be in 10000 groups."}
     assert not client.connection.was_done(1)
-
-
-# What is not there yet
-
-
-@pytest.mark.parametrize("kind", [JSON, RELIABLE])
-@pytest.mark.parametrize(
-    ("message", "answer"),
-    [
-        ({"type": "setGroupState", "group": "g", "ackId": 1}, {"type": "ack", "ackId": 1, "success": False}),
-        ({"type": "subscribeGroupState", "group": "g", "ackId": 1}, {"type": "ack", "ackId": 1, "success": False}),
-        ({"type": "setGroupState", "group": "g"}, None),
-    ],
-)
-async def test_feature_that_is_not_there_says_no_in_its_own_way(
-    house: House, kind: str, message: dict[str, Any], answer: dict[str, Any] | None
-) -> None:
-    client = await house.client(kind)
-
-    answers = await client.say(message)
-
-    if answer is None:
-        assert answers == []
-    else:
-        (only,) = answers
-        error = only.pop("error")
-        assert only == answer
-        assert error["name"] == "InternalServerError"
-        assert error["message"]
-    assert client.connection.alive

@@ -11,7 +11,7 @@ from doubles import HUB, RecordingSink, connection, frames
 from hubwire.hub.connection import Connection
 from hubwire.hub.delivery import Delivery
 from hubwire.hub.hub import Hub
-from hubwire.model.messages import Ack, Data, DataMessage, DirectMessage, FromServer
+from hubwire.model.messages import Ack, Data, DataMessage, DirectMessage, FromServer, GroupStateMessage
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Sink
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
@@ -87,6 +87,7 @@ class CountingCodec:
 
     numbers = True
     keeps = False
+    numbers_states = True
 
     def __init__(self) -> None:
         self.prepared: list[DataMessage] = []
@@ -95,6 +96,9 @@ class CountingCodec:
     def prepare(self, message: DataMessage) -> bytes:
         self.prepared.append(message)
         return self._codec.prepare(message)
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:
+        return self._codec.prepare_state(message)
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:
         return None

@@ -11,9 +11,10 @@ from doubles import Frame, frames
 from hubwire.model.errors import ProtocolViolation
 from hubwire.model.messages import Data, FromServer, GroupMessage, Invoke, InvokeResponse, JoinGroup, SendToGroup
 from hubwire.model.names import is_group_name
+from hubwire.protocols.json_reliable import ReliableJsonCodec
 from hubwire.protocols.json_v1 import NAME, JsonCodec, JsonSession, decode
 from hubwire.protocols.session import Batch
-from vectors.json_frames import DIRECT, MESSAGES, REFUSED, REQUESTS, Direct, Message, Request
+from vectors.json_frames import DIRECT, MESSAGES, REFUSED, REQUESTS, STATES, Direct, Message, Request, State
 
 CODEC = JsonCodec()
 PONG = Frame(1, b'{"type":"pong"}')
@@ -80,6 +81,13 @@ def test_data_message_is_written_exactly_so(message: Message) -> None:
     assert frames(CODEC.prepare(message.value)) == [Frame(1, message.text.encode())]
 
 
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_state_is_written_exactly_so_and_alike_for_reliable_clients(state: State) -> None:
+    for codec in (CODEC, ReliableJsonCodec()):
+        assert frames(codec.prepare_state(state.value)) == [Frame(1, state.text.encode())]
+        assert not codec.numbers_states
+
+
 @pytest.mark.parametrize("direct", DIRECT, ids=str)
 def test_direct_message_is_written_exactly_so(direct: Direct) -> None:
     expected = [Frame(1, direct.text.encode())] if direct.text else []
@@ -87,7 +95,7 @@ def test_direct_message_is_written_exactly_so(direct: Direct) -> None:
     assert frames(JsonSession().direct(direct.value)) == expected
 
 
-@pytest.mark.parametrize("text", [row.text for row in (*MESSAGES, *DIRECT) if row.text])
+@pytest.mark.parametrize("text", [row.text for row in (*MESSAGES, *STATES, *DIRECT) if row.text])
 def test_every_frame_of_the_tables_is_json(text: str) -> None:
     """So that a slip in a table is not taken for the truth."""
     assert isinstance(json.loads(text), dict)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from doubles import Frame, frames
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
-from hubwire.model.messages import Data, FromServer, GroupMessage, JoinGroup
+from hubwire.model.messages import Data, FromServer, GroupMessage, GroupStateMessage, JoinGroup, MemberState
 from hubwire.protocols.protobuf_reliable import NAME, ReliableProtobufCodec, ReliableProtobufSession
 from hubwire.protocols.protobuf_v1 import ProtobufSession
 from hubwire.protocols.reliable import QueueLimits
 from hubwire.protocols.session import Batch
 from hubwire.protocols.webpubsub_pb2 import DownstreamMessage
 from protobuf_messages import message_of, request_of
-from vectors.protobuf_frames import DIRECT, MESSAGES, PONG, REFUSED, Direct, Message, part, value
+from vectors.protobuf_frames import DIRECT, MESSAGES, PONG, REFUSED, STATES, Direct, Message, State, part, value
 
 CODEC = ReliableProtobufCodec()
 NOW = 1000.0
@@ -71,6 +71,45 @@ def test_number_is_written_behind_the_plain_form(message: Message, number: int) 
     data = one.deliver(Batch(CODEC, [CODEC.prepare(message.value)], None), NOW)
 
     assert frames(data) == [Frame(2, part(2, message.body, value(4, number)))]
+
+
+@pytest.mark.parametrize("state", STATES, ids=str)
+@pytest.mark.parametrize("number", [1, 37, 127, 128, 4736, 16384])
+def test_state_is_numbered_in_its_own_field(state: State, number: int) -> None:
+    one = numbered(number - 1)
+
+    data = one.deliver(Batch(CODEC, [CODEC.prepare_state(state.value)], None), NOW)
+
+    assert frames(data) == [Frame(2, part(state.field, state.body, value(3, number)))]
+
+
+def test_states_share_numbers_with_messages_and_are_kept_like_them() -> None:
+    one = session()
+    one.deliver(batch("a"), NOW)
+    one.deliver(Batch(CODEC, [CODEC.prepare_state(state.value) for state in STATES], None), NOW)
+    one.deliver(batch("b"), NOW)
+    assert one.held()[0] == 6
+    one.acknowledge(3)
+
+    replay = [message for data, _, _ in one.resume(NOW) for message in messages_of(data)]
+
+    assert [(message["type"], message["sequenceId"]) for message in replay] == [
+        ("groupStateUpdate", 4),
+        ("groupStateUpdate", 5),
+        ("message", 6),
+    ]
+
+
+@pytest.mark.parametrize("size", [*range(0, 280), *range(4600, 4720)])
+def test_state_of_every_size_is_whole(size: int) -> None:
+    one = numbered(126)
+    state = {"%": "%" * (size % 3) + "x" * (size - size % 3)}
+    update = GroupStateMessage("g", (MemberState("c", None, state, 37),))
+
+    told = messages_of(one.deliver(Batch(CODEC, [CODEC.prepare_state(update)] * 3, None), NOW))
+
+    assert [message["sequenceId"] for message in told] == [127, 128, 129]
+    assert all(message["items"] == [{"connectionId": "c", "state": state, "updatedAt": 37}] for message in told)
 
 
 @pytest.mark.parametrize("direct", DIRECT, ids=str)

@@ -18,7 +18,20 @@ from hubwire.protocols.protobuf_wire import decode
 from hubwire.protocols.session import Batch
 from hubwire.protocols.webpubsub_pb2 import DownstreamMessage, MessageData, UpstreamMessage
 from protobuf_messages import message_of, request_of
-from vectors.protobuf_frames import ANY, DIRECT, MESSAGES, PONG, REFUSED, REQUESTS, Direct, Message, Request, part
+from vectors.protobuf_frames import (
+    ANY,
+    DIRECT,
+    MESSAGES,
+    PONG,
+    REFUSED,
+    REQUESTS,
+    STATES,
+    Direct,
+    Message,
+    Request,
+    State,
+    part,
+)
 
 CODEC = ProtobufCodec()
 SEVERAL = ("last of several requests", "one request in two pieces", "unknown fields of every type")
@@ -154,6 +167,11 @@ def test_message_is_one_of_the_schema_in_its_own_order(message: Message) -> None
 
     parsed = DownstreamMessage.FromString(frame.payload)
     assert parsed.SerializeToString(deterministic=True) == frame.payload
+
+
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_state_is_written_as_the_table_says(state: State) -> None:
+    assert frames(CODEC.prepare_state(state.value)) == [Frame(2, part(state.field, state.body))]
 
 
 @pytest.mark.parametrize("direct", DIRECT, ids=str)

@@ -92,7 +92,9 @@ def test_receivers_at_the_same_count_of_digits_share_a_template() -> None:
     class Counting:
         numbers = True
         keeps = False
+        numbers_states = False
         prepare = ReliableJsonCodec().prepare
+        prepare_state = ReliableJsonCodec().prepare_state
 
         def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:
             made.append(len(parts))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from hubwire.model.commands import Answer, Command, Query
+from hubwire.model.commands import Answer, Command, Query, Send
 from hubwire.model.errors import NotFound, Unauthorized
 from hubwire.model.hubs import AccessKeys, KeyKind
 from hubwire.model.telemetry import Telemetry
@@ -105,12 +105,13 @@ class FakeNode:
     """Remembers what it was asked; answers by the type of the query, with a connection found unless told otherwise."""
 
     def __init__(self) -> None:
-        self.executed: list[Command] = []
+        self.executed: list[Send] = []
         self.asked: list[Query] = []
         self.answer = Answer(count=1, allowed=True)
         self.failure: Exception | None = None
 
     def execute(self, command: Command, /) -> None:
+        assert isinstance(command, Send)
         self.executed.append(command)
 
     async def ask(self, query: Query, /) -> Answer:

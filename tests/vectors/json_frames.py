@@ -16,18 +16,21 @@ from hubwire.model.messages import (
     Disconnected,
     FromServer,
     GroupMessage,
+    GroupStateMessage,
     Invoke,
     InvokeResponse,
     JoinGroup,
     LeaveGroup,
-    NotOffered,
-    NotOfferedAnswer,
+    MemberState,
     SendEvent,
     SendToGroup,
+    SetGroupState,
+    SubscribeGroupState,
+    UnsubscribeGroupState,
 )
 from hubwire.protocols.housekeeping import PING, Ping, SequenceAck
 
-__all__ = ["DIRECT", "MESSAGES", "REFUSED", "REQUESTS", "Direct", "Message", "Request"]
+__all__ = ["DIRECT", "MESSAGES", "REFUSED", "REQUESTS", "STATES", "Direct", "Message", "Request", "State"]
 
 
 class Request(NamedTuple):
@@ -53,6 +56,20 @@ class Message(NamedTuple):
 
     name: str
     value: DataMessage
+    text: str
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+class State(NamedTuple):
+    """
+    Attributes:
+        text: the exact JSON, for plain and reliable clients alike.
+    """
+
+    name: str
+    value: GroupStateMessage
     text: str
 
     def __str__(self) -> str:
@@ -239,17 +256,20 @@ REQUESTS = (
     Request(
         "group state",
         '{"type":"setGroupState","group":"g","state":{"status":"typing"},"ackId":1}',
-        NotOffered("group state", "g", 1),
+        SetGroupState("g", {"status": "typing"}, 1),
     ),
+    Request("group state without entries", '{"type":"setGroupState","group":"g","state":{}}', SetGroupState("g", {})),
+    Request("end of group state", '{"type":"setGroupState","group":"g","ackId":2}', SetGroupState("g", None, 2)),
+    Request("group state of null", '{"type":"setGroupState","group":"g","state":null}', SetGroupState("g")),
     Request(
         "subscription of group state",
         '{"type":"subscribeGroupState","group":"g","ackId":3}',
-        NotOffered("group state", "g", 3),
+        SubscribeGroupState("g", 3),
     ),
     Request(
         "its end",
         '{"type":"unsubscribeGroupState","group":"g"}',
-        NotOffered("group state", "g"),
+        UnsubscribeGroupState("g"),
     ),
 )
 
@@ -331,6 +351,16 @@ REFUSED = (
     '{"type":"cancelInvocation"}',
     '{"type":"cancelInvocation","invocationId":""}',
     '{"type":"setGroupState","group":""}',
+    '{"type":"setGroupState","state":{}}',
+    '{"type":"setGroupState","group":"g","state":[]}',
+    '{"type":"setGroupState","group":"g","state":"x"}',
+    '{"type":"setGroupState","group":"g","state":{"a":1}}',
+    '{"type":"setGroupState","group":"g","state":{"a":null}}',
+    '{"type":"setGroupState","group":"g","state":{"a":{}}}',
+    '{"type":"setGroupState","group":"g","state":{},"ackId":-1}',
+    '{"type":"subscribeGroupState"}',
+    '{"type":"subscribeGroupState","group":" "}',
+    '{"type":"unsubscribeGroupState","group":1}',
 )
 """What is not in the language."""
 
@@ -385,7 +415,37 @@ MESSAGES = (
     ),
 )
 
-_ERROR = '"error":{"name":"InternalServerError","message":"This server does not offer %s yet."}'
+
+STATES = (
+    State(
+        "empty snapshot",
+        GroupStateMessage("g", (), snapshot=True),
+        '{"type":"groupStateSnapshot","group":"g","items":[]}',
+    ),
+    State(
+        "snapshot",
+        GroupStateMessage(
+            "ü/%d",
+            (
+                MemberState("c1", "u1", {"status": "typing", "%s": ""}, 1_700_000_000_000),
+                MemberState("c2", None, {}, 0),
+            ),
+            snapshot=True,
+        ),
+        '{"type":"groupStateSnapshot","group":"ü/%d","items":[{"connectionId":"c1","userId":"u1",'
+        '"state":{"status":"typing","%s":""},"updatedAt":1700000000000},{"connectionId":"c2","state":{},"updatedAt":0}]}',
+    ),
+    State(
+        "update",
+        GroupStateMessage("g", (MemberState("c1", "u1", {"a": "1"}, 5),)),
+        '{"type":"groupStateUpdate","group":"g","items":[{"connectionId":"c1","userId":"u1","state":{"a":"1"},"updatedAt":5}]}',
+    ),
+    State(
+        "update without a state",
+        GroupStateMessage("g", (MemberState("c1", "", None, 5),)),
+        '{"type":"groupStateUpdate","group":"g","items":[{"connectionId":"c1","userId":"","updatedAt":5}]}',
+    ),
+)
 
 DIRECT = (
     Direct(
@@ -447,10 +507,4 @@ DIRECT = (
         '{"type":"invokeResponse","invocationId":"7","success":false,'
         '"error":{"name":"Duplicate","message":"an \\"id\\""}}',
     ),
-    Direct(
-        "no group state",
-        NotOfferedAnswer(NotOffered("group state", "g", 3)),
-        f'{{"type":"ack","ackId":3,"success":false,{_ERROR % "group state"}}}',
-    ),
-    Direct("no group state, and nobody waits", NotOfferedAnswer(NotOffered("group state", "g")), ""),
 )

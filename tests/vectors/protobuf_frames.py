@@ -18,14 +18,17 @@ from hubwire.model.messages import (
     Disconnected,
     FromServer,
     GroupMessage,
+    GroupStateMessage,
     Invoke,
     InvokeResponse,
     JoinGroup,
     LeaveGroup,
-    NotOffered,
-    NotOfferedAnswer,
+    MemberState,
     SendEvent,
     SendToGroup,
+    SetGroupState,
+    SubscribeGroupState,
+    UnsubscribeGroupState,
 )
 from hubwire.protocols.housekeeping import PING, Ping, SequenceAck
 
@@ -36,9 +39,11 @@ __all__ = [
     "PONG",
     "REFUSED",
     "REQUESTS",
+    "STATES",
     "Direct",
     "Message",
     "Request",
+    "State",
     "entry",
     "part",
     "value",
@@ -93,6 +98,22 @@ class Message(NamedTuple):
 
     name: str
     value: DataMessage
+    body: bytes
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+class State(NamedTuple):
+    """
+    Attributes:
+        field: of the outermost message.
+        body: the fields of the inner one, to a plain client. A reliable one gets its number as field 3 behind them.
+    """
+
+    name: str
+    value: GroupStateMessage
+    field: int
     body: bytes
 
     def __str__(self) -> str:
@@ -221,10 +242,12 @@ REQUESTS = (
     Request(
         "group state",
         part(15, part(1, "g"), value(2, 1), part(3, entry(1, "status", "typing"))),
-        NotOffered("group state", "g", 1),
+        SetGroupState("g", {"status": "typing"}, 1),
     ),
-    Request("subscription of group state", part(16, part(1, "g"), value(2, 3)), NotOffered("group state", "g", 3)),
-    Request("its end", part(17, part(1, "g")), NotOffered("group state", "g")),
+    Request("group state without entries", part(15, part(1, "g"), part(3)), SetGroupState("g", {})),
+    Request("end of group state", part(15, part(1, "g"), value(2, 2)), SetGroupState("g", None, 2)),
+    Request("subscription of group state", part(16, part(1, "g"), value(2, 3)), SubscribeGroupState("g", 3)),
+    Request("its end", part(17, part(1, "g")), UnsubscribeGroupState("g")),
 )
 
 
@@ -360,12 +383,39 @@ MESSAGES = (
     ),
 )
 
-_NO = "This server does not offer %s yet."
 
 
 def _error(field: int, name: str, words: str) -> bytes:
     return part(field, part(1, name), part(2, words))
 
+
+STATES = (
+    State("empty snapshot", GroupStateMessage("g", (), snapshot=True), 10, part(1, "g")),
+    State(
+        "snapshot",
+        GroupStateMessage(
+            "ü/%",
+            (MemberState("c1", "u1", {"%s": "typing"}, 1_700_000_000_000), MemberState("c2", None, {}, 0)),
+            snapshot=True,
+        ),
+        10,
+        part(1, "ü/%")
+        + part(2, part(1, "c1"), part(2, "u1"), part(3, entry(1, "%s", "typing")), value(4, 1_700_000_000_000))
+        + part(2, part(1, "c2"), part(3)),
+    ),
+    State(
+        "update",
+        GroupStateMessage("g", (MemberState("c1", "u1", {"a": ""}, 5),)),
+        9,
+        part(1, "g") + part(2, part(1, "c1"), part(2, "u1"), part(3, entry(1, "a", "")), value(4, 5)),
+    ),
+    State(
+        "update without a state",
+        GroupStateMessage("g", (MemberState("c1", "", None, 5),)),
+        9,
+        part(1, "g") + part(2, part(1, "c1"), part(2), value(4, 5)),
+    ),
+)
 
 DIRECT = (
     Direct("connected", Connected("c1", "u1"), part(3, part(1, part(1, "c1"), part(2, "u1")))),
@@ -415,10 +465,4 @@ DIRECT = (
         InvokeResponse("7", error=AckError("Duplicate", "no")),
         part(5, part(1, "7"), _error(4, "Duplicate", "no")),
     ),
-    Direct(
-        "no group state",
-        NotOfferedAnswer(NotOffered("group state", "g", 3)),
-        part(1, value(1, 3), _error(3, "InternalServerError", _NO % "group state")),
-    ),
-    Direct("no group state, and nobody waits", NotOfferedAnswer(NotOffered("group state", "g")), b""),
 )

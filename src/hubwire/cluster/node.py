@@ -5,14 +5,17 @@ a local client sent and what another node sent take the same way, so one sender 
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Final, Literal, TypeVar
 
+from hubwire.cluster.group_state import StatesOfGroups
 from hubwire.cluster.interest import Interest
 from hubwire.cluster.pace import Pace
 from hubwire.hub.connection import Connection
 from hubwire.hub.delivery import Delivery, Late
+from hubwire.hub.group_state import StateLimits
 from hubwire.hub.hub import Hub
 from hubwire.hub.recovery import Waiting
 from hubwire.model.commands import (
@@ -22,14 +25,16 @@ from hubwire.model.commands import (
     Command,
     Exists,
     ListMembers,
+    ListStates,
     Member,
     PermissionRule,
     Query,
     RemoveFromGroups,
+    StatesChanged,
 )
 from hubwire.model.errors import Conflict
 from hubwire.model.filters import compile_filter
-from hubwire.model.messages import DataMessage, Disconnected
+from hubwire.model.messages import DataMessage, Disconnected, GroupStateMessage
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus, Sink, Spread
 from hubwire.model.standstill import STOOD_STILL_S
@@ -73,6 +78,11 @@ class Node:
         max_groups: that one connection may be in; its end undoes them all in one go.
         clock: monotonic seconds that pass during a turn of the event loop, too; the loop's own may stand still in it.
         spread: see `Delivery`.
+        state_limits: of states that connections have in groups.
+        now_ms: Unix milliseconds.
+
+    Attributes:
+        states: of connections in groups.
     """
 
     def __init__(
@@ -84,6 +94,8 @@ class Node:
         max_groups: int = 10_000,
         clock: Callable[[], float] | None = None,
         spread: Spread | None = None,
+        state_limits: StateLimits | None = None,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._bus = bus
         self._telemetry = telemetry
@@ -92,6 +104,10 @@ class Node:
         self._hubs: dict[HubKey, Hub] = {}
         self._delivery = Delivery(telemetry, spread)
         self._interest = Interest(bus, self._wanted)
+        self.state_limits = state_limits or StateLimits()
+        self.states = StatesOfGroups(
+            bus, self._interest, self._hubs, self.ask, self._settle, self.tell, now_ms or _unix_ms
+        )
         self._waiting = Waiting(recovery_s)
         self._sweep: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
@@ -124,6 +140,11 @@ class Node:
         hub = self._hubs.get(topic.hub)
         if hub is None:
             return
+        if isinstance(command, StatesChanged):
+            hub.states.heard(command.message)
+            self._delivery.send(hub, topic, command.message)
+            self._schedule_flush()
+            return
         # To the quarter of a second, so that messages of one turn and lifetime can be one segment on any loop.
         expires_at = math.ceil(self._loop.time() * 4) / 4 + command.ttl_s if command.ttl_s else None
         if command.filter is None:
@@ -146,7 +167,7 @@ class Node:
         self._delivery.reply_late(connection, frames_of)
         self._schedule_flush()
 
-    def tell(self, connection: Connection, message: DataMessage) -> None:
+    def tell(self, connection: Connection, message: DataMessage | GroupStateMessage) -> None:
         """Send one client a message of its own, behind everything that was accepted before."""
         if connection.alive:
             self._delivery.send_to((connection,), message)
@@ -175,6 +196,11 @@ class Node:
         for connection in self._delivery.flush(self._loop.time()):
             # 1008 tells the official clients not to try a recovery: there is nothing left to recover.
             self.close(connection, 1008, "Too many unacknowledged messages.", CloseCategory.SLOW_CLIENT)
+
+    def _settle(self, topic: Target) -> None:
+        """Write out what was accepted for a topic, before somebody comes to it or leaves it."""
+        if self._delivery.concerns(topic):
+            self.flush()
 
     # Who is here.
 
@@ -206,7 +232,7 @@ class Node:
         def let_in() -> bool:
             hub = self._hubs.get(key)
             if hub is None:
-                hub = self._hubs[key] = Hub(key)
+                hub = self._hubs[key] = Hub(key, self.state_limits)
             connection.sink = sink
             connection.opened_at = self._loop.time()
             hub.add(connection)
@@ -279,8 +305,9 @@ class Node:
         End a membership; false if there is none. What was sent to the group before still reaches the connection.
         """
         topic = to_group(connection.hub, group)
-        if self._delivery.concerns(topic):
-            self.flush()
+        self._settle(topic)
+        if connection.states is not None:
+            self.states.clear(connection, group)
         if not connection.alive or group not in connection.groups:
             return False
         if self._hubs[connection.hub].leave(connection, group):
@@ -372,6 +399,8 @@ class Node:
         connection.ended_at = self._loop.time()
         groups = connection.groups
         hub = self._hubs[connection.hub]
+        if connection.states is not None:
+            self.states.ended(connection, hub)
         self._interest.left(hub.remove(connection))
         if not hub.connections:
             del self._hubs[connection.hub]
@@ -429,6 +458,7 @@ class Node:
         return Answer(
             count=len(members) if members else sum(answer.count for answer in answers),
             members=tuple(members),
+            states=tuple(state for answer in answers for state in answer.states),
             allowed=any(answer.allowed for answer in answers),
             limit_reached=any(answer.limit_reached for answer in answers),
             untakable=any(answer.untakable for answer in answers),
@@ -444,6 +474,8 @@ class Node:
                 return Answer(count=len(hub.members(topic)))
             case ListMembers(_, after, limit):
                 return _list(hub.members(topic), after, limit)
+            case ListStates():
+                return Answer(states=hub.states.items(topic.name))
             case AddToGroups(target, groups, filter):
                 picked = _select(hub.members(topic), filter)
                 return await self._add_to_groups(hub, picked, groups, target.kind != "connection")
@@ -487,7 +519,7 @@ class Node:
     async def _remove_from_groups(self, picked: Sequence[Connection], groups: Sequence[str] | None) -> Answer:
         def leaving() -> Iterator[tuple[Connection, str]]:
             for connection in picked:
-                for group in list(connection.groups) if groups is None else groups:
+                for group in _all_of(connection) if groups is None else groups:
                     yield connection, group
 
         def leave(pair: tuple[Connection, str]) -> None:
@@ -540,7 +572,17 @@ class Node:
 
     def _wanted(self, topic: Target) -> bool:
         hub = self._hubs.get(topic.hub)
-        return hub is not None and bool(hub.members(topic))
+        return hub is not None and hub.concerns(topic)
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _all_of(connection: Connection) -> list[str]:
+    """The groups of a connection, and those in which it has a state without being a member."""
+    states = connection.states
+    return list(connection.groups if states is None else {**connection.groups, **states.own})
 
 
 def _select(members: Collection[Connection], filter: str | None, excluded: Sequence[str] = ()) -> Sequence[Connection]:

@@ -18,7 +18,7 @@ from hubwire.auth.logins import Login, Logins
 from hubwire.auth.principals import Principals
 from hubwire.auth.signatures import algorithm_of
 from hubwire.cluster.node import Node
-from hubwire.gateway import records
+from hubwire.gateway import group_state, records
 from hubwire.gateway.admission import Admission
 from hubwire.gateway.arrivals import Arrivals, MqttOptions
 from hubwire.gateway.attempt import Attempt, HandshakeRefused, Recovery, category_of
@@ -314,8 +314,7 @@ class Gateway:
             sink.close(1008, "The connection cannot be recovered.")
             return None
         if opening.resumed:
-            self._resume(connection, sink)
-            return None
+            return self._resume(connection, sink)
         waiting = None
         let_in = False
         try:
@@ -370,14 +369,15 @@ class Gateway:
         self._invocations.abandon(connection)
         self._wills.lost(connection)
 
-    def _resume(self, connection: Connection, sink: Sink) -> None:
+    def _resume(self, connection: Connection, sink: Sink) -> Awaitable[None] | None:
         self._invocations.abandon(connection)  # which has another socket still, if there are any
         if not self._node.resume(connection, sink, self._connected(connection)):
             sink.close(1008, "The connection cannot be recovered.")
-            return
+            return None
         self._streams.resumed(connection)
         self._telemetry.recoveries += 1
         records.recovered(connection)
+        return group_state.resumed(self._node, connection)
 
     def _connected(self, connection: Connection) -> bytes:
         reliable = connection.session.recoverable

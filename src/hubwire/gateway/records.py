@@ -22,11 +22,13 @@ from hubwire.model.messages import (
     JoinGroup,
     KeepStream,
     LeaveGroup,
-    NotOffered,
     OpenStream,
     SendEvent,
     SendToGroup,
+    SetGroupState,
     StreamFragment,
+    SubscribeGroupState,
+    UnsubscribeGroupState,
 )
 from hubwire.model.names import HubKey, shown_user_id
 from hubwire.model.telemetry import CloseCategory
@@ -255,6 +257,8 @@ def message(connection: Connection, operation: str, request: ClientRequest) -> N
     match request:
         case SendToGroup() | JoinGroup() | LeaveGroup():
             about: dict[str, object] = {"group": request.group}
+        case SetGroupState() | SubscribeGroupState() | UnsubscribeGroupState():
+            about = {"group": request.group}
         case SendEvent() | Invoke():
             about = {"event": request.event}
         case CancelInvocation():
@@ -263,8 +267,6 @@ def message(connection: Connection, operation: str, request: ClientRequest) -> N
             about = {"group": request.group, "streamId": request.stream_id[:_SHOWN]}
         case StreamFragment() | KeepStream() | EndStream():
             about = {"streamId": request.stream_id[:_SHOWN]}
-        case NotOffered():
-            about = {"feature": request.feature}
     properties = {"collection": "Message", **_who(connection), **about}
     _emit(_messaging, logging.DEBUG, operation, operation, connection.client_ip, properties)
 

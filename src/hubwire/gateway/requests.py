@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from typing import Final, TypeAlias
 
 from hubwire.cluster.node import Node
-from hubwire.gateway import records
+from hubwire.gateway import group_state, records
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.invocations import Invocations
 from hubwire.gateway.streams import GroupStreams
@@ -35,12 +35,13 @@ from hubwire.model.messages import (
     JoinGroup,
     KeepStream,
     LeaveGroup,
-    NotOffered,
-    NotOfferedAnswer,
     OpenStream,
     SendEvent,
     SendToGroup,
+    SetGroupState,
     StreamFragment,
+    SubscribeGroupState,
+    UnsubscribeGroupState,
 )
 from hubwire.model.ports import Sink
 from hubwire.model.targets import to_group
@@ -52,7 +53,8 @@ __all__ = ["Requests"]
 _INTERNAL: Final = "Internal server error"
 _NOT_FOUND: Final = 404
 
-_Acknowledged: TypeAlias = SendToGroup | JoinGroup | LeaveGroup | SendEvent
+_OfState: TypeAlias = SetGroupState | SubscribeGroupState | UnsubscribeGroupState
+_Acknowledged: TypeAlias = SendToGroup | JoinGroup | LeaveGroup | SendEvent | _OfState
 
 
 class Requests:
@@ -93,9 +95,6 @@ class Requests:
             request, StreamFragment | OpenStream | KeepStream | EndStream
         ):
             return self._streams.handle(connection, request)
-        if isinstance(request, NotOffered):
-            self._tell(connection, NotOfferedAnswer(request))
-            return None
         if isinstance(request, Goodbye):
             self._node.goodbye(connection)
             return None
@@ -115,6 +114,8 @@ class Requests:
                 case LeaveGroup(group):
                     _allow(connection, "joinLeaveGroup", group)
                     changed = self._node.leave(connection, group)
+                case SetGroupState() | SubscribeGroupState() | UnsubscribeGroupState():
+                    return self._of_state(connection, request)
                 case SendEvent():
                     self._telemetry.inbound_messages += 1
                     if self._events.takes(connection, request.event):
@@ -133,6 +134,20 @@ class Requests:
         await waiting
         if connection.alive:
             self._carried_out(connection, request)
+
+    def _of_state(self, connection: Connection, request: _OfState) -> Awaitable[None] | None:
+        def accepted() -> None:
+            self._carried_out(connection, request)
+
+        waiting = group_state.carry_out(self._node, connection, request, accepted)
+        return None if waiting is None else self._unless_refused(connection, waiting, request)
+
+    async def _unless_refused(self, connection: Connection, waiting: Awaitable[None], request: _OfState) -> None:
+        try:
+            await waiting
+        except Refused as refusal:
+            if connection.alive:
+                self._refuse(connection, request, refusal)
 
     async def _handle_later(self, connection: Connection, request: ClientRequest, sink: Sink | None) -> None:
         """

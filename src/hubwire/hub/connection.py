@@ -4,13 +4,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from hubwire.model.messages import MemberState
 from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions
 from hubwire.model.ports import Sink
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.session import Codec, Session
 
-__all__ = ["AckLog", "Connection"]
+__all__ = ["AckLog", "Connection", "ConnectionStates"]
 
 _REMEMBERED: Final = 1000
 """Ack ids remembered for each connection, as in the service's emulator."""
@@ -66,6 +67,24 @@ class AckLog:
             self._runs = []
 
 
+class ConnectionStates:
+    """
+    What one connection has to do with states in groups.
+
+    Attributes:
+        own: what it has set, by group.
+        subscribed: groups whose states it is told.
+        updated_at: the latest time that a change of its states was given, in Unix milliseconds.
+    """
+
+    __slots__ = ("own", "subscribed", "updated_at")
+
+    def __init__(self) -> None:
+        self.own: dict[str, MemberState] = {}
+        self.subscribed: dict[str, None] = {}
+        self.updated_at = 0
+
+
 class Connection:
     """
     One client connection, from its opening to its end; a reliable one may change its socket in between.
@@ -85,6 +104,7 @@ class Connection:
         opened_at, ended_at: monotonic seconds.
         origin: host name of this server for event handlers.
         source: what event handlers know of it; None until one is told something.
+        states: its states in groups and those that it is told; None until there is one.
         why: category under which it will end if it does not come back.
     """
 
@@ -104,6 +124,7 @@ class Connection:
         "session",
         "sink",
         "source",
+        "states",
         "user_id",
         "why",
     )
@@ -131,6 +152,7 @@ class Connection:
         self.client_ip = client_ip
         self.origin = origin
         self.source: Any = None
+        self.states: ConnectionStates | None = None
         self.opened_at = 0.0
         self.ended_at = 0.0
         self.why = CloseCategory.NORMAL

@@ -11,12 +11,12 @@ unless it is a message itself.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from hubwire.hub.connection import Connection
 from hubwire.hub.hub import Hub
 from hubwire.model.errors import QueueOverflow
-from hubwire.model.messages import DataMessage
+from hubwire.model.messages import DataMessage, GroupStateMessage
 from hubwire.model.ports import Sink, Spread
 from hubwire.model.targets import Target
 from hubwire.model.telemetry import Telemetry
@@ -32,6 +32,8 @@ _AT_ONCE: Final = 256
 
 Late: TypeAlias = Callable[[float], Sequence[bytes]]
 """Frames for one connection, as of a monotonic second."""
+
+_Sent: TypeAlias = DataMessage | GroupStateMessage
 
 _Write: TypeAlias = tuple[bytes, int, float | None]
 _Outbox: TypeAlias = dict[Connection, _Write | list[_Write]]
@@ -63,7 +65,7 @@ class _Segment:
         self.target = target
         self.picked = picked
         self.expires_at = expires_at
-        self.messages: list[DataMessage] = []
+        self.messages: list[_Sent] = []
         self.holes: dict[str, list[int]] | None = None
         self.replies: dict[Connection, list[bytes | Late]] | None = None
 
@@ -108,7 +110,7 @@ class Delivery:
         self,
         hub: Hub,
         target: Target,
-        message: DataMessage,
+        message: _Sent,
         excluded: tuple[str, ...] = (),
         expires_at: float | None = None,
     ) -> None:
@@ -126,7 +128,7 @@ class Delivery:
                 last.leave_out(connection_id, (position,))
         last.messages.append(message)
 
-    def send_to(self, receivers: Collection[Connection], message: DataMessage, expires_at: float | None = None) -> None:
+    def send_to(self, receivers: Collection[Connection], message: _Sent, expires_at: float | None = None) -> None:
         """Append a message for connections that are already picked."""
         segment = _Segment(picked=receivers, expires_at=expires_at)
         segment.messages.append(message)
@@ -290,16 +292,24 @@ def _made(replies: list[bytes | Late], now: float) -> list[bytes]:
     return frames
 
 
-def _prepare(codec: Codec, messages: Sequence[DataMessage], expires_at: float | None, *, alike: bool) -> bytes | Batch:
+def _prepare(codec: Codec, messages: Sequence[_Sent], expires_at: float | None, *, alike: bool) -> bytes | Batch:
     """
     Encode messages once for all receivers of one codec.
 
     Args:
+        messages: of states of groups all of them, or none.
         alike: no receiver is to be left out of any of them.
     """
-    parts = [codec.prepare(message) for message in messages]
-    if codec.numbers or not alike:
-        return Batch(codec, parts, expires_at, messages if codec.keeps else None)
+    if isinstance(messages[0], GroupStateMessage):
+        # They have targets of their own, so no other message is among them.
+        parts = [codec.prepare_state(message) for message in cast("Sequence[GroupStateMessage]", messages)]
+        numbers, kept = codec.numbers_states, None
+    else:
+        data_messages = cast("Sequence[DataMessage]", messages)
+        parts = [codec.prepare(message) for message in data_messages]
+        numbers, kept = codec.numbers, data_messages if codec.keeps else None
+    if numbers or not alike:
+        return Batch(codec, parts, expires_at, kept)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -5,12 +5,14 @@ from types import MappingProxyType
 from typing import Final
 
 from hubwire.hub.connection import Connection
+from hubwire.hub.group_state import GroupStates, StateLimits
 from hubwire.model.names import HubKey
 from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
 
 __all__ = ["Hub"]
 
 _NOBODY: Final[Mapping[str, Connection]] = MappingProxyType({})
+_LIMITS: Final = StateLimits()
 
 
 class Hub:
@@ -18,12 +20,16 @@ class Hub:
     Membership, and nothing else: who is here, who is whose, who is in which group.
 
     Every index maps a name to the connections behind it by their id, in the order in which they came.
+
+    Attributes:
+        states: of connections in groups, and who is told of them.
     """
 
-    __slots__ = ("_groups", "_users", "connections", "key")
+    __slots__ = ("_groups", "_users", "connections", "key", "states")
 
-    def __init__(self, key: HubKey) -> None:
+    def __init__(self, key: HubKey, limits: StateLimits = _LIMITS) -> None:
         self.key = key
+        self.states = GroupStates(limits)
         self.connections: dict[str, Connection] = {}
         self._users: dict[str, dict[str, Connection]] = {}
         self._groups: dict[str, dict[str, Connection]] = {}
@@ -70,6 +76,8 @@ class Hub:
         match target.kind:
             case "group":
                 return self._groups.get(target.name, _NOBODY).values()
+            case "group state":
+                return self.states.subscribers(target.name)
             case "user":
                 return self._users.get(target.name, _NOBODY).values()
             case "connection":
@@ -77,6 +85,10 @@ class Hub:
                 return () if connection is None else (connection,)
             case "hub":
                 return self.connections.values()
+
+    def concerns(self, topic: Target) -> bool:
+        """Is anything of a topic here: a member, or of the states of a group a state."""
+        return self.states.concerns(topic.name) if topic.kind == "group state" else bool(self.members(topic))
 
     @staticmethod
     def _out(index: dict[str, dict[str, Connection]], name: str, connection: Connection) -> bool:

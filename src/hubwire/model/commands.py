@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from hubwire.model.messages import DataMessage
+from hubwire.model.messages import DataMessage, GroupStateMessage, MemberState
 from hubwire.model.targets import Target
 
 __all__ = [
@@ -16,12 +16,14 @@ __all__ = [
     "Command",
     "Exists",
     "ListMembers",
+    "ListStates",
     "Member",
     "Permission",
     "PermissionRule",
     "Query",
     "RemoveFromGroups",
     "Send",
+    "StatesChanged",
 ]
 
 Permission: TypeAlias = Literal["joinLeaveGroup", "sendToGroup"]
@@ -44,7 +46,14 @@ class Send(Struct, frozen=True):
     ttl_s: int = 0
 
 
-Command: TypeAlias = Send
+class StatesChanged(Struct, frozen=True):
+    """Tell `target`, who has subscribed to the states of a group, what has changed."""
+
+    target: Target
+    message: GroupStateMessage
+
+
+Command: TypeAlias = Send | StatesChanged
 
 
 class Exists(Struct, frozen=True):
@@ -65,6 +74,12 @@ class ListMembers(Struct, frozen=True):
     target: Target
     after: str
     limit: int
+
+
+class ListStates(Struct, frozen=True):
+    """What connections have set as their states in a group; `target` is who is told them. Answer: `states`."""
+
+    target: Target
 
 
 class AddToGroups(Struct, frozen=True):
@@ -110,7 +125,7 @@ class PermissionRule(Struct, frozen=True):
     group: str
 
 
-Query: TypeAlias = Exists | ListMembers | AddToGroups | RemoveFromGroups | Close | PermissionRule
+Query: TypeAlias = Exists | ListMembers | ListStates | AddToGroups | RemoveFromGroups | Close | PermissionRule
 
 
 class Member(Struct, frozen=True, gc=False):
@@ -125,6 +140,7 @@ class Answer(Struct, frozen=True):
 
     count: int = 0
     members: tuple[Member, ...] = ()
+    states: tuple[MemberState, ...] = ()
     allowed: bool = False
     limit_reached: bool = False
     untakable: bool = False

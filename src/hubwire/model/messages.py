@@ -24,21 +24,21 @@ __all__ = [
     "Disconnected",
     "EndStream",
     "EventAnswer",
-    "Feature",
     "FromServer",
     "Goodbye",
     "GroupMessage",
+    "GroupStateMessage",
     "Invoke",
     "InvokeResponse",
     "JoinGroup",
     "KeepStream",
     "LeaveGroup",
-    "NotOffered",
-    "NotOfferedAnswer",
+    "MemberState",
     "OpenStream",
     "Publication",
     "SendEvent",
     "SendToGroup",
+    "SetGroupState",
     "StreamAck",
     "StreamAnswer",
     "StreamClosed",
@@ -48,6 +48,8 @@ __all__ = [
     "StreamInfo",
     "StreamNack",
     "StreamRequest",
+    "SubscribeGroupState",
+    "UnsubscribeGroupState",
     "ends_stream",
 ]
 
@@ -239,28 +241,49 @@ class EndStream(Struct, frozen=True):
 StreamRequest: TypeAlias = OpenStream | StreamFragment | KeepStream | EndStream
 
 
+class SetGroupState(Struct, frozen=True):
+    """
+    Let subscribers of `group` know the state of this connection in it.
+
+    Attributes:
+        state: names and values; None takes away the one there is.
+    """
+
+    group: str
+    state: Mapping[str, str] | None = None
+    ack_id: int | None = None
+
+
+class SubscribeGroupState(Struct, frozen=True, gc=False):
+    """Be told the states of `group`: all there are, then each change. Who repeats it is told all again."""
+
+    group: str
+    ack_id: int | None = None
+
+
+class UnsubscribeGroupState(Struct, frozen=True, gc=False):
+    """Be told no more of them. A success also where one was told nothing."""
+
+    group: str
+    ack_id: int | None = None
+
+
 class Goodbye(Struct, frozen=True, gc=False):
     """The client ends its socket in an orderly way. Whether its session lives on for a while, that says itself."""
 
 
-Feature: TypeAlias = Literal["group state"]
-
-
-class NotOffered(Struct, frozen=True, gc=False):
-    """
-    A well-formed request for a feature that this server does not have yet. It is answered, never ignored.
-
-    Attributes:
-        key: what the answer must name so that the client finds its request: the group.
-    """
-
-    feature: Feature
-    key: str
-    ack_id: int | None = None
-
-
 ClientRequest: TypeAlias = (
-    JoinGroup | LeaveGroup | SendToGroup | SendEvent | Invoke | CancelInvocation | StreamRequest | NotOffered | Goodbye
+    JoinGroup
+    | LeaveGroup
+    | SendToGroup
+    | SendEvent
+    | Invoke
+    | CancelInvocation
+    | StreamRequest
+    | SetGroupState
+    | SubscribeGroupState
+    | UnsubscribeGroupState
+    | Goodbye
 )
 
 
@@ -318,6 +341,35 @@ def ends_stream(message: DataMessage) -> bool:
         return False
     stream = message.stream
     return stream is not None and stream.end
+
+
+class MemberState(Struct, frozen=True):
+    """
+    The state of one connection in a group.
+
+    Attributes:
+        state: None where there is none any more.
+        updated_at: Unix milliseconds; of two states of a connection the later one counts. Each change of a connection's
+            states has a later one than those before.
+    """
+
+    connection_id: str
+    user_id: str | None
+    state: Mapping[str, str] | None
+    updated_at: int
+
+
+class GroupStateMessage(Struct, frozen=True):
+    """
+    States of connections in a group, for who has subscribed to them. May go to many at once.
+
+    Attributes:
+        snapshot: these are all there are; else they are what has changed.
+    """
+
+    group: str
+    items: tuple[MemberState, ...]
+    snapshot: bool = False
 
 
 class Connected(Struct, frozen=True, gc=False):
@@ -426,12 +478,4 @@ class StreamClosed(Struct, frozen=True):
 StreamAnswer: TypeAlias = StreamAck | StreamNack | StreamClosed
 
 
-class NotOfferedAnswer(Struct, frozen=True, gc=False):
-    """Tells the client that asked for `request` that the feature is not there."""
-
-    request: NotOffered
-
-
-DirectMessage: TypeAlias = (
-    Connected | Disconnected | Ack | InvokeResponse | StreamAnswer | NotOfferedAnswer | EventAnswer
-)
+DirectMessage: TypeAlias = Connected | Disconnected | Ack | InvokeResponse | StreamAnswer | EventAnswer

@@ -1,12 +1,12 @@
-"""Whom something is for: a whole hub, a group, a user or one connection."""
+"""Whom something is for: a whole hub, a group, those who are told its states, a user or one connection."""
 
 from typing import Literal, NamedTuple, TypeAlias
 
 from hubwire.model.names import HubKey
 
-__all__ = ["Target", "TargetKind", "to_connection", "to_group", "to_hub", "to_user"]
+__all__ = ["Target", "TargetKind", "to_connection", "to_group", "to_group_state", "to_hub", "to_user"]
 
-TargetKind: TypeAlias = Literal["hub", "group", "user", "connection"]
+TargetKind: TypeAlias = Literal["hub", "group", "group state", "user", "connection"]
 
 
 class Target(NamedTuple):
@@ -33,6 +33,11 @@ def to_hub(hub: HubKey) -> Target:
 def to_group(hub: HubKey, group: str) -> Target:
     """The members of a group."""
     return tuple.__new__(Target, ("group", hub, group))
+
+
+def to_group_state(hub: HubKey, group: str) -> Target:
+    """Who has subscribed to the states of a group."""
+    return tuple.__new__(Target, ("group state", hub, group))
 
 
 def to_user(hub: HubKey, user_id: str) -> Target:

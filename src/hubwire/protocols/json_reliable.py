@@ -5,9 +5,9 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubwire.model.messages import DataMessage
-from hubwire.protocols.frames import TEXT, frame_head
-from hubwire.protocols.json_v1 import JsonLanguage, message_body
+from hubwire.model.messages import DataMessage, GroupStateMessage
+from hubwire.protocols.frames import TEXT, build_frame, frame_head
+from hubwire.protocols.json_v1 import JsonLanguage, message_body, state_body
 from hubwire.protocols.reliable import Numbering, QueueLimits, ReliableSession, filled
 
 __all__ = ["NAME", "ReliableJsonCodec", "ReliableJsonSession"]
@@ -49,9 +49,13 @@ class ReliableJsonCodec:
 
     numbers: Final = True
     keeps: Final = False
+    numbers_states: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
         return message_body(message).replace(b"%", b"%%")
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:
+        return build_frame(TEXT, state_body(message))
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:
         return filled(parts, _NUMBERING)

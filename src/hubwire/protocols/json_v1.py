@@ -30,21 +30,23 @@ from hubwire.model.messages import (
     Disconnected,
     EndStream,
     GroupMessage,
+    GroupStateMessage,
     Invoke,
     InvokeResponse,
     JoinGroup,
     KeepStream,
     LeaveGroup,
-    NotOffered,
-    NotOfferedAnswer,
     OpenStream,
     SendEvent,
     SendToGroup,
+    SetGroupState,
     StreamAck,
     StreamClosed,
     StreamError,
     StreamFragment,
     StreamNack,
+    SubscribeGroupState,
+    UnsubscribeGroupState,
 )
 from hubwire.protocols import json_streams, json_wire
 from hubwire.protocols.checks import (
@@ -70,6 +72,7 @@ __all__ = [
     "decode",
     "direct_body",
     "message_body",
+    "state_body",
 ]
 
 NAME: Final = "json.webpubsub.azure.v1"
@@ -132,12 +135,12 @@ def decode(payload: str | bytes) -> ClientRequest | Ping | SequenceAck:
             return _stream_data(wire)
         case json_wire.StreamEnd():
             return _stream_end(wire)
-        case (
-            json_wire.SetGroupState(group, ack_id)
-            | json_wire.SubscribeGroupState(group, ack_id)
-            | json_wire.UnsubscribeGroupState(group, ack_id)
-        ):
-            return NotOffered("group state", group_name(group), _ack_id(ack_id))
+        case json_wire.SetGroupState(group, state, ack_id):
+            return SetGroupState(group_name(group), state, _ack_id(ack_id))
+        case json_wire.SubscribeGroupState(group, ack_id):
+            return SubscribeGroupState(group_name(group), _ack_id(ack_id))
+        case json_wire.UnsubscribeGroupState(group, ack_id):
+            return UnsubscribeGroupState(group_name(group), _ack_id(ack_id))
         case _:  # pragma: no cover
             raise AssertionError(wire)
 
@@ -272,6 +275,24 @@ def _end(metadata: Mapping[str, str]) -> bytes:
     return b',"metadata":' + _encode(dict(metadata)) + b"}" if metadata else b"}"
 
 
+def state_body(message: GroupStateMessage) -> bytes:
+    """
+    States in a group as JSON, which has no number in either form: no source says that it had one, and the official
+    client acknowledges none of it, so that it would be held for ever.
+    """
+    items: list[dict[str, object]] = []
+    for item in message.items:
+        row: dict[str, object] = {"connectionId": item.connection_id}
+        if item.user_id is not None:
+            row["userId"] = item.user_id
+        if item.state is not None:
+            row["state"] = item.state
+        row["updatedAt"] = item.updated_at
+        items.append(row)
+    kind = "groupStateSnapshot" if message.snapshot else "groupStateUpdate"
+    return _encode({"type": kind, "group": message.group, "items": items})
+
+
 def direct_body(message: DirectMessage) -> bytes:
     """A message for one connection as JSON."""
     match message:
@@ -295,8 +316,6 @@ def direct_body(message: DirectMessage) -> bytes:
             return _invoke_response_body(message)
         case StreamAck() | StreamNack() | StreamClosed():
             return json_streams.answer(message)
-        case NotOfferedAnswer(request):
-            return _not_offered_body(request)
         case _:  # pragma: no cover
             raise AssertionError(message)
 
@@ -314,17 +333,6 @@ def _invoke_response_body(response: InvokeResponse) -> bytes:
     return _with_payload(head, data, response.metadata)
 
 
-def _not_offered_body(request: NotOffered) -> bytes:
-    """Each feature has its own way to say no."""
-    text = f"This server does not offer {request.feature} yet."
-    error = {"name": "InternalServerError", "message": text}
-    match request.feature:
-        case "group state":
-            if request.ack_id is None:
-                return b""
-            return _encode({"type": "ack", "ackId": request.ack_id, "success": False, "error": error})
-
-
 class JsonCodec:
     """The plain form: a frame is the same for all its receivers."""
 
@@ -332,9 +340,13 @@ class JsonCodec:
 
     numbers: Final = False
     keeps: Final = False
+    numbers_states: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
         return build_frame(TEXT, b"{" + message_body(message))
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:
+        return build_frame(TEXT, state_body(message))
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  nothing is numbered
         return None

@@ -108,8 +108,9 @@ class StreamEnd(Request, tag="streamEnd"):
     error: StreamError | None = None
 
 
-class SetGroupState(Request, tag="setGroupState", gc=False):
+class SetGroupState(Request, tag="setGroupState"):
     group: str
+    state: dict[str, str] | None = None
     ack_id: int | None = None
 
 

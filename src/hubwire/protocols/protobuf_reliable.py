@@ -8,20 +8,30 @@ The fields of a message may come in any order, so the number stands behind all t
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubwire.model.messages import DataMessage
+from hubwire.model.messages import DataMessage, GroupStateMessage
+from hubwire.protocols import protobuf_wire
 from hubwire.protocols.frames import BINARY, frame_head
-from hubwire.protocols.protobuf_v1 import DATA_MESSAGE, ProtobufLanguage, message_body, varint
+from hubwire.protocols.protobuf_v1 import (
+    DATA_MESSAGE,
+    STATE_SNAPSHOT,
+    STATE_UPDATE,
+    ProtobufLanguage,
+    message_body,
+    state_tag,
+    varint,
+)
 from hubwire.protocols.reliable import Numbering, QueueLimits, ReliableSession, filled
 
 __all__ = ["NAME", "ReliableProtobufCodec", "ReliableProtobufSession"]
 
 NAME: Final = "protobuf.reliable.webpubsub.azure.v1"
 
-_SEQUENCE_ID: Final = b"\x20"  # field 4 of `DataMessage`, a varint
+# A varint: field 4 of `DataMessage`, field 3 of both messages of states. By the tag of the message.
+_SEQUENCE_IDS: Final = {DATA_MESSAGE: b"\x20", STATE_UPDATE: b"\x18", STATE_SNAPSHOT: b"\x18"}
 
 
 class _Varints(Numbering):
-    """Parts are bodies without a number and the length before them."""
+    """Parts are bodies without a number and the length before them, behind the tag of the message."""
 
     __slots__ = ()
 
@@ -37,26 +47,36 @@ class _Varints(Numbering):
         return tuple([varint(number) for number in range(first, first + count)])
 
     def frame(self, part: bytes, width: int) -> bytes:
-        inner = varint(len(part) - part.count(b"%%") + len(_SEQUENCE_ID) + width)
-        outer = len(DATA_MESSAGE) + len(inner) + len(part) - part.count(b"%%") + len(_SEQUENCE_ID) + width
+        tag = part[:1]
+        sequence_id = _SEQUENCE_IDS[tag]
+        body_bytes = len(part) - len(tag) - part.count(b"%%") + len(sequence_id) + width
+        length = varint(body_bytes)
+        outer = len(tag) + len(length) + body_bytes
         # A byte of either length may happen to be 0x25, the percent sign.
-        head = (frame_head(BINARY, outer) + DATA_MESSAGE + inner).replace(b"%", b"%%")
-        return b"".join((head, part, _SEQUENCE_ID, b"%b"))
+        head = (frame_head(BINARY, outer) + tag + length).replace(b"%", b"%%")
+        return b"".join((head, part[1:], sequence_id, b"%b"))
 
 
 _NUMBERING: Final = _Varints()
 
 
 class ReliableProtobufCodec:
-    """Parts are bodies without a number, with every `%` doubled so that they can stand in a template."""
+    """
+    Parts are bodies without a number behind the tag of their message, with every `%` doubled so that they can stand in
+    a template. Messages of states are numbered like others, since the schema has a place for that.
+    """
 
     __slots__ = ()
 
     numbers: Final = True
     keeps: Final = False
+    numbers_states: Final = True
 
     def prepare(self, message: DataMessage) -> bytes:
-        return message_body(message).replace(b"%", b"%%")
+        return DATA_MESSAGE + message_body(message).replace(b"%", b"%%")
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:
+        return state_tag(message) + protobuf_wire.state_body(message).replace(b"%", b"%%")
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:
         return filled(parts, _NUMBERING)

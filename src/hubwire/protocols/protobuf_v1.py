@@ -18,6 +18,7 @@ from hubwire.model.messages import (
     DataMessage,
     DirectMessage,
     GroupMessage,
+    GroupStateMessage,
     StreamError,
     StreamInfo,
 )
@@ -37,6 +38,12 @@ _UNSUPPORTED: Final = 1003
 # A field is its tag (its number times eight, plus 2 for what has a length), a length, and so many bytes.
 DATA_MESSAGE: Final = b"\x12"
 """Field 2 of `DownstreamMessage`."""
+
+STATE_UPDATE: Final = b"\x4a"
+"""Field 9."""
+
+STATE_SNAPSHOT: Final = b"\x52"
+"""Field 10."""
 
 _FROM_GROUP: Final = b"\x0a\x05group\x12"  # "from" is field 1, "group" field 2
 _FROM_SERVER: Final = b"\x0a\x06server"
@@ -106,6 +113,11 @@ def message_body(message: DataMessage) -> bytes:
     return body
 
 
+def state_tag(message: GroupStateMessage) -> bytes:
+    """Of the field that the message is in."""
+    return STATE_SNAPSHOT if message.snapshot else STATE_UPDATE
+
+
 def _place(info: StreamInfo) -> bytes:
     """The place of a message in a stream."""
     body = _field(_STREAM_ID, info.stream_id.encode()) + _STREAM_NUMBER + varint(info.sequence_id)
@@ -143,9 +155,13 @@ class ProtobufCodec:
 
     numbers: Final = False
     keeps: Final = False
+    numbers_states: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
         return build_frame(BINARY, _field(DATA_MESSAGE, message_body(message)))
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:
+        return build_frame(BINARY, _field(state_tag(message), protobuf_wire.state_body(message)))
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  nothing is numbered
         return None

@@ -22,21 +22,23 @@ from hubwire.model.messages import (
     DirectMessage,
     Disconnected,
     EndStream,
+    GroupStateMessage,
     Invoke,
     InvokeResponse,
     JoinGroup,
     KeepStream,
     LeaveGroup,
-    NotOffered,
-    NotOfferedAnswer,
     OpenStream,
     SendEvent,
     SendToGroup,
+    SetGroupState,
     StreamAck,
     StreamClosed,
     StreamError,
     StreamFragment,
     StreamNack,
+    SubscribeGroupState,
+    UnsubscribeGroupState,
 )
 from hubwire.model.payloads import is_any
 from hubwire.protocols.checks import (
@@ -52,7 +54,7 @@ from hubwire.protocols.housekeeping import PING, Ping, SequenceAck
 from hubwire.protocols.openings import TO_GROUPS_ONLY, opening_fault
 from hubwire.protocols.webpubsub_pb2 import DownstreamMessage, MessageData, UpstreamMessage
 
-__all__ = ["decode", "direct_body"]
+__all__ = ["decode", "direct_body", "state_body"]
 
 _METADATA_LIMIT: Final = 8192
 """No metadata that is legal has more entries: each has a byte at least."""
@@ -156,17 +158,19 @@ def _stream_end(message: UpstreamMessage) -> ClientRequest:
 
 def _set_group_state(message: UpstreamMessage) -> ClientRequest:
     said = message.set_group_state_message
-    return NotOffered("group state", group_name(said.group), said.ack_id if said.HasField("ack_id") else None)
+    ack_id = said.ack_id if said.HasField("ack_id") else None
+    state = dict(said.state.entries) if said.HasField("state") else None
+    return SetGroupState(group_name(said.group), state, ack_id)
 
 
 def _subscribe_group_state(message: UpstreamMessage) -> ClientRequest:
     said = message.subscribe_group_state_message
-    return NotOffered("group state", group_name(said.group), said.ack_id if said.HasField("ack_id") else None)
+    return SubscribeGroupState(group_name(said.group), said.ack_id if said.HasField("ack_id") else None)
 
 
 def _unsubscribe_group_state(message: UpstreamMessage) -> ClientRequest:
     said = message.unsubscribe_group_state_message
-    return NotOffered("group state", group_name(said.group), said.ack_id if said.HasField("ack_id") else None)
+    return UnsubscribeGroupState(group_name(said.group), said.ack_id if said.HasField("ack_id") else None)
 
 
 _READERS: Final[Mapping[str, Callable[[UpstreamMessage], ClientRequest | Ping | SequenceAck]]] = {
@@ -212,6 +216,19 @@ def _data(data: MessageData | None, metadata: Mapping[str, str]) -> Data:
             raise ProtocolViolation("data holds none of the types of data.")
 
 
+def state_body(message: GroupStateMessage) -> bytes:
+    """A `GroupStateUpdateMessage` or `GroupStateSnapshotMessage`, which have the same fields, without its number."""
+    body = DownstreamMessage.GroupStateUpdateMessage(group=message.group)
+    for item in message.items:
+        row = body.items.add(connection_id=item.connection_id, updated_at=item.updated_at)
+        if item.user_id is not None:
+            row.user_id = item.user_id
+        if item.state is not None:
+            row.state.entries.update(item.state)
+            row.state.SetInParent()  # without entries it is one, too
+    return body.SerializeToString()
+
+
 def direct_body(message: DirectMessage) -> bytes:
     """A message for one connection; empty where nothing is said."""
     body = DownstreamMessage()
@@ -245,8 +262,6 @@ def direct_body(message: DirectMessage) -> bytes:
             if stream_error is not None:
                 closed.error.name = stream_error.name
                 closed.error.message = stream_error.message or ""
-        case NotOfferedAnswer(request):
-            _say_not_offered(body, request)
         case _:  # pragma: no cover
             raise AssertionError(message)
     return body.SerializeToString()
@@ -274,13 +289,3 @@ def _fill(into: MessageData, data: Data) -> None:
         into.protobuf_data.SetInParent()
     else:
         into.binary_data = data.body
-
-
-def _say_not_offered(body: DownstreamMessage, request: NotOffered) -> None:
-    """Each feature has its own way to say no, as in JSON."""
-    name, text = "InternalServerError", f"This server does not offer {request.feature} yet."
-    match request.feature:
-        case "group state" if request.ack_id is not None:
-            ack = body.ack_message
-            ack.ack_id = request.ack_id
-            ack.error.name, ack.error.message = name, text

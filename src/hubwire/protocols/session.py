@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hubwire.model.errors import ProtocolViolation
-from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage
+from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage, GroupStateMessage
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.endings import Ending, WillMessage
 
@@ -24,6 +24,8 @@ class Codec(Protocol):
         numbers: frames differ between clients, and their sessions keep what they deliver. Else `Session.deliver` is
             `Batch.joined` for everybody, and a fan-out need not ask.
         keeps: sessions look at the messages themselves, which their batches keep for them.
+        numbers_states: messages of states of groups count as numbered ones, too. Else a client that comes back is told
+            all states again.
     """
 
     @property
@@ -32,11 +34,17 @@ class Codec(Protocol):
     @property
     def keeps(self) -> bool: ...
 
+    @property
+    def numbers_states(self) -> bool: ...
+
     def prepare(self, message: DataMessage) -> bytes:
         """
         The part of a frame that all receivers share: the whole frame where nothing differs between them, else what
         the codec's own `fill` needs to add each receiver's number.
         """
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:
+        """The same of states in a group. Empty where no client can subscribe to them."""
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:
         """

@@ -12,6 +12,7 @@ from hubwire.model.messages import (
     Data,
     DataMessage,
     DirectMessage,
+    GroupStateMessage,
     SendEvent,
     SendToGroup,
     ends_stream,
@@ -34,12 +35,16 @@ class SimpleCodec:
 
     numbers: Final = False
     keeps: Final = False
+    numbers_states: Final = False
 
     def prepare(self, message: DataMessage) -> bytes:
         if ends_stream(message):
             return b""
         data = message.data
         return build_frame(TEXT if data.kind in ("text", "json") else BINARY, data.body)
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:  # noqa: ARG002  nobody can subscribe
+        return b""
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  nothing is numbered
         return None

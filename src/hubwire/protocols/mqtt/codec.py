@@ -9,7 +9,7 @@ between.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubwire.model.messages import DataMessage, ends_stream
+from hubwire.model.messages import DataMessage, GroupStateMessage, ends_stream
 from hubwire.protocols.frames import BINARY, build_frame, frame_head
 from hubwire.protocols.mqtt.contents import properties_of, topic_of
 from hubwire.protocols.mqtt.fields import variable_integer_bytes
@@ -34,6 +34,7 @@ class MqttCodec:
 
     numbers: Final = True
     keeps: Final = True
+    numbers_states: Final = False
 
     def __init__(self, version: int) -> None:
         self._version = version
@@ -43,6 +44,9 @@ class MqttCodec:
         if ends_stream(message):
             return b""
         return build_frame(BINARY, encode(publish(message, self._version), self._version))
+
+    def prepare_state(self, message: GroupStateMessage) -> bytes:  # noqa: ARG002  nobody can subscribe
+        return b""
 
     def fill(self, parts: Sequence[bytes]) -> Callable[[int], bytes] | None:  # noqa: ARG002  sessions look themselves
         return None
