@@ -71,11 +71,13 @@ def run_tests(file: str, server: Server, environment: Mapping[str, str]) -> None
 
 def test_there_are_files_to_run() -> None:
     names = [file.removesuffix(".test.mjs") for file in FILES]
-    assert names == ["client", "credentials", "identity", "invoke", "mqtt", "service", "streams"]
+    assert names == ["client", "credentials", "group-state", "identity", "invoke", "mqtt", "service", "streams"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("file", ["client.test.mjs", "mqtt.test.mjs", "service.test.mjs", "streams.test.mjs"])
+@pytest.mark.parametrize(
+    "file", ["client.test.mjs", "group-state.test.mjs", "mqtt.test.mjs", "service.test.mjs", "streams.test.mjs"]
+)
 def test_official_javascript_library(server: Server, file: str, scheme: str) -> None:
     texts = {"http": server.connection_string, "https": server.https_connection_string}
     run_tests(file, server, {"HUBWIRE_CONNECTION_STRING": texts[scheme]})
