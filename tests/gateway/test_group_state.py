@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from doubles import HUB, done, settle
-from gateway.house import JSON, RELIABLE, Client, House
+from gateway.house import JSON, RELIABLE, House
+from gateway.speaker import PROTOBUF, PROTOBUF_RELIABLE, Speaker, somebody
 from gateway.written import Written
 from hubwire.hub.group_state import StateLimits
 from hubwire.model.commands import Answer, PermissionRule, Query, RemoveFromGroups
@@ -17,7 +18,7 @@ from hubwire.model.targets import to_connection, to_group_state
 JOIN = "webpubsub.joinLeaveGroup"
 SEND = "webpubsub.sendToGroup"
 TYPING = {"status": "typing"}
-KINDS = (JSON, RELIABLE)
+KINDS = (JSON, RELIABLE, PROTOBUF, PROTOBUF_RELIABLE)
 
 
 @pytest.fixture
@@ -47,13 +48,15 @@ def items(row: dict[str, Any]) -> dict[str, Any]:
     return {item["connectionId"]: item.get("state") for item in row["items"]}
 
 
-async def resumed(house: House, one: Client) -> Client:
+async def resumed(house: House, one: Speaker) -> Speaker:
     """A client that comes back by another socket."""
-    opening = house.decide(RELIABLE, **one.recovery)
+    opening = house.decide(str(one.connection.subprotocol), **one.recovery)
     sink = type(one.sink)()
     assert await house.begin(opening, sink) is one.connection
     await settle()
-    return Client(house, one.connection, sink)
+    again = Speaker(house, one.connection, sink)
+    again.connected = again.heard()[0]
+    return again
 
 
 # What is told
@@ -61,8 +64,13 @@ async def resumed(house: House, one: Client) -> Client:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_subscriber_gets_the_ack_then_the_snapshot_then_changes_in_order(house: House, kind: str) -> None:
-    """States of others and its own; without numbers also for reliable clients."""
-    one, watcher = await house.client(kind, user_id="u"), await house.client(kind)
+    """States of others and its own; with numbers for reliable clients of protobuf only."""
+    one, watcher = await somebody(house, kind, user_id="u"), await somebody(house, kind)
+    numbers = iter(range(1, 10))
+
+    def number() -> dict[str, int]:
+        return {"sequenceId": next(numbers)} if kind == PROTOBUF_RELIABLE else {}
+
     assert await one.say(state(ackId=1)) == [ok(1)]
 
     ack, snapshot = await watcher.say(subscription(ackId=7))
@@ -74,13 +82,16 @@ async def test_subscriber_gets_the_ack_then_the_snapshot_then_changes_in_order(h
         "type": "groupStateSnapshot",
         "group": "g",
         "items": [{"connectionId": one.connection.id, "userId": "u", "state": TYPING, "updatedAt": at}],
+        **number(),
     }
 
     watcher.sink.forget()
     await one.say(state({}), state(None), state({"a": "b"}))
     await watcher.say(state())
 
-    received = watcher.sink.received
+    received = watcher.heard()
+    expected = [number() for _ in received]
+    assert [{"sequenceId": row["sequenceId"]} if "sequenceId" in row else {} for row in received] == expected
     assert [(row["type"], items(row)) for row in received] == [
         ("groupStateUpdate", {one.connection.id: {}}),
         ("groupStateUpdate", {one.connection.id: None}),
@@ -170,11 +181,12 @@ async def test_many_changes_are_written_at_once_to_all_subscribers(house: House)
         (subscription(), [f"{JOIN}.other"], []),
     ],
 )
+@pytest.mark.parametrize("kind", [JSON, PROTOBUF])
 async def test_request_without_permission_is_forbidden(
-    house: House, request_: dict[str, Any], roles: list[str], groups: list[str]
+    house: House, request_: dict[str, Any], roles: list[str], groups: list[str], kind: str
 ) -> None:
     """The connection stays, nothing is told or kept; without an ack id it is not answered."""
-    client = await house.json(roles=roles, groups=groups)
+    client = await somebody(house, kind, roles=roles, groups=groups)
     watcher = await house.json()
     await watcher.say(subscription())
     watcher.sink.forget()
@@ -432,7 +444,7 @@ async def test_nothing_is_left_of_a_subscription_that_fails(house: House) -> Non
 
 async def test_client_that_unsubscribes_by_another_socket_is_told_nothing(house: House) -> None:
     """What it asked for by its first one was under way."""
-    client = await house.client(RELIABLE)
+    client = await somebody(house, RELIABLE)
     gate = house.bus.hold()
     waiting = house.gateway.receive(client.connection, '{"type":"subscribeGroupState","group":"g","ackId":1}')
     assert waiting is not None
@@ -450,16 +462,16 @@ async def test_client_that_unsubscribes_by_another_socket_is_told_nothing(house:
 
     await (await house.json()).say(state())
 
-    assert client.sink.received == []
+    assert client.heard() == []
 
 
-async def resumed_while(house: House, client: Client) -> Client:
+async def resumed_while(house: House, client: Speaker) -> Speaker:
     """It comes back and unsubscribes at once, before anything else has its turn."""
     opening = house.decide(RELIABLE, **client.recovery)
     sink = type(client.sink)()
     assert house.gateway.begin(opening, sink) is None
     assert house.gateway.receive(client.connection, '{"type":"unsubscribeGroupState","group":"g"}') is None
-    return Client(house, client.connection, sink)
+    return Speaker(house, client.connection, sink)
 
 
 # Recovery
@@ -467,7 +479,7 @@ async def resumed_while(house: House, client: Client) -> Client:
 
 async def test_client_that_comes_back_is_told_all_again(house: House) -> None:
     """What it has missed has no numbers, so nothing of it was kept; its own state was."""
-    client = await house.client(RELIABLE)
+    client = await somebody(house, RELIABLE)
     one, two = await house.json(), await house.json()
     await client.say(state({"mine": "1"}), subscription(), subscription("other"))
     await one.say(state())
@@ -480,7 +492,7 @@ async def test_client_that_comes_back_is_told_all_again(house: House) -> None:
 
     back = await resumed(house, client)
 
-    connected, *snapshots = back.sink.received
+    connected, *snapshots = back.heard()
     assert connected["event"] == "connected"
     assert [(row["type"], row["group"], items(row)) for row in snapshots] == [
         ("groupStateSnapshot", "g", {client.connection.id: {"mine": "1"}, two.connection.id: TYPING}),
@@ -488,7 +500,43 @@ async def test_client_that_comes_back_is_told_all_again(house: House) -> None:
     ]
     back.sink.forget()
     await two.say(state(None))
-    assert [items(row) for row in back.sink.received] == [{two.connection.id: None}]
+    assert [items(row) for row in back.heard()] == [{two.connection.id: None}]
+
+
+async def test_client_of_protobuf_that_comes_back_is_told_what_it_has_missed(house: House) -> None:
+    """As with messages: from the first that it has not acknowledged, and no snapshot again."""
+    client, one = await somebody(house, PROTOBUF_RELIABLE), await house.json()
+    await client.say(subscription())
+    await one.say(state())
+    await client.say({"type": "sequenceAck", "sequenceId": 1})
+    client.drop()
+    await one.say(state({"a": "b"}))
+    assert client.connection.session.held()[0] == 2
+
+    back = await resumed(house, client)
+
+    connected, *missed = back.heard()
+    assert connected["event"] == "connected"
+    assert [(row["type"], row["sequenceId"], items(row)) for row in missed] == [
+        ("groupStateUpdate", 2, {one.connection.id: TYPING}),
+        ("groupStateUpdate", 3, {one.connection.id: {"a": "b"}}),
+    ]
+    back.sink.forget()
+    await one.say(state(None))
+    assert [(row["sequenceId"], items(row)) for row in back.heard()] == [(4, {one.connection.id: None})]
+
+
+@pytest.mark.parametrize("kind", [RELIABLE, PROTOBUF_RELIABLE])
+async def test_only_states_with_numbers_count_as_unacknowledged(house: House, kind: str) -> None:
+    """Where there are none, no number of updates ends a client."""
+    watcher, one = await somebody(house, kind), await house.json()
+    await watcher.say(subscription())
+
+    for number in range(10):
+        await one.say(state({"n": str(number)}))
+
+    assert watcher.connection.alive == (kind == RELIABLE)
+    assert len(watcher.heard()) > 4
 
 
 async def test_messages_keep_their_numbers_between_states(house: House) -> None:
@@ -511,7 +559,7 @@ async def test_messages_keep_their_numbers_between_states(house: House) -> None:
 
 
 async def test_client_without_subscriptions_comes_back_without_waiting(house: House) -> None:
-    client = await house.client(RELIABLE)
+    client = await somebody(house, RELIABLE)
     await client.say(state(), subscription(), unsubscription())
     client.drop()
 

@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud_events import parsed_all
-from doubles import HUB, RecordingSink, done, settle
+from doubles import HUB, RecordingSink, settle
 from gateway.house import JSON, RELIABLE, Client, House
+from gateway.speaker import PROTOBUF, PROTOBUF_RELIABLE, Speaker, somebody
 from handlers import NOTHING, answer, handler, handling
 from hubwire.model.messages import FromServer
 from hubwire.model.telemetry import CloseCategory
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
 from hubwire.upstream import records
-from protobuf_messages import message_of, request_of
 
-PROTOBUF = "protobuf.webpubsub.azure.v1"
-PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
 RELIABLE_KINDS = [RELIABLE, PROTOBUF_RELIABLE]
 KINDS = [JSON, PROTOBUF, *RELIABLE_KINDS]
 FAILED = {"name": "InternalServerError", "message": "The event handler failed."}
@@ -64,52 +62,6 @@ def failure(error: dict[str, str], number: int | str = 1) -> dict[str, Any]:
 
 def text(body: str) -> IncomingResponse:
     return answer(200, body.encode(), Content_Type="text/plain")
-
-
-class Speaker(Client):
-    """
-    Somebody who speaks any of the subprotocols, in the shapes of JSON.
-
-    Attributes:
-        connected: the first message.
-    """
-
-    connected: dict[str, Any]
-
-    def written(self, message: dict[str, Any]) -> str | bytes:
-        """As it goes over the wire."""
-        return request_of(message) if self._is_binary else json.dumps(message)
-
-    def heard(self, sink: RecordingSink | None = None) -> list[dict[str, Any]]:
-        """All that one of its sockets has brought, the first one if none is named."""
-        read = message_of if self._is_binary else json.loads
-        return [read(frame.payload) for frame in (sink or self.sink).frames]
-
-    @property
-    def _is_binary(self) -> bool:
-        return self.connection.subprotocol in (PROTOBUF, PROTOBUF_RELIABLE)
-
-    async def say(self, *messages: dict[str, Any] | str | bytes) -> list[Any]:
-        before = len(self.sink.frames)
-        for message in messages:
-            payload = self.written(message) if isinstance(message, dict) else message
-            await done(self.house.gateway.receive(self.connection, payload))
-        await settle()
-        return self.heard()[before:]
-
-    @property
-    def recovery(self) -> dict[str, str]:
-        token = self.connected["reconnectionToken"]
-        return {"awps_connection_id": self.connection.id, "awps_reconnection_token": token}
-
-
-async def somebody(house: House, kind: str = JSON, **more: Any) -> Speaker:
-    """A client that was let in and has read that."""
-    client = await house.client(kind, **more)
-    speaker = Speaker(house, client.connection, client.sink)
-    (speaker.connected,) = speaker.heard()
-    speaker.sink.forget()
-    return speaker
 
 
 class Held:
