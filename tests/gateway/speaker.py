@@ -4,13 +4,15 @@ import json
 from typing import Any
 
 from doubles import RecordingSink, done, settle
-from gateway.house import JSON, Client, House
+from gateway.house import JSON, RELIABLE, Client, House
 from protobuf_messages import message_of, request_of
 
-__all__ = ["PROTOBUF", "PROTOBUF_RELIABLE", "Speaker", "somebody"]
+__all__ = ["KINDS", "PROTOBUF", "PROTOBUF_RELIABLE", "RELIABLE_KINDS", "Speaker", "somebody"]
 
 PROTOBUF = "protobuf.webpubsub.azure.v1"
 PROTOBUF_RELIABLE = "protobuf.reliable.webpubsub.azure.v1"
+RELIABLE_KINDS = [RELIABLE, PROTOBUF_RELIABLE]
+KINDS = [JSON, PROTOBUF, *RELIABLE_KINDS]
 
 
 class Speaker(Client):

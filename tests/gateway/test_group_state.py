@@ -9,7 +9,7 @@ import pytest
 
 from doubles import HUB, done, settle
 from gateway.house import JSON, RELIABLE, House
-from gateway.speaker import PROTOBUF, PROTOBUF_RELIABLE, Speaker, somebody
+from gateway.speaker import KINDS, PROTOBUF, PROTOBUF_RELIABLE, RELIABLE_KINDS, Speaker, somebody
 from gateway.written import Written
 from hubwire.hub.group_state import StateLimits
 from hubwire.model.commands import Answer, PermissionRule, Query, RemoveFromGroups
@@ -18,7 +18,6 @@ from hubwire.model.targets import to_connection, to_group_state
 JOIN = "webpubsub.joinLeaveGroup"
 SEND = "webpubsub.sendToGroup"
 TYPING = {"status": "typing"}
-KINDS = (JSON, RELIABLE, PROTOBUF, PROTOBUF_RELIABLE)
 
 
 @pytest.fixture
@@ -526,7 +525,7 @@ async def test_client_of_protobuf_that_comes_back_is_told_what_it_has_missed(hou
     assert [(row["sequenceId"], items(row)) for row in back.heard()] == [(4, {one.connection.id: None})]
 
 
-@pytest.mark.parametrize("kind", [RELIABLE, PROTOBUF_RELIABLE])
+@pytest.mark.parametrize("kind", RELIABLE_KINDS)
 async def test_only_states_with_numbers_count_as_unacknowledged(house: House, kind: str) -> None:
     """Where there are none, no number of updates ends a client."""
     watcher, one = await somebody(house, kind), await house.json()

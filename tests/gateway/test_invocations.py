@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 
 from cloud_events import parsed_all
 from doubles import HUB, RecordingSink, settle
-from gateway.house import JSON, RELIABLE, Client, House
-from gateway.speaker import PROTOBUF, PROTOBUF_RELIABLE, Speaker, somebody
+from gateway.house import RELIABLE, Client, House
+from gateway.speaker import KINDS, RELIABLE_KINDS, Speaker, somebody
 from handlers import NOTHING, answer, handler, handling
 from hubwire.model.messages import FromServer
 from hubwire.model.telemetry import CloseCategory
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
 from hubwire.upstream import records
 
-RELIABLE_KINDS = [RELIABLE, PROTOBUF_RELIABLE]
-KINDS = [JSON, PROTOBUF, *RELIABLE_KINDS]
 FAILED = {"name": "InternalServerError", "message": "The event handler failed."}
 NOBODY = {"name": "InternalServerError", "message": "No event handler is configured for this event."}
 

@@ -9,7 +9,7 @@ import pytest
 from doubles import HUB, RecordingSink, done, settle
 from gateway.devices import Device
 from gateway.house import JSON, RELIABLE, Client, House
-from gateway.test_invocations import KINDS, RELIABLE_KINDS, somebody
+from gateway.speaker import KINDS, RELIABLE_KINDS, somebody
 from handlers import answer, handler
 from hubwire.hub.streams import StreamLimits
 from hubwire.model.commands import Close, PermissionRule
