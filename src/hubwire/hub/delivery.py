@@ -212,7 +212,6 @@ class Delivery:
         made: dict[Codec, bytes | Batch] = {}
         codec: Codec | None = None
         mine: bytes | Batch | None = None
-        shared: bytes | None = None
         until = expires_at
         receivers = segment.receivers()
         spread = self._spread if len(receivers) >= _MANY else None
@@ -224,12 +223,8 @@ class Delivery:
                 mine = made.get(codec)
                 if mine is None:
                     mine = made[codec] = _prepare(codec, messages, expires_at, alike=holes is None)
-                shared = _shared(codec, mine)
-                # What its session has a number for is on its way: it must not be dropped on it, since the session would
-                # wait for its acknowledgement.
-                until = None if codec.keeps else expires_at
             if type(mine) is bytes:
-                data, count = mine, len(messages)
+                data, count, until = mine, len(messages), expires_at
             else:
                 assert isinstance(mine, Batch)
                 batch = mine if holes is None else _without(mine, holes.get(connection.id))
@@ -241,14 +236,15 @@ class Delivery:
                     overflown.append(connection)
                     continue
                 count = len(batch.parts)
+                until = None if batch.awaited else expires_at
             delivered += count
             sink = connection.sink
             if sink is None or not data:
                 continue  # it waits in the session, or is not for this client
             if outbox is not None:
-                _put(outbox, connection, (data, count, expires_at if data is shared else until))
+                _put(outbox, connection, (data, count, until))
             elif sink.direct is None:
-                sink.write(data, count, expires_at if data is shared else until)
+                sink.write(data, count, until)
             else:
                 sent_bytes += len(data)
                 if spread is None:
@@ -311,13 +307,6 @@ def _prepare(codec: Codec, messages: Sequence[_Sent], expires_at: float | None, 
     if numbers or not alike:
         return Batch(codec, parts, expires_at, kept)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _shared(codec: Codec, made: bytes | Batch) -> bytes | None:
-    """What all receivers of a codec get that are given nothing of their own."""
-    if isinstance(made, Batch):
-        return made.joined if codec.keeps else None
-    return made
 
 
 def _put(outbox: _Outbox, connection: Connection, write: _Write) -> None:

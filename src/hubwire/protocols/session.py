@@ -65,9 +65,11 @@ class Batch:
         numbered: frames with numbers from a first one on; only for codecs that number.
         messages: that the parts were made of, one for each; None unless the codec keeps them.
         cache: the codec's own, for what else all receivers share; None at first.
+        awaited: what a session was given last is on its way by its numbers. It must not be dropped on it, since the
+            session would wait for its acknowledgement for ever.
     """
 
-    __slots__ = ("_codec", "_joined", "_numbered", "cache", "expires_at", "messages", "parts", "size_bytes")
+    __slots__ = ("_codec", "_joined", "_numbered", "awaited", "cache", "expires_at", "messages", "parts", "size_bytes")
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class Batch:
     ) -> None:
         self.messages = messages
         self.cache: Any = None
+        self.awaited = False
         self._codec = codec
         self._joined: bytes | None = None
         self._numbered: Callable[[int], bytes] | None = None

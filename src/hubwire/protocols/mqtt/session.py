@@ -222,7 +222,8 @@ class MqttSession:
         options = DEFAULT if subscriptions is None else subscriptions.options.get(shared.topic, DEFAULT)
         agreement = self._agreement
         most = agreement.max_packet_bytes
-        if options.plain and not (options.qos and shared.qos) and (not most or shared.largest_bytes <= most):
+        batch.awaited = bool(options.qos and shared.qos)
+        if options.plain and not batch.awaited and (not most or shared.largest_bytes <= most):
             return b"" if self._away else shared.plain
         self._now = now
         return self._deliver(shared.outgoing(options.qos, options.identifier), options)
