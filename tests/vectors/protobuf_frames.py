@@ -384,7 +384,6 @@ MESSAGES = (
 )
 
 
-
 def _error(field: int, name: str, words: str) -> bytes:
     return part(field, part(1, name), part(2, words))
 
