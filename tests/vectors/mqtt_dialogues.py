@@ -1024,12 +1024,12 @@ def _property_rows() -> Iterator[Dialogue]:
         ("connect", "a whole byte of request for problems", b"\x17\xff", 0x82),
         ("connect", "a half request for responses", b"\x19\x02", 0x82),
         ("will", "a strange format", b"\x01\x02", 0x82),
-        ("will", "a response topic of wildcards", b"\x08" + text("a/+"), 0x90),
-        ("will", "an empty response topic", b"\x08" + text(""), 0x90),  # no topic is empty [4.7.3]
-        ("publish", "an empty response topic", b"\x08" + text(""), 0x90),
+        ("will", "a response topic of wildcards", b"\x08" + text("a/+"), 0x82),
+        ("will", "an empty response topic", b"\x08" + text(""), 0x82),  # no topic is empty [4.7.3]
+        ("publish", "an empty response topic", b"\x08" + text(""), 0x82),
         ("publish", "a strange format", b"\x01\x02", 0x82),
         ("publish", "the strangest format", b"\x01\xff", 0x82),
-        ("publish", "a response topic of wildcards", b"\x08" + text("#"), 0x90),
+        ("publish", "a response topic of wildcards", b"\x08" + text("#"), 0x82),
         ("publish", "topic alias 0", b"\x23\x00\x00", 0x94),
         ("publish", "the last topic alias", b"\x23\xff\xff", 0x94),
         ("publish", "subscription identifier 0", b"\x0b\x00", 0x82),

@@ -646,7 +646,7 @@ FAULTS: Final = (
     Fault("publish with subscription id 0", 5, _publish(b"\x0b\x00"), PROTOCOL_ERROR),
     Fault("publish with a subscription id too long", 5, _publish(b"\x0b\x80\x80\x80\x80\x01"), MALFORMED),
     Fault("publish with a subscription id in a long form", 5, _publish(b"\x0b\x81\x00"), MALFORMED),
-    Fault("publish with a response topic of wildcards", 5, _publish(b"\x08" + text("a/+")), TOPIC_NAME_INVALID),
+    Fault("publish with a response topic of wildcards", 5, _publish(b"\x08" + text("a/+")), PROTOCOL_ERROR),
     Fault("publish with a content type that is no text", 5, _publish(b"\x03" + binary(b"\xff")), MALFORMED),
     Fault("publish with a user property of one string", 5, _publish(b"\x26" + text("name")), MALFORMED),
     Fault("publish with a null in a user property", 5, _publish(b"\x26" + text("a") + text("\0")), MALFORMED),

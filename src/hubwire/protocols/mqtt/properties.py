@@ -148,8 +148,8 @@ def read_properties(reader: FieldReader, packet: int) -> Properties:
         packet: type of the packet; 0 for a will.
 
     Raises:
-        MqttViolation: 0x81 what is no property; 0x82 none for this packet, one too many or a value that is not allowed;
-            0x90 for a response topic that is no topic, and 0x94 for the topic alias 0.
+        MqttViolation: 0x81 what is no property; 0x82 none for this packet, one too many or a value that is not allowed,
+            such as a response topic that is no topic; 0x94 for the topic alias 0.
     """
     length = reader.variable_integer()
     if not length:
@@ -190,7 +190,8 @@ def _check_together(found: dict[str, Any]) -> None:
         raise MqttViolation(Reason.PROTOCOL_ERROR, "authentication data without a method")
     topic = found.get("response_topic")
     if topic is not None and (not topic or "+" in topic or "#" in topic):
-        raise MqttViolation(Reason.TOPIC_NAME_INVALID, "response topic that is empty or has wildcards")
+        # 0x90 is said of well-formed topics, and this one nobody may have [2.4, 3.3.2.3.5].
+        raise MqttViolation(Reason.PROTOCOL_ERROR, "response topic that is empty or has wildcards")
 
 
 def properties_bytes(properties: Properties, packet: int) -> bytes:
