@@ -139,6 +139,8 @@ def test_good_token_says_whose_it_is(issuer: Issuer, made: Made) -> None:
         ({"iat": None}, "malformed"),
         ({"jti": None}, "malformed"),
         ({"skypeid": None}, "malformed"),
+        ({"skypeid": "\ud800"}, "malformed"),
+        ({"\ud800": 1}, "malformed"),
         ({"acsScope": ["chat"]}, "malformed"),
         ({"acsScope": "voip"}, "scope"),
         ({"acsScope": ""}, "scope"),

@@ -228,12 +228,15 @@ class _Verification:
         unchecked: Options = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
         try:
             said = jwt.decode(token, key, [_ALGORITHM], unchecked, audience=self._resource_id, issuer=self._issuer)
-            return msgspec.convert(said, _Claims)
+            claims = msgspec.convert(said, _Claims)
+            # Half characters pass as JSON, and fail where somebody writes them down.
+            f"{claims.skypeid}{claims.acsScope}{claims.jti}".encode()
+            return claims
         except (jwt.InvalidAudienceError, jwt.MissingRequiredClaimError):
             raise TokenNotVerified("audience", "the token is for somebody else") from None
         except jwt.InvalidSignatureError:
             raise TokenNotVerified("signature", "the token's signature is wrong") from None
-        except (jwt.PyJWTError, msgspec.ValidationError):
+        except (jwt.PyJWTError, msgspec.ValidationError, UnicodeEncodeError):
             raise _malformed() from None
 
     def _is_known(self, token: str) -> bool:
