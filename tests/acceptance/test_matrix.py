@@ -307,3 +307,22 @@ def test_stream_reaches_everybody_in_order(server: Server, hub: str, protocol: s
                 ("part 2", {"streamId": "s", "streamSequenceId": 2}),
                 ("", {"streamId": "s", "streamSequenceId": 3, "endOfStream": True}),
             ], name
+
+
+@pytest.mark.parametrize("protocol", FRAMED)
+def test_state_in_a_group_is_told_to_who_subscribes(server: Server, hub: str, protocol: str) -> None:
+    """Until its client is gone."""
+    with framed(protocol, server, hub, groups=["g"]) as watcher:
+        assert watcher.request({"type": "subscribeGroupState", "group": "g"})["success"]
+        assert watcher.await_frame("groupStateSnapshot")["items"] == []
+        with framed(protocol, server, hub, user="u", groups=["g"]) as client:
+            assert client.request({"type": "setGroupState", "group": "g", "state": {"status": "typing"}})["success"]
+            [item] = watcher.await_frame("groupStateUpdate")["items"]
+            assert (item["connectionId"], item["userId"]) == (client.connection_id, "u")
+            assert item["state"] == {"status": "typing"}
+            client.send({"type": "leaveGroup", "group": "g"})
+
+            [item] = watcher.await_frame("groupStateUpdate")["items"]
+            assert item["connectionId"] == client.connection_id
+            assert "state" not in item
+        assert watcher.request({"type": "unsubscribeGroupState", "group": "g"})["success"]
