@@ -555,7 +555,7 @@ def test_table_of_protocols_names_the_tests_that_show_it() -> None:
             assert cell, feature
             for code in codes(cell):
                 if code.endswith(".py"):
-                    assert len(list((ROOT / "tests").rglob(code))) == 1, code
+                    assert any((ROOT / "tests").rglob(code)), code
                 elif code.startswith(("[", "test_")):
                     named.add(f"{function}{code}" if code.startswith("[") else code)
     assert named == there
