@@ -177,7 +177,9 @@ def _data_message(message: DownstreamMessage.DataMessage) -> dict[str, Any]:
             info["endOfStream"] = stream.end_of_stream
         if stream.HasField("error"):
             error = stream.error
-            info["error"] = {"name": error.name, "message": error.message, "userErrorCode": error.user_error_code}
+            info["error"] = {"name": error.name, "message": error.message}
+            if error.user_error_code:  # else it may be there or not
+                info["error"]["userErrorCode"] = error.user_error_code
         said["stream"] = info
     return said
 

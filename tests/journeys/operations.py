@@ -263,6 +263,9 @@ class World(Protocol):
     def last_number(self, name: str) -> int:
         """The highest sequence id that the client was sent."""
 
+    def streams(self, name: str) -> Mapping[str, int]:
+        """The streams that the client has open, each with the number of its next fragment."""
+
     def unacknowledged(self, name: str) -> int:
         """How many messages the client has not acknowledged."""
 
@@ -328,6 +331,41 @@ def _request(draw: random.Random, ack_id: int | None, lifetimes: Sequence[int]) 
     return frame
 
 
+def _stream_request(draw: random.Random, streams: dict[str, int]) -> dict[str, Any]:
+    """
+    Args:
+        streams: as `World.streams` has them, with what was drawn since.
+    """
+    stream_id = draw.choice("st")
+    match draw.choice(("start", "data", "data", "data", "keep", "end")):
+        case "start":
+            streams.setdefault(stream_id, 1)
+            # Nobody is silent for so long.
+            stream = {"streamId": stream_id, "idleTimeoutMs": (1 << 32) - 1}
+            return {
+                "type": "sendToGroup",
+                "group": draw.choice(GROUPS),
+                "noEcho": draw.random() < 0.3,
+                "stream": stream,
+            }
+        case "data":
+            number = streams.get(stream_id, 1) + draw.choice((0, 0, 0, 0, -1, 1))
+            streams[stream_id] = max(number, streams.get(stream_id, 1)) + 1
+            return {
+                "type": "streamData",
+                "streamId": stream_id,
+                "streamSequenceId": max(number, 1),
+                "dataType": "json",
+                **_data(draw),
+            }
+        case "keep":
+            return {"type": "streamData", "streamId": stream_id}
+        case _:
+            streams.pop(stream_id, None)
+            error = {"error": {"message": "m", "userErrorCode": "E1"}} if draw.random() < 0.5 else {}
+            return {"type": "streamEnd", "streamId": stream_id, **error}
+
+
 def _data(draw: random.Random) -> dict[str, Any]:
     number = draw.randint(0, 999)
     match draw.choice(("json", "none", "text", "binary", "protobuf")):
@@ -353,7 +391,14 @@ def _say(draw: random.Random, world: World) -> Operation | None:
     used = world.ack_ids(name)
     count = draw.choice((1, 1, 1, draw.randint(2, 6)))
     ack_ids = [_ack_id(draw, used, position) for position in range(count)]
-    return Say(name, tuple(_request(draw, ack_id, world.lifetimes) for ack_id in ack_ids))
+    streams = dict(world.streams(name))
+    return Say(
+        name,
+        tuple(
+            _stream_request(draw, streams) if draw.random() < 0.25 else _request(draw, ack_id, world.lifetimes)
+            for ack_id in ack_ids
+        ),
+    )
 
 
 def _payload(draw: random.Random, world: World) -> Operation | None:

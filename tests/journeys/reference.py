@@ -7,8 +7,9 @@ MQTT 3.1.1 and 5.0, and the service's MQTT pages.
 """
 
 import base64
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from unittest.mock import ANY
 
@@ -76,8 +77,22 @@ class _Held(NamedTuple):
     sent: bool = True
 
 
+class _Open(NamedTuple):
+    """A stream that is open. `expected` is the number of its next fragment."""
+
+    group: str
+    no_echo: bool
+    expected: int = 1
+
+
 class Peer:
-    """One connection, as `Connect` describes it, from its opening to its end and beyond."""
+    """
+    One connection, as `Connect` describes it, from its opening to its end and beyond.
+
+    Attributes:
+        streams: that it has open.
+        ended, ended_before: what it was told of those that it had, by this socket and by earlier ones.
+    """
 
     def __init__(self, how: Connect) -> None:
         self.name = how.name
@@ -96,6 +111,9 @@ class Peer:
         self.held: list[_Held] = []
         self.last_number = 0
         self.waits_since = 0
+        self.streams: dict[str, _Open] = {}
+        self.ended: dict[str, Frame] = {}
+        self.ended_before: dict[str, Frame] = {}
         self.qos: dict[str, int] = {}
 
     @property
@@ -148,6 +166,11 @@ class _Message(NamedTuple):
             return self.frame
         return {name: value for name, value in self.frame.items() if name != "fromUserId"}
 
+    @property
+    def is_end(self) -> bool:
+        """The end of a stream, of which only some protocols know."""
+        return bool(self.frame.get("stream", {}).get("endOfStream"))
+
     def publish(self, peer: Peer) -> tuple[Any, ...]:
         """As an MQTT client gets it."""
         topic = self.frame.get("group", "$webpubsub/server/messages")
@@ -179,6 +202,7 @@ class Reference:
         self.kinds = kinds
         self.peers: dict[str, Peer] = {}
         self.now = 0
+        self._overflown: list[Peer] = []
 
     # What drawing asks.
 
@@ -209,6 +233,9 @@ class Reference:
     def alive(self) -> int:
         return sum(peer.alive for peer in self.peers.values())
 
+    def streams(self, name: str) -> Mapping[str, int]:
+        return {stream_id: stream.expected for stream_id, stream in self.peers[name].streams.items()}
+
     def spare(self) -> int:
         """How many messages nobody's queue is too short for."""
         bounded = [peer for peer in self.peers.values() if peer.alive and not (peer.kind in MQTT and peer.is_there)]
@@ -236,6 +263,11 @@ class Reference:
         Returns:
             for a call its status, for a listing the pages, for a recovery whether it succeeds; else None.
         """
+        found = self._apply(operation)
+        self._end_overflown()
+        return found
+
+    def _apply(self, operation: Operation) -> Any:
         match operation:
             case Connect(name):
                 peer = self.peers[name] = Peer(operation)
@@ -270,8 +302,9 @@ class Reference:
                 return self._list(operation)
             case Pass(seconds):
                 self.now += seconds
-                for peer in self._who("hub", ""):
-                    if peer.stream is None and self.now - peer.waits_since >= _RETENTION_S[1]:
+                gone = [peer for peer in self._who("hub", "") if peer.stream is None]
+                for peer in sorted(gone, key=lambda peer: peer.waits_since):
+                    if self.now - peer.waits_since >= _RETENTION_S[1]:
                         self._forget(peer)
         return None
 
@@ -290,6 +323,9 @@ class Reference:
     def _request(self, peer: Peer, frame: dict[str, Any] | str) -> None:
         if isinstance(frame, str):
             self._close(peer, 1007, ANY)
+            return
+        if "stream" in frame or frame["type"] in ("streamData", "streamEnd"):
+            self._stream_request(peer, frame)
             return
         ack_id = frame.get("ackId")
         error = self._refusal(peer, frame, ack_id)
@@ -324,12 +360,73 @@ class Reference:
                 peer.groups.discard(group)
             case _:
                 kind, data = frame.get("dataType", "json"), frame["data"]
-                plain: str | bytes = data if kind == "text" else json.dumps(data)
-                if kind in ("binary", "protobuf"):
-                    plain = base64.b64decode(data)
-                message = _message(_from_group(group, peer.user), kind, data, plain, frame.get("metadata"))
+                origin = _from_group(group, peer.user)
+                message = _message(origin, kind, data, _plain(kind, data), frame.get("metadata"))
                 out = (peer.id,) if frame.get("noEcho") else ()
                 self._deliver(self._who("group", group), message, out, frame.get("ttlSeconds", 0))
+
+    def _stream_request(self, peer: Peer, frame: dict[str, Any]) -> None:
+        stream = peer.stream
+        assert stream is not None
+        if "stream" in frame:
+            stream_id = frame["stream"]["streamId"]
+            if stream_id in peer.streams:
+                stream.say(_closed(stream_id, "BadRequest"))
+            elif not peer.may("sendToGroup", frame["group"]):
+                stream.say(_closed(stream_id, "Forbidden"))
+            else:
+                peer.streams[stream_id] = _Open(frame["group"], frame["noEcho"])
+                peer.ended.pop(stream_id, None)
+                peer.ended_before.pop(stream_id, None)
+                stream.say(_stream_ack(stream_id, 1))
+            return
+        stream_id = frame["streamId"]
+        known = peer.streams.get(stream_id)
+        if known is None:
+            stream.say(peer.ended_before.get(stream_id) or _closed(stream_id, "StreamNotFound"))
+        elif not peer.may("sendToGroup", known.group):
+            self._end_stream(peer, stream_id, {"name": "Forbidden", "message": ANY})
+        elif frame["type"] == "streamEnd":
+            self._end_stream(peer, stream_id, {"name": "UserError", **frame["error"]} if "error" in frame else None)
+        elif "data" in frame:
+            self._fragment(peer, stream, known, frame)
+
+    def _fragment(self, peer: Peer, stream: Stream, known: _Open, frame: dict[str, Any]) -> None:
+        stream_id, number = frame["streamId"], frame["streamSequenceId"]
+        if number > known.expected:
+            stream.say(
+                {
+                    "type": "streamNack",
+                    "streamId": stream_id,
+                    "expectedSequenceId": known.expected,
+                    "name": "InvalidSequenceId",
+                    "message": ANY,
+                }
+            )
+            return
+        if number == known.expected:
+            peer.streams[stream_id] = known._replace(expected=number + 1)
+            kind, data = frame["dataType"], frame["data"]
+            self._deliver_part(peer, known, kind, data, {"streamId": stream_id, "streamSequenceId": number})
+        stream.say(_stream_ack(stream_id, peer.streams[stream_id].expected))
+
+    def _end_stream(self, peer: Peer, stream_id: str, error: dict[str, Any] | None) -> None:
+        known = peer.streams.pop(stream_id)
+        info = {"streamId": stream_id, "streamSequenceId": known.expected, "endOfStream": True}
+        self._deliver_part(peer, known, "text", "", info if error is None else {**info, "error": error})
+        name = None if error is None or error["name"] == "UserError" else error["name"]
+        told = _closed(stream_id, name)
+        if peer.kind in NUMBERED:
+            peer.ended[stream_id] = told
+        if peer.is_there:
+            assert peer.stream is not None
+            peer.stream.say(told)
+
+    def _deliver_part(self, peer: Peer, known: _Open, kind: str, data: Any, info: dict[str, Any]) -> None:
+        message = _message(_from_group(known.group, peer.user), kind, data, _plain(kind, data))
+        message.frame["stream"] = info
+        out = (peer.id,) if known.no_echo else ()
+        self._deliver(self._who("group", known.group), message, out, 0)
 
     def _payload(self, peer: Peer, data: str | bytes) -> None:
         """A simple client has no acks: it is closed where others are refused."""
@@ -383,7 +480,7 @@ class Reference:
 
     def _deliver(self, peers: Iterable[Peer], message: _Message, excluded: Sequence[str], ttl_s: int) -> None:
         for peer in peers:
-            if peer.id in excluded:
+            if peer.id in excluded or (message.is_end and peer.kind in ("simple", *MQTT)):
                 continue
             if peer.kind in MQTT:
                 self._deliver_packet(peer, message.publish(peer), ttl_s)
@@ -399,9 +496,16 @@ class Reference:
             if len(peer.held) > self.queue_limit:
                 self._expire(peer)
                 if len(peer.held) > self.queue_limit:
-                    if peer.stream is not None:
-                        peer.stream.overflown = True
-                    self._close(peer, 1008, ANY)
+                    self._overflown.append(peer)
+
+    def _end_overflown(self) -> None:
+        """Who has too much is ended once all have got the same; what that leads to comes behind it."""
+        while self._overflown:
+            peer = self._overflown.pop(0)
+            if peer.alive:
+                if peer.stream is not None:
+                    peer.stream.overflown = True
+                self._end(peer, 1008, ANY)
 
     def _deliver_packet(self, peer: Peer, packet: tuple[Any, ...], ttl_s: int) -> None:
         """To whoever is there all is sent at once, and to who is away later, unless it has QoS 0 or is too much."""
@@ -425,12 +529,19 @@ class Reference:
             return False
         self._expire(peer)
         peer.held = [held._replace(sent=True) for held in peer.held]
+        peer.ended_before.update(peer.ended)
+        peer.ended = {}
         peer.stream = Stream()
         peer.stream.say(peer.connected(again=True))
         peer.stream.data = [held.frame for held in peer.held]
         return True
 
     def _close(self, peer: Peer, code: int, text: Any) -> None:
+        self._end_overflown()
+        if peer.alive:
+            self._end(peer, code, text)
+
+    def _end(self, peer: Peer, code: int, text: Any) -> None:
         if peer.stream is not None:
             if peer.tells_codes:
                 peer.stream.say(("disconnect", 0x98))
@@ -445,11 +556,12 @@ class Reference:
         peer.groups.discard(group)
         peer.qos.pop(group, None)
 
-    @staticmethod
-    def _forget(peer: Peer) -> None:
+    def _forget(self, peer: Peer) -> None:
         peer.alive = False
         peer.groups = set()
         peer.held = []
+        for stream_id in tuple(peer.streams):
+            self._end_stream(peer, stream_id, {"name": "Cancelled", "message": ANY})
 
     # REST.
 
@@ -509,6 +621,21 @@ class Reference:
         return [found[start : start + listing.page] for start in range(0, len(found), listing.page)] or [[]]
 
 
+def _plain(kind: str, data: Any) -> str | bytes:
+    if kind in ("binary", "protobuf"):
+        return base64.b64decode(data)
+    return str(data) if kind == "text" else json.dumps(data)
+
+
+def _stream_ack(stream_id: str, expected: int) -> Frame:
+    return {"type": "streamAck", "streamId": stream_id, "expectedSequenceId": expected}
+
+
+def _closed(stream_id: str, name: str | None) -> Frame:
+    error = {} if name is None else {"error": {"name": name, "message": ANY}}
+    return {"type": "streamClosed", "streamId": stream_id, **error}
+
+
 def _from_group(group: str, user: str | None) -> dict[str, Any]:
     origin = {"from": "group", "group": group}
     return origin if user is None else {**origin, "fromUserId": user}
@@ -522,14 +649,72 @@ def _is_data(frame: Frame) -> bool:
     return frame[0] in ("publish", "text", "binary") if isinstance(frame, tuple) else frame["type"] == "message"
 
 
+def _is_cancelled(frame: Frame) -> bool:
+    """The end of a stream whose publisher is gone."""
+    error = {} if isinstance(frame, tuple) else frame.get("stream", {}).get("error", {})
+    return error.get("name") == "Cancelled"
+
+
+def _name(cancelled: dict[str, Any]) -> tuple[Any, ...]:
+    stream = cancelled["stream"]
+    return cancelled["group"], stream["streamId"], stream["streamSequenceId"], cancelled.get("fromUserId", "")
+
+
+def _by_name(frames: Sequence[Frame]) -> list[Frame]:
+    """Publishers that are ended together are so in an order that nobody promises: as if it were that of names."""
+    found: list[Frame] = []
+    for cancelled, run in itertools.groupby(frames, _is_cancelled):
+        some: list[Any] = list(run)
+        if cancelled:
+            numbers = [{"sequenceId": frame["sequenceId"]} if "sequenceId" in frame else {} for frame in some]
+            some.sort(key=_name)
+            some = [{**frame, **number} for frame, number in zip(some, numbers, strict=True)]
+        found += some
+    return found
+
+
+def _in_order(frame: Frame) -> bool:
+    """
+    Does an answer come at a place of its own. One acknowledgement of a stream may stand for several, and a publisher
+    learns of the end that it wanted a little later.
+    """
+    if isinstance(frame, tuple):
+        return True
+    kind = frame["type"]
+    return not (kind == "streamAck" and frame["expectedSequenceId"] > 1) and not (
+        kind == "streamClosed" and "error" not in frame
+    )
+
+
+def _acknowledged(frames: Iterable[Frame]) -> dict[str, int]:
+    """What is said last of each stream that has not ended."""
+    last: dict[str, int] = {}
+    for frame in frames:
+        if isinstance(frame, tuple):
+            continue
+        if frame["type"] == "streamAck":
+            last[frame["streamId"]] = frame["expectedSequenceId"]
+        elif frame["type"] == "streamClosed":
+            last.pop(frame["streamId"], None)
+    return last
+
+
 def held_against(stream: Stream, frames: Sequence[Frame], end: int | None) -> None:
     """
     Hold what a socket brought against what it had to bring, and begin again with nothing.
 
     Answers come in order and never before a message that was accepted before them; they may come after a later one.
     """
-    data = [frame for frame in frames if _is_data(frame)]
+    if stream.end is not None:
+        # Who is ended together with a publisher may be so before it or after it.
+        frames = [frame for frame in frames if not _is_cancelled(frame)]
+        stream.data = [frame for frame in stream.data if not _is_cancelled(frame)]
+    data = _by_name([frame for frame in frames if _is_data(frame)])
+    stream.data = _by_name(stream.data)
     direct = [(frame, sum(map(_is_data, frames[:at]))) for at, frame in enumerate(frames) if not _is_data(frame)]
+    assert _acknowledged(f for f, _ in stream.direct).items() <= _acknowledged(f for f, _ in direct).items()
+    direct = [row for row in direct if _in_order(row[0])]
+    stream.direct = [row for row in stream.direct if _in_order(row[0])]
     answers, expected = [frame for frame, _ in direct], [frame for frame, _ in stream.direct]
     assert end == stream.end, f"closed with {end} instead of {stream.end} after {frames[-3:]}"
     if stream.overflown:
@@ -539,5 +724,5 @@ def held_against(stream: Stream, frames: Sequence[Frame], end: int | None) -> No
     assert data == stream.data, f"{data} instead of {stream.data}"
     assert answers == expected, f"{answers} instead of {expected}"
     for (frame, before), (_, least) in zip(direct, stream.direct, strict=True):
-        assert before >= least, f"{frame} came before a message that was accepted before it"
+        assert before >= min(least, len(stream.data)), f"{frame} came before a message that was accepted before it"
     stream.data, stream.direct = [], []
