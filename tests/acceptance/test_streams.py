@@ -219,6 +219,7 @@ def test_streams_are_bounded_and_counted(start_server: StartServer) -> None:
 
     wait_until(lambda: metric(server, "hubwire_streams") == 0, "the end of the stream")
     assert metric(server, 'hubwire_streams_refused_total{name="BadRequest"}') == 1
+    assert metric(server, 'hubwire_streams_closed_total{error="Cancelled"}') == 1
 
 
 def test_start_to_an_event_is_answered_in_the_terms_of_a_stream(server: Server, hub: str) -> None:

@@ -125,6 +125,32 @@ async def test_send_of_the_application_reaches_hub_user_group_and_connection_on_
     assert b.heard == ["hub", "user", "group", "connection", "excluded"]
 
 
+@pytest.mark.parametrize("how", ["ended", "revoked", "closed"])
+async def test_stream_reaches_members_on_both_nodes_until_its_end(cluster: Cluster, how: str) -> None:
+    publisher = await cluster.a.client()
+    here, there = await cluster.a.client(groups=["g"]), await cluster.b.client(groups=["g"], subprotocol=RELIABLE)
+    end = {"type": "streamEnd", "streamId": "s"}
+    await publisher.say({"type": "sendToGroup", "group": "g", "stream": {"streamId": "s"}})
+    for number in (1, 2):
+        fragment = {"streamSequenceId": number, "dataType": "text", "data": f"{number}"}
+        await publisher.say({"type": "streamData", "streamId": "s", **fragment})
+    target = to_connection(HUB, publisher.connection.id)
+    if how == "closed":
+        await cluster.b.ask(Close(target))
+    else:
+        if how == "revoked":
+            await cluster.b.ask(PermissionRule("revoke", target, "sendToGroup", "g"))
+        await publisher.say(end)
+
+    name = {"ended": None, "revoked": "Forbidden", "closed": "Cancelled"}[how]
+    for listener in (here, there):
+        places = [row["stream"] for row in listener.sink.received if row["type"] == "message"]
+        assert listener.heard == ["1", "2", ""]
+        assert [place["streamSequenceId"] for place in places] == [1, 2, 3]
+        assert [place.get("endOfStream", False) for place in places] == [False, False, True]
+        assert places[2].get("error", {}).get("name") == name
+
+
 async def test_simple_json_and_reliable_clients_share_a_group(cluster: Cluster) -> None:
     raw = await cluster.b.client(groups=["g"], subprotocol=None)
     publisher = await cluster.a.client("p", subprotocol=None, webpubsub_mode="sendToGroup", group="g")
