@@ -1,12 +1,16 @@
-"""States of groups over real sockets: limits that are set, clients that vanish, and memory that comes back."""
+"""States of groups over real sockets: between clients of all subprotocols, over recoveries, and limits that are set."""
 
 from contextlib import ExitStack
+from socket import SHUT_RDWR
 from typing import Any
 
 import pytest
 
+from acceptance.protobuf import PROTOBUF, PROTOBUF_RELIABLE, ProtobufClient
 from acceptance.servers import Server, StartServer, wait_until
 from acceptance.wire import JSON, RELIABLE, JsonClient, rest
+
+PROTOCOLS = (JSON, RELIABLE, PROTOBUF, PROTOBUF_RELIABLE)
 
 
 def states(frames: list[dict[str, Any]]) -> dict[str, Any]:
@@ -32,13 +36,61 @@ def subscribe(client: JsonClient, group: str = "g") -> dict[str, Any]:
     return client.receive()
 
 
-@pytest.mark.parametrize("protocol", [JSON, RELIABLE])
+def client_of(server: Server, hub: str, protocol: str, **more: Any) -> JsonClient:
+    """One that speaks any of the subprotocols, in the shapes of JSON."""
+    kind = ProtobufClient if protocol in (PROTOBUF, PROTOBUF_RELIABLE) else JsonClient
+    return kind(server, hub, protocol=protocol, **more)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_states_are_told_between_clients_of_all_subprotocols(server: Server, hub: str, protocol: str) -> None:
+    """With names and values of any script, and in the order in which they were set."""
+    with ExitStack() as stack:
+        watcher = stack.enter_context(client_of(server, hub, protocol))
+        others = [stack.enter_context(client_of(server, hub, other, user=f"ü{other}")) for other in PROTOCOLS]
+        for one in others[:2]:
+            assert set_state(one, {"ü/%s": "☃", "": ""})["success"]
+        snapshot = subscribe(watcher)
+        assert states([snapshot]) == {one.connection_id: {"ü/%s": "☃", "": ""} for one in others[:2]}
+        assert {item["userId"] for item in snapshot["items"]} == {f"ü{other}" for other in PROTOCOLS[:2]}
+        for one in others:
+            set_state(one, {"n": "1"})
+            set_state(one, {})
+        told = watcher.heard()
+
+        assert [(frame["items"][0]["connectionId"], frame["items"][0]["state"]) for frame in told] == [
+            (one.connection_id, state) for one in others for state in ({"n": "1"}, {})
+        ]
+
+
+@pytest.mark.parametrize("protocol", [RELIABLE, PROTOBUF_RELIABLE])
+def test_subscriber_that_comes_back_knows_what_is_so(server: Server, hub: str, protocol: str) -> None:
+    """By a snapshot, or by what it has missed; its own state was there all the time."""
+    with client_of(server, hub, protocol) as watcher, JsonClient(server, hub) as one:
+        set_state(watcher, {"mine": "1"})
+        known = [subscribe(watcher)]
+        watcher.socket.socket.shutdown(SHUT_RDWR)
+        set_state(one, {"a": "1"})
+        set_state(one, {"a": "2"})
+
+        with client_of(server, hub, protocol, query=watcher.recovery()) as again:
+            assert again.connection_id == watcher.connection_id
+
+            def now() -> dict[str, Any]:
+                known.extend(again.heard())
+                return states(known)
+
+            both = {watcher.connection_id: {"mine": "1"}, one.connection_id: {"a": "2"}}
+            wait_until(lambda: now() == both, "the latest states are known")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_state_ends_with_a_client_that_says_goodbye_and_with_one_that_rest_removes(
     server: Server, hub: str, protocol: str
 ) -> None:
-    with JsonClient(server, hub) as watcher, JsonClient(server, hub, protocol=protocol) as removed:
+    with JsonClient(server, hub) as watcher, client_of(server, hub, protocol) as removed:
         assert subscribe(watcher)["items"] == []
-        with JsonClient(server, hub, protocol=protocol, user="u", groups=["g"], roles=[]) as leaving:
+        with client_of(server, hub, protocol, user="u", groups=["g"], roles=[]) as leaving:
             assert set_state(leaving, {"a": "1"})["success"]
             assert set_state(removed, {"a": "2"})["success"]
             known = watcher.heard()
