@@ -30,7 +30,7 @@ from hubwire.model.commands import (
     PermissionRule,
     Query,
     RemoveFromGroups,
-    StatesChanged,
+    Send,
 )
 from hubwire.model.errors import Conflict
 from hubwire.model.filters import compile_filter
@@ -140,7 +140,7 @@ class Node:
         hub = self._hubs.get(topic.hub)
         if hub is None:
             return
-        if isinstance(command, StatesChanged):
+        if not isinstance(command, Send):
             hub.states.heard(command.message)
             self._delivery.send(hub, topic, command.message)
             self._schedule_flush()
