@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from hubwire.protocols import webpubsub_pb2
+from vectors import protobuf_frames, protobuf_streams
 
 FOLDER: Final = Path(webpubsub_pb2.__file__).parent
 SOURCE: Final = FOLDER.parent.parent
@@ -122,3 +123,23 @@ def test_numbers_of_fields_are_those_of_the_service() -> None:
             found[name] = {field.name: field.number for field in message.fields}
             waiting += message.nested_types
     assert found == expected
+
+
+def test_every_message_that_clients_send_is_in_a_table() -> None:
+    wires = [request.wire for table in (protobuf_frames.REQUESTS, protobuf_streams.REQUESTS) for request in table]
+    found = {webpubsub_pb2.UpstreamMessage.FromString(wire).WhichOneof("message") for wire in wires}
+
+    assert found == set(UPSTREAM[""])
+
+
+def test_every_message_that_clients_are_sent_is_in_a_table() -> None:
+    wires = [direct.wire for table in (protobuf_frames.DIRECT, protobuf_streams.DIRECT) for direct in table]
+    wires += [protobuf_frames.part(2, message.body) for message in protobuf_frames.MESSAGES]
+    wires += [protobuf_frames.part(state.field, state.body) for state in protobuf_frames.STATES]
+    found = {
+        webpubsub_pb2.DownstreamMessage.FromString(wire).WhichOneof("message")
+        for wire in (*wires, protobuf_frames.PONG)
+        if wire
+    }
+
+    assert found == set(DOWNSTREAM[""])
