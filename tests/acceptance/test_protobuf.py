@@ -332,7 +332,7 @@ def test_hostile_messages_leave_no_memory_behind(start_server: StartServer, hub:
     wires: list[bytes] = [
         b"\x0b" * (MAX_MESSAGE_BYTES // 2) + b"\x0c" * (MAX_MESSAGE_BYTES // 2),
         b"\x9a\x06\x00" * (MAX_MESSAGE_BYTES // 3),
-        b"\x0a\xf8\xff\x3f\x0a\x01g" + b"\x32\x00" * ((MAX_MESSAGE_BYTES - 7) // 2),
+        b"\x0a\xfb\xff\x3f\x0a\x01g" + b"\x32\x00" * ((MAX_MESSAGE_BYTES - 7) // 2),
     ]
     distinct = b"".join(b"\x32\x07\x0a\x05%05x" % number for number in range(MAX_MESSAGE_BYTES // 9 - 2))
     size = len(distinct) + 3
@@ -346,12 +346,12 @@ def test_hostile_messages_leave_no_memory_behind(start_server: StartServer, hub:
                     client.send_frame(2, wire)
                     assert client.closed().code == 1007
 
-    attack(5)
+    attack(4)
     before = metric(server, "process_resident_memory_bytes")
-    attack(25)
+    attack(12)
     after = metric(server, "process_resident_memory_bytes")
 
-    assert after - before < 40 * MAX_MESSAGE_BYTES, "of a hundred"
+    assert after - before < 24 * MAX_MESSAGE_BYTES, "of 48"
 
 
 # Recovery
