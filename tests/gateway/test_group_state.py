@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from doubles import HUB, done, settle
 from gateway.house import JSON, RELIABLE, House
@@ -14,6 +16,7 @@ from gateway.written import Written
 from hubwire.hub.group_state import StateLimits
 from hubwire.model.commands import Answer, PermissionRule, Query, RemoveFromGroups
 from hubwire.model.targets import to_connection, to_group_state
+from hubwire.model.telemetry import CloseCategory
 
 JOIN = "webpubsub.joinLeaveGroup"
 SEND = "webpubsub.sendToGroup"
@@ -610,3 +613,97 @@ async def test_states_are_stamped_with_the_clock_of_the_node() -> None:
     (update,) = [row for row in await client.say(subscription(), state()) if row["type"] == "groupStateUpdate"]
 
     assert update["items"][0]["updatedAt"] == 1_700_000_000_123
+
+
+# Whatever happens
+
+STEPS = st.tuples(
+    st.sampled_from(
+        ["set", "set", "clear", "subscribe", "subscribe", "unsubscribe", "leave", "remove", "drop", "back"]
+    ),
+    st.integers(0, len(KINDS) - 1),
+)
+
+
+class _Known:
+    """What one client was told, of all its sockets."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, Any] = {}
+        self._times: dict[str, int] = {}
+
+    def hear(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if row["type"] == "groupStateSnapshot":
+                self.states = {}
+            for item in row.get("items", ()):
+                name, at = item["connectionId"], item["updatedAt"]
+                if at >= self._times.get(name, 0):
+                    self._times[name] = at
+                    self.states[name] = item.get("state")
+
+    @property
+    def there(self) -> dict[str, Any]:
+        return {name: value for name, value in self.states.items() if value is not None}
+
+
+@given(st.lists(STEPS, min_size=5, max_size=40))
+def test_subscribers_know_what_is_so_whatever_happens(steps: list[tuple[str, int]]) -> None:
+    """Clients of all subprotocols, with states that are set and cleared and lost, over sockets that break."""
+    asyncio.run(_walk(steps))
+
+
+async def _walk(steps: list[tuple[str, int]]) -> None:
+    house = House(queue_messages=1000)
+    clients = [await somebody(house, kind) for kind in KINDS]
+    known = [_Known() for _ in KINDS]
+    for one in clients:
+        await one.say(subscription())
+    told = set(range(len(KINDS)))
+    there: dict[str, Any] = {}
+    for number, (step, who) in enumerate(steps):
+        one = clients[who]
+        if not one.connection.alive:
+            continue
+        match step:
+            case "drop" if one.connection.sink is not None and KINDS[who] in RELIABLE_KINDS:
+                known[who].hear(one.heard())
+                one.drop()
+            case "gone" if one.connection.sink is not None:
+                one.drop(1000)
+                there.pop(one.connection.id, None)
+                told.discard(who)
+            case "back" if one.connection.sink is None:
+                clients[who] = await resumed(house, one)
+            case "remove":
+                await house.node.ask(RemoveFromGroups(to_connection(HUB, one.connection.id), ("g",)))
+                there.pop(one.connection.id, None)
+            case _ if one.connection.sink is None:
+                continue
+            case "set":
+                await one.say(state({"n": str(number)}))
+                there[one.connection.id] = {"n": str(number)}
+            case "clear":
+                await one.say(state(None))
+                there.pop(one.connection.id, None)
+            case "leave":
+                await one.say({"type": "leaveGroup", "group": "g"})
+                there.pop(one.connection.id, None)
+            case "subscribe":
+                await one.say(subscription())
+                told.add(who)
+            case "unsubscribe":
+                await one.say(unsubscription())
+                told.discard(who)
+    for who in told:
+        if clients[who].connection.sink is None:
+            clients[who] = await resumed(house, clients[who])
+        await settle()
+        known[who].hear(clients[who].heard())
+        assert known[who].there == there
+    # Nothing is left when all are gone.
+    for one in clients:
+        if one.connection.alive:
+            house.node.close(one.connection, 1000, "", CloseCategory.NORMAL)
+    await settle()
+    assert house.exchange._topics == {}
