@@ -42,6 +42,7 @@ help:
 	@echo 'make fuzz               ten minutes of damaged input for every parser and a real server; SECONDS=... for another time'
 	@echo 'make soak               an hour of churn and half load, and what stays of it in memory; SECONDS=... for another time'
 	@echo 'make format             put the sources into the one form that style accepts'
+	@echo 'make proto              the classes of the protobuf schema, after a change of that'
 	@echo 'make postgresql         the programs of PostgreSQL, which the tests of the store start; as the superuser'
 	@echo 'make wheel              the package, in dist/'
 	@echo 'make lock               choose the newest versions of all dependencies again'
