@@ -624,6 +624,7 @@ class _Service:
         self._front = FrontContext(
             app,
             partial(upgrade, self._clients, self._tunnels),
+            answering=app.answer,
             max_head_bytes=settings.max_head_bytes,
             head_timeout_s=settings.head_timeout_s,
             idle_timeout_s=settings.idle_timeout_s,

@@ -23,7 +23,6 @@ from hubwire.communication.tokens import Tokens, Verifier
 from hubwire.communication.users import Users
 from hubwire.model.communication import CommunicationCaller, CommunicationService
 from hubwire.model.errors import NotFound
-from hubwire.model.http import by_name
 from hubwire.model.ports import Store
 from hubwire.resources.communication_services import CommunicationServices
 from hubwire.rest.call import FORM_BYTES, Call
@@ -170,7 +169,7 @@ def _is_signed(call: Call) -> bool:
 
 def _request(call: Call, body_sha256: bytes) -> SignedRequest:
     asked = call.caller
-    headers = {**by_name(call.headers), "host": [asked.sent_host] if asked.sent_host else []}
+    headers = {**call.fields, "host": [asked.sent_host] if asked.sent_host else []}
     forwarded = "" if asked.host == asked.sent_host.lower() else asked.host
     return SignedRequest(call.method, call.raw_target, headers, body_sha256, forwarded)
 

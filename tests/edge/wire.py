@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -15,9 +15,20 @@ import uvloop
 
 from hubwire.edge.context import Application, FrontContext, Upgrade
 from hubwire.edge.front import Front
-from hubwire.model.http import RequestHead
+from hubwire.model.http import RequestHead, WholeAnswer, WholeRequest
 
-__all__ = ["Client", "Response", "Served", "Watched", "both_loops", "echo", "eventually", "refuse_upgrade", "serve"]
+__all__ = [
+    "Client",
+    "Response",
+    "Served",
+    "Watched",
+    "both_loops",
+    "echo",
+    "echo_whole",
+    "eventually",
+    "refuse_upgrade",
+    "serve",
+]
 
 _DEADLINE_S = 10.0
 
@@ -218,8 +229,12 @@ async def serve(
     """
     A server with a front on a free port (or on a Unix socket at `path`), and `bounds` for its context.
 
+    `echo` answers whole requests without the HTTP server behind, as our own application does.
+
     At the end nothing may be left of it: no front, no connection and no request of the HTTP server.
     """
+    if app is echo:
+        bounds.setdefault("answering", echo_whole)
     refused: list[tuple[int, str, str]] = []
 
     def on_refused(status: int, reason: str, client_ip: str) -> None:
@@ -258,9 +273,20 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         more = message["more_body"]
     state = scope["state"]
     asked = [scope["method"], scope["raw_path"].decode(), state["target"], state["host"], state["scheme"]]
-    asked += [state["client_ip"], str(state["control"])]
-    content = "\n".join(asked).encode() + b"\n" + body
+    content = _echoed([*asked, state["client_ip"], str(state["control"])], body)
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(content)).encode())]}
     )
     await send({"type": "http.response.body", "body": content})
+
+
+async def echo_whole(request: WholeRequest) -> WholeAnswer:
+    """The same for whole requests."""
+    path = request.target.partition("?")[0]
+    asked = [request.method, path, request.target, request.host, request.scheme, request.client_ip]
+    content = _echoed([*asked, str(request.control)], request.body)
+    return WholeAnswer(200, [("content-length", str(len(content)))], content)
+
+
+def _echoed(asked: Sequence[str], body: bytes) -> bytes:
+    return "\n".join(asked).encode() + b"\n" + body

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
+from hubwire.model.http import by_name
 from hubwire.rest.call import Call, Caller, caller_of
 from hubwire.rest.faults import BodyLate, BodyTooLarge
 
@@ -20,7 +21,7 @@ def a_call(
         if stuck:
             await asyncio.Event().wait()
 
-    return Call("POST", b"/", b"", headers, Caller("h", "http", None, False), stream, LIMIT, idle_s)
+    return Call("POST", b"/", b"", by_name(headers), Caller("h", "http", None, False), stream, LIMIT, idle_s)
 
 
 async def no_parts() -> AsyncGenerator[bytes, None]:
@@ -60,7 +61,7 @@ async def test_limit_of_an_operation_counts_instead_of_all_others() -> None:
 def test_target_is_the_one_that_came(query: bytes, target: bytes | None, expected: bytes) -> None:
     caller = Caller("h", "http", None, False)
 
-    assert Call("GET", b"/a", query, (), caller, no_parts, 1, 1, target).raw_target == expected
+    assert Call("GET", b"/a", query, {}, caller, no_parts, 1, 1, target).raw_target == expected
 
 
 @pytest.mark.parametrize("parts", [(b"0123456789a",), (b"0",) * 11, (b"x" * 80,)])
@@ -207,7 +208,7 @@ async def test_each_part_of_a_body_has_its_own_time(monkeypatch: pytest.MonkeyPa
             await asyncio.sleep(0)
             yield b"x"
 
-    call = Call("POST", b"/", b"", (), Caller("h", "http", None, False), stream, LIMIT, 30.0)
+    call = Call("POST", b"/", b"", {}, Caller("h", "http", None, False), stream, LIMIT, 30.0)
 
     if late:
         with pytest.raises(BodyLate):

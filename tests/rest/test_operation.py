@@ -9,6 +9,8 @@ import pytest
 
 from hubwire.model.commands import Answer
 from hubwire.model.errors import Conflict, Forbidden, NotStored, Refused, Throttled, Unavailable
+from hubwire.model.http import WholeRequest, by_name
+from hubwire.rest.call import Caller, caller_in
 from rest.asgi import GOOD, World, request
 
 SEND = "/api/hubs/chat/:send"
@@ -533,3 +535,54 @@ async def test_probes_are_records_for_debugging_only(world: World, caplog: pytes
 async def test_application_takes_nothing_but_http(world: World) -> None:
     with pytest.raises(AssertionError):
         await request(world.app, "GET", "/", scope={"type": "websocket"})
+
+
+# Whole requests.
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "body"),
+    [
+        ("POST", SEND, [("content-type", "text/plain")], b"hi"),
+        ("POST", SEND + "?api-version=2022-11-01&excluded=a&excluded=b", [("content-type", "text/plain")], b"hi"),
+        ("POST", SEND, [("content-type", "text/plain")], b"x" * 1025),
+        ("POST", SEND, [("content-type", "text/plain")], b"x" * 8193),
+        ("POST", SEND, [("content-type", "text/plain"), ("content-type", "text/plain")], b"hi"),
+        ("POST", SEND + "?", [("x-ms-client-request-id", "mine")], b"hi"),
+        ("GET", SEND, [], b""),
+        ("HEAD", "/api/health", [], b""),
+        ("HEAD", "/nothing", [], b""),
+        ("GET", "/api/hubs/chat/groups/%ff", [], b""),
+        ("GET", "/health", [], b""),
+    ],
+)
+async def test_whole_request_is_answered_as_any_other(
+    method: str, target: str, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    """Without ASGI, and to the same effect."""
+    one, other = World(), World()
+    every = [("host", "hub.example:8080"), *headers, ("authorization", GOOD), ("content-length", str(len(body)))]
+    whole = WholeRequest(
+        method, target, by_name(every), "http", "hub.example:8080", "192.0.2.7", "default", False, "127.0.0.1", "", body
+    )
+
+    expected = await request(one.app, method, target, every, (body,), {"target": target})
+    answer = await other.app.answer(whole)
+
+    assert expected is not None
+    assert (answer.status, dict(answer.headers), answer.body) == expected
+    assert other.node.executed == one.node.executed
+    assert other.telemetry.requests == one.telemetry.requests
+    assert (other.telemetry.inbound_bytes, other.telemetry.outbound_bytes) == (
+        one.telemetry.inbound_bytes,
+        one.telemetry.outbound_bytes,
+    )
+
+
+async def test_caller_of_a_whole_request_is_the_one_that_the_edge_names() -> None:
+    """The local operator over the control socket, of whom no address is known."""
+    world = World()
+    whole = WholeRequest("GET", "/control/status", {}, "http", "localhost", "", "default", True, None, "", b"")
+
+    assert caller_in(whole) == Caller("localhost", "http", None, True)
+    assert (await world.app.answer(whole)).status == 200

@@ -8,6 +8,7 @@ deadline is seen up to a quarter of itself, at most one second, late.
 """
 
 import asyncio
+import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -20,13 +21,14 @@ from typing import Any, Final, Protocol, TypeAlias
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from hubwire.edge.answers import are_sayable
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.turnstile import Turnstile
-from hubwire.model.http import RequestHead
+from hubwire.model.http import RequestHead, WholeAnswer, WholeRequest
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.standstill import STOOD_STILL_S
 
-__all__ = ["Application", "FrontContext", "Gate", "Undecided", "Upgrade"]
+__all__ = ["Answering", "Application", "FrontContext", "Gate", "Undecided", "Upgrade"]
 
 Upgrade: TypeAlias = Callable[[RequestHead, asyncio.Transport, bytes], object | None]
 """
@@ -58,6 +60,11 @@ class Undecided(ABC):
 
 Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI 3 application. Of its scopes only "http" occurs; there is no lifespan."""
+
+Answering: TypeAlias = Callable[[WholeRequest], Awaitable[WholeAnswer]]
+"""The same application, for requests whose body is there: a value in, a value out."""
+
+_log: Final = logging.getLogger("hubwire.edge")
 
 _SLICE: Final = 200  # fronts ended in one turn: 10,000 at once would silence everybody else for 0.1 s and more
 _HEADS_PER_TURN: Final = 32  # each costs up to 0.15 ms
@@ -93,6 +100,8 @@ class FrontContext:
             there is one), `target` (path and query as sent; an empty query is seen only there), `sent_host` (the header
             as it came), `control` and `resource` (name).
         upgrade: see `Upgrade`.
+        answering: answers requests whose body came with their head, or that have none, instead of `app`: what an HTTP
+            server and ASGI do in between costs as much as a short operation. None: `app` answers all.
         max_head_bytes: of a request head, its empty line included; more is answered 431.
         head_timeout_s: from the first byte of a head to its end, and for the first byte of a new connection.
         idle_timeout_s: for the first byte of a later request; for each next byte of a body; for a client to take
@@ -107,6 +116,7 @@ class FrontContext:
 
     Attributes:
         fronts: the open ones.
+        date: header line of answers, with its end.
         heads: lets requests in, so many a turn.
         closing: no new request is taken any more.
         crowded_at: sockets that leave no descriptors for more. `on_crowded` is told when there are so many.
@@ -117,6 +127,7 @@ class FrontContext:
         app: Application,
         upgrade: Upgrade,
         *,
+        answering: Answering | None = None,
         app_state: Mapping[str, Any] | None = None,
         max_head_bytes: int = 64 * 1024,
         head_timeout_s: float = 10.0,
@@ -130,6 +141,7 @@ class FrontContext:
     ) -> None:
         self._app = app
         self.upgrade = upgrade
+        self.answering = answering
         self.app_state = dict(app_state or {})
         self.max_head_bytes = max_head_bytes
         self.head_timeout_s = head_timeout_s
@@ -165,6 +177,7 @@ class FrontContext:
         self._sweep_at = 0.0
         self._emptied = asyncio.Event()
         self._second = 0
+        self.date = ""
 
     @property
     def full(self) -> bool:
@@ -224,6 +237,36 @@ class FrontContext:
         body = reason.encode() + b"\n"
         lines += [b"content-type: text/plain; charset=utf-8", b"content-length: %d" % len(body), b"connection: close"]
         return b"\r\n".join([*lines, b"", body if with_body else b""])
+
+    def ask(self, request: WholeRequest, answered: Callable[[WholeAnswer | None], None]) -> None:
+        """
+        Let the application answer a request.
+
+        Args:
+            answered: hears what, in a later turn; None if it fails. Not called when the server ends before.
+        """
+        task = asyncio.get_running_loop().create_task(self._ask(request, answered))
+        tasks = self.server_state.tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _ask(self, request: WholeRequest, answered: Callable[[WholeAnswer | None], None]) -> None:
+        assert self.answering is not None, "nobody asks without it"
+        answer: WholeAnswer | None = None
+        try:
+            said = await self.answering(request)
+            if are_sayable(said.headers):
+                answer = said
+            else:
+                _log.error("an answer has headers that cannot be sent")
+        except asyncio.CancelledError:
+            if self.closing:
+                return
+            raise
+        except Exception:
+            _log.exception("a request could not be answered")
+        self.server_state.total_requests += 1
+        answered(answer)
 
     async def drain(self, timeout_s: float) -> int:
         """
@@ -300,4 +343,6 @@ class FrontContext:
         now = int(time.time())
         if now != self._second:
             self._second = now
-            self.server_state.default_headers = [(b"date", formatdate(now, usegmt=True).encode())]
+            date = formatdate(now, usegmt=True)
+            self.date = f"date: {date}\r\n"
+            self.server_state.default_headers = [(b"date", date.encode())]

@@ -5,14 +5,16 @@ One port for everything: reads each request head within bounds, and decides who 
       -> QUEUED           a whole head, and too many others in this turn; then as below
       -> handed over      it asks for WebSocket: `FrontContext.upgrade` has the transport from here on
       -> DECIDING         the same, once an event handler has said whether it may
+      -> ANSWER           it has no body, or that is here too: it goes to the application, whose answer is awaited
       -> BODY -> ANSWER   it goes to the HTTP server behind (`inner`), its body after it; then its response is awaited
       -> LINGER           it is refused
     ANSWER -> HEAD        the response is complete
     LINGER -> CLOSING     last words are written; what still comes in is thrown away for a short while
     CLOSING -> GONE       the transport sends what it holds
 
-The inner server is given one request at a time, so whatever comes next, be it a request, an upgrade or a fault, waits
-for the response before it. What a client sends ahead waits in the kernel, except for what one read brought.
+The application and the inner server are given one request at a time, so whatever comes next, be it a request, an
+upgrade or a fault, waits for the response before it. What a client sends ahead waits in the kernel, except for what one
+read brought.
 
 What a client may do to a front, and what stops it: a head without end (`max_head_bytes`), a slow head or body, a
 silent connection, not taking its answer (deadlines, see `context`), sending ahead (reading pauses), two meanings of
@@ -28,6 +30,7 @@ import time
 from enum import Enum, auto
 from typing import Any, Final, Literal, cast
 
+from hubwire.edge.answers import FAILED, response
 from hubwire.edge.body import Body, ChunkedBody, FixedBody
 from hubwire.edge.context import FrontContext, Undecided
 from hubwire.edge.head import Head, RequestFault, parse_head, serialise
@@ -36,7 +39,7 @@ from hubwire.edge.proxies import forwarded_certificate, peer_address
 from hubwire.edge.tls import peer_certificate
 from hubwire.gateway.handshake import is_client_path
 from hubwire.gateway.tunnel_handshake import is_tunnel_path
-from hubwire.model.http import RequestHead
+from hubwire.model.http import RequestHead, WholeAnswer, WholeRequest
 
 __all__ = ["Front", "FrontContext"]
 
@@ -90,6 +93,7 @@ class Front:
         "_inner",
         "_inner_paused",
         "_last",
+        "_own_ip",
         "_patient",
         "_peer",
         "_proxied",
@@ -99,6 +103,7 @@ class Front:
         "_transport",
         "_undecided",
         "_unsent",
+        "_whole",
         "_write_paused",
         "deadline",
         "resource",
@@ -113,6 +118,7 @@ class Front:
         self._inner: RestProtocol | None = None
         self.deadline = math.inf
         self._peer = ""
+        self._own_ip: str | None = None  # until a request wants it
         self._scheme: Literal["http", "https"] = "http"
         self._proxied = False
         self._eof = False
@@ -131,6 +137,7 @@ class Front:
         self._body: Body | None = None
         self._body_begun = False
         self._answered = False
+        self._whole = False  # the application has it, and not the inner server
         self._last = False
         self._patient = False
         self._discarded = 0
@@ -246,6 +253,8 @@ class Front:
             # Whatever is decided, nobody is let in any more. Who is asked is heard to the end by those who asked.
             self._forget_decision()
             self._refuse(503, "the server is shutting down")
+        elif self._whole:
+            self._last = True
         elif self._state in (_State.BODY, _State.ANSWER) and self._inner is not None:
             self._inner.finish()
 
@@ -342,6 +351,8 @@ class Front:
         elif is_client_path(head.target) or is_tunnel_path(head.target):
             # Whatever else it is, by the rules of HTTP it is no upgrade, and nothing but those is served there.
             self._refuse(400, "this endpoint takes WebSocket upgrade requests only")
+        elif context.answering is not None and head.verbatim and self._is_whole(head, rest):
+            self._ask(head, scheme, host, resource, rest)
         else:
             state = {
                 **context.app_state,
@@ -408,6 +419,46 @@ class Front:
             self._leave()
         elif self._state is not _State.GONE:
             self._linger()
+
+    @staticmethod
+    def _is_whole(head: Head, rest: bytes) -> bool:
+        """Is all there that the application needs, the client's patience included."""
+        return not (head.chunked or head.expects_continue) and head.length <= len(rest) and head.target != "*"
+
+    def _ask(self, head: Head, scheme: str, host: str, resource: str, rest: bytes) -> None:
+        """Let the application answer a whole request."""
+        if self._own_ip is None:
+            self._own_ip = _own_ip(self._transport.get_extra_info("sockname"))
+        length = head.length
+        request = WholeRequest(
+            head.method,
+            head.target,
+            head.fields,
+            scheme,
+            host,
+            self._client_ip,
+            resource,
+            self._control,
+            self._own_ip or None,
+            next(iter(head.fields.get("host", ())), ""),
+            rest[:length],
+        )
+        self._whole = True
+        self._last = head.last
+        self._await_answer(rest[length:])
+        self._context.ask(request, self._take_answer)
+
+    def _take_answer(self, answer: WholeAnswer | None) -> None:
+        """What the application says, None if it fails; nobody wants it any more if the client is gone."""
+        self._whole = False
+        if self._state is not _State.ANSWER:
+            return
+        if answer is None:
+            answer = FAILED
+        if ("connection", "close") in answer.headers:
+            self._last = True
+        self._transport.write(response(answer, self._context.date, last=self._last, with_body=not self._head_only))
+        self._next()
 
     def _forward(self, head: Head, state: dict[str, Any], wire: bytes, rest: bytes) -> None:
         context = self._context
@@ -589,3 +640,8 @@ class Front:
             self.deadline = time.monotonic() + self._context.idle_timeout_s
         else:
             self.deadline = math.inf
+
+
+def _own_ip(name: object) -> str:
+    """Of a socket's name: its address; of a Unix socket its path, which no client has for an address."""
+    return str(name[0] if isinstance(name, tuple) else name or "")

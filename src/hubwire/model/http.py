@@ -1,4 +1,4 @@
-"""The head of an HTTP request, as the edge read it, for those who decide on an upgrade."""
+"""HTTP requests as the edge read them, for those who decide on an upgrade or answer them, and answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from hubwire.model.hubs import DEFAULT_RESOURCE
 
-__all__ = ["Fields", "RequestHead", "by_name"]
+__all__ = ["Fields", "RequestHead", "WholeAnswer", "WholeRequest", "by_name"]
 
 Fields = Mapping[str, Sequence[str]]
 """Headers by their name in lower case, each with its values in the order in which they came."""
@@ -53,3 +53,44 @@ class RequestHead(Struct, frozen=True):
     def all(self, name: str) -> list[str]:
         """The members of a comma-separated list header, over all its lines, stripped; empty ones left out."""
         return [item for value in self.fields.get(name, ()) for part in value.split(",") if (item := part.strip())]
+
+
+class WholeRequest(Struct, frozen=True):
+    """
+    A request with all of its body.
+
+    Attributes:
+        method, target, fields, scheme, host, resource: see `RequestHead`.
+        client_ip: the same; empty if nobody knows it, as on the control socket.
+        control: came over the control socket.
+        own_ip: address of ours that the connection came to; None if nobody knows it.
+        sent_host: the `Host` header as it came, whatever a proxy or the target says; empty without one.
+    """
+
+    method: str
+    target: str
+    fields: Fields
+    scheme: str
+    host: str
+    client_ip: str
+    resource: str
+    control: bool
+    own_ip: str | None
+    sent_host: str
+    body: bytes
+
+
+class WholeAnswer(Struct, frozen=True):
+    """
+    What a request is answered.
+
+    Attributes:
+        status: 200 to 599.
+        headers: names in lower case, each once; the length of the body is among them where the status allows a body.
+            Date and framing are the edge's, except that a "connection: close" is obeyed.
+        body: empty for HEAD, whatever the length says.
+    """
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from hubwire.model.communication import CommunicationService
+from hubwire.model.http import Fields, WholeRequest
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.standstill import STOOD_STILL_S
 from hubwire.rest.faults import BodyLate, BodyTooLarge
 from hubwire.rest.query import QueryString
 
-__all__ = ["API_VERSIONS", "FORM_BYTES", "Call", "Caller", "Headers", "caller_of"]
+__all__ = ["API_VERSIONS", "FORM_BYTES", "Call", "Caller", "Headers", "caller_in", "caller_of"]
 
 API_VERSIONS: Final = ("2021-10-01", "2022-11-01", "2023-07-01", "2024-01-01", "2024-12-01")
 """Stable versions of the data plane, the latest last. Nothing behaves differently between them."""
@@ -119,13 +120,26 @@ def caller_of(scope: Mapping[str, Any]) -> Caller:
     return Caller(host or "", scheme, client_ip, state.get("control") is True, own_ip, resource, sent_host)
 
 
+def caller_in(request: WholeRequest) -> Caller:
+    """The same of a request that the edge has read to its end."""
+    return Caller(
+        request.host,
+        request.scheme,
+        request.client_ip or None,
+        request.control,
+        request.own_ip,
+        request.resource,
+        request.sent_host,
+    )
+
+
 class Call:
     """
     Args:
         raw_path, raw_query: still percent-encoded.
         raw_target: the same as one, as it came; only there an empty query is seen.
-        headers: names in lower case, in the order in which they came.
-        parts: begins to read the body.
+        fields: the headers.
+        body: all of it, or what begins to read it.
         limit_bytes: of the body.
         idle_s: how long the next part of the body may take.
 
@@ -141,16 +155,15 @@ class Call:
     """
 
     __slots__ = (
+        "_body",
         "_content",
-        "_first",
         "_idle_s",
         "_limit_bytes",
-        "_parts",
         "_unread",
         "api_version",
         "bearer",
         "caller",
-        "headers",
+        "fields",
         "method",
         "names",
         "own_limit_bytes",
@@ -168,9 +181,9 @@ class Call:
         method: str,
         raw_path: bytes,
         raw_query: bytes,
-        headers: Headers,
+        fields: Fields,
         caller: Caller,
-        parts: Callable[[], AsyncGenerator[bytes, None]],
+        body: bytes | Callable[[], AsyncGenerator[bytes, None]],
         limit_bytes: int,
         idle_s: float,
         raw_target: bytes | None = None,
@@ -179,7 +192,7 @@ class Call:
         self.raw_path = raw_path
         self.raw_query = raw_query
         self.raw_target = raw_target or (raw_path + b"?" + raw_query if raw_query else raw_path)
-        self.headers = headers
+        self.fields = fields
         self.caller = caller
         self.names: Mapping[str, str] = {}
         self.query = QueryString(b"")
@@ -190,15 +203,20 @@ class Call:
         self.service: CommunicationService | None = None
         self.own_limit_bytes: int | None = None
         self._content: bytes | None = None
-        self._first = dict(reversed(headers))
-        self._parts = parts
+        self._body = body
         self._limit_bytes = limit_bytes
         self._idle_s = idle_s
         self._unread = True
 
     def header(self, name: str) -> str | None:
         """The first value of a header, `name` in lower case; None when it is absent."""
-        return self._first.get(name)
+        values = self.fields.get(name)
+        return values[0] if values else None
+
+    @property
+    def headers(self) -> Headers:
+        """All headers, names in lower case; those of one name together, in the order in which they came."""
+        return [(name, value) for name, values in self.fields.items() for value in values]
 
     @property
     def request_id(self) -> str | None:
@@ -231,23 +249,27 @@ class Call:
             self._limit_bytes = min(self._limit_bytes, limit_bytes)
         asks_first = (self.header("expect") or "").lower() == "100-continue"
         most = self._limit_bytes if asks_first else self._limit_bytes * _DRAINED_LIMITS
-        declared = self._declared_bytes()
+        source = self._body
+        declared = len(source) if isinstance(source, bytes) else self._declared_bytes()
         if (declared or 0) > most:
             raise BodyTooLarge(self._limit_bytes, drained=False)
-        try:
-            body = await self._gather(declared)
-        except TimeoutError:
-            raise BodyLate from None
+        if isinstance(source, bytes):
+            body, self.read_bytes = source, len(source)
+        else:
+            try:
+                body = await self._gather(source(), declared)
+            except TimeoutError:
+                raise BodyLate from None
         self._unread = False
         if self.read_bytes > self._limit_bytes:
             raise BodyTooLarge(self._limit_bytes, drained=True)
         self._content = body
         return body
 
-    async def _gather(self, declared: int | None) -> bytes:
+    async def _gather(self, coming: AsyncGenerator[bytes, None], declared: int | None) -> bytes:
         """All of the body as far as it is within the limit. Raises TimeoutError when the next part is late."""
         parts: list[bytes] = []
-        async with _Patience(self._idle_s) as patience, aclosing(self._parts()) as stream:
+        async with _Patience(self._idle_s) as patience, aclosing(coming) as stream:
             async for part in stream:
                 self.read_bytes += len(part)
                 if self.read_bytes > self._limit_bytes * _DRAINED_LIMITS:

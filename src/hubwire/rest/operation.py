@@ -19,11 +19,12 @@ from starlette.types import Receive, Scope, Send
 
 from hubwire.model.communication import CommunicationCaller
 from hubwire.model.errors import BadRequest, NotFound, Refused, Unavailable
+from hubwire.model.http import WholeAnswer, WholeRequest, by_name
 from hubwire.model.hubs import DEFAULT_RESOURCE
 from hubwire.model.listeners import kind_of
 from hubwire.model.logged_paths import logged_path, logged_root
 from hubwire.model.telemetry import Telemetry
-from hubwire.rest.call import API_VERSIONS, Call, caller_of
+from hubwire.rest.call import API_VERSIONS, Call, caller_in, caller_of
 from hubwire.rest.checks import check_reachable
 from hubwire.rest.communication_faults import communication_fault, verification_fault
 from hubwire.rest.communication_versions import COMMUNICATION_VERSIONS, communication_version
@@ -185,42 +186,60 @@ class RestApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "upgrades and lifespan are not for this application"
         request = Request(scope, receive)
-        exchange = _Exchange(self._call(request))
+        call = Call(
+            request.method,
+            scope["raw_path"],
+            scope["query_string"],
+            by_name(request.headers.items()),
+            caller_of(scope),
+            request.stream,
+            self._limit_bytes,
+            self._idle_s,
+            _target(scope),
+        )
+        try:
+            answer = await self._carried_out(call)
+        except ClientDisconnect:
+            return
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def answer(self, request: WholeRequest) -> WholeAnswer:
+        """The same without ASGI, for a request that has come to its end."""
+        target = request.target.encode("latin-1")
+        path, _, query = target.partition(b"?")
+        caller = caller_in(request)
+        call = Call(
+            request.method, path, query, request.fields, caller, request.body, self._limit_bytes, self._idle_s, target
+        )
+        return await self._carried_out(call)
+
+    async def _carried_out(self, call: Call) -> WholeAnswer:
+        """
+        Raises:
+            ClientDisconnect: the client went before its body was there.
+        """
+        exchange = _Exchange(call)
         failure: Exception | None = None
         try:
             reply = await self._answer(exchange)
         except ClientDisconnect:
-            return
+            raise
         except Exception as error:
             failure = error
-            reply = _refusal(self._fault(error, exchange), with_body=request.method != "HEAD")
+            reply = _refusal(self._fault(error, exchange), with_body=call.method != "HEAD")
         status = reply.status or _success(exchange)
         if exchange.surface == "data":
-            self._telemetry.inbound_bytes += exchange.call.read_bytes
+            self._telemetry.inbound_bytes += call.read_bytes
             self._telemetry.outbound_bytes += len(reply.body)
         self._report(exchange, status, failure)
         # What is said twice holds as it was said last.
-        said = dict(self._headers(exchange, reply))
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in said.items()]
+        headers = dict(self._headers(exchange, reply))
         if status not in (204, 304):
-            headers.append((b"content-length", b"%d" % len(reply.body)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+            headers["content-length"] = str(len(reply.body))
         # The length of what GET would send stays.
-        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else reply.body})
-
-    def _call(self, request: Request) -> Call:
-        scope = request.scope
-        return Call(
-            method=request.method,
-            raw_path=scope["raw_path"],
-            raw_query=scope["query_string"],
-            headers=request.headers.items(),
-            caller=caller_of(scope),
-            parts=request.stream,
-            limit_bytes=self._limit_bytes,
-            idle_s=self._idle_s,
-            raw_target=_target(scope),
-        )
+        return WholeAnswer(status, tuple(headers.items()), b"" if call.method == "HEAD" else reply.body)
 
     async def _answer(self, exchange: _Exchange) -> Reply:
         """Find the row, know the caller, read the query, run the handler."""
