@@ -58,6 +58,11 @@ _TOUCHED_LOCKS: Final = 256
 """A server has room for some thousand locks. Documents that have one in common wait for one another, no more."""
 
 _GET: Final = f"SELECT body, etag FROM {_SCHEMA}.documents WHERE kind = $1 AND key = $2"  # noqa: S608  nothing from outside
+_PUT: Final = (
+    f"INSERT INTO {_SCHEMA}.documents (kind, key, body, etag) "  # noqa: S608
+    "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) "
+    "ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body, etag = excluded.etag"
+)
 _TRY_LOCK: Final = text(f"SELECT pg_try_advisory_lock({_LOCKS} + '{_SCHEMA}.documents'::regclass::oid::bigint)")
 # In the order of their numbers, so that no two commits wait for each other. The number of the transaction tells
 # afterwards what became of it. Who owns the store is not changed before the transaction ends.
@@ -177,6 +182,10 @@ class PostgresqlDatabase:
                 await connection.invalidate()
             raise
         return None if found is None else (found["body"], found["etag"])
+
+    async def put(self, connection: AsyncConnection, rows: Sequence[tuple[str, str, str, str]]) -> None:
+        """In one statement."""
+        await connection.exec_driver_sql(_PUT, tuple(map(list, zip(*rows, strict=True))))
 
     async def hold(self, connection: AsyncConnection, ids: Sequence[tuple[str, str]]) -> str:
         """

@@ -7,7 +7,7 @@ Statements are plain SQL by way of SQLAlchemy Core; what only one of the two has
 
 import asyncio
 import logging
-import uuid
+import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -102,6 +102,9 @@ class Database(Protocol):
 
     async def hold(self, connection: AsyncConnection, ids: Sequence[_Id], /) -> str:
         """Keep others from changing these until the transaction ends. Returns a mark of it."""
+
+    async def put(self, connection: AsyncConnection, rows: Sequence[tuple[str, str, str, str]], /) -> None:
+        """Store documents (kind, key, body and etag, each id once), whatever is there."""
 
     async def was_committed(self, mark: str, /) -> bool:
         """What became of a transaction that nobody told us the end of."""
@@ -237,7 +240,10 @@ class SqlStore:
             try:
                 async with self._database.engine.begin() as connection:
                     held = await self._database.hold(connection, [(change.kind, change.key) for change in changes])
-                    await _carry_out(connection, changes)
+                    if rows := _unconditional(changes):
+                        await self._database.put(connection, rows)
+                    else:
+                        await _carry_out(connection, changes)
                     mark = held
                 return
             except (SQLAlchemyError, OSError) as error:
@@ -271,6 +277,16 @@ class _State(NamedTuple):
     body: str | None = None
 
 
+def _unconditional(changes: Sequence[Change]) -> Sequence[tuple[str, str, str, str]]:
+    """What is there afterwards, if that does not depend on what was there before; else nothing."""
+    rows: dict[_Id, tuple[str, str, str, str]] = {}
+    for change in changes:
+        if change.expect != "any" or change.body is None:
+            return ()
+        rows[(change.kind, change.key)] = (change.kind, change.key, _body(change.body), _new_etag())
+    return tuple(rows.values())
+
+
 async def _carry_out(connection: AsyncConnection, changes: Sequence[Change]) -> None:
     """
     Look, decide, and then write what is left of it: three statements for any number of changes.
@@ -288,8 +304,7 @@ async def _carry_out(connection: AsyncConnection, changes: Sequence[Change]) -> 
         if change.body is None:
             after[id] = _State(None)
         else:
-            # Random and not counted: a document that was deleted and made anew must not get an old tag again.
-            after[id] = _State(uuid.uuid4().hex, msgspec.json.encode(change.body).decode())
+            after[id] = _State(_new_etag(), _body(change.body))
     if gone := [_where(id) for id, state in after.items() if state.etag is None and id in before]:
         await connection.execute(_DELETE, gone)
     if changed := [
@@ -304,6 +319,15 @@ async def _carry_out(connection: AsyncConnection, changes: Sequence[Change]) -> 
         if state.etag is not None and id not in before
     ]:
         await connection.execute(_INSERT, new)
+
+
+def _body(document: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(document).decode()
+
+
+def _new_etag() -> str:
+    """Random and not counted: a document that was deleted and made anew must not get an old tag again."""
+    return secrets.token_hex(16)
 
 
 async def _etags(connection: AsyncConnection, changes: Sequence[Change]) -> Mapping[_Id, str]:

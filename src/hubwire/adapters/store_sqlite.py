@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from sqlalchemy import URL, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -23,6 +24,12 @@ __all__ = ["SqliteDatabase", "open_sqlite"]
 
 _FILE: Final = FileKind("store", "hubwire.db", 0x48425752, 1, "FULL")
 _GET: Final = "SELECT body, etag FROM documents WHERE kind = ? AND key = ?"
+# Behind a SELECT an upsert needs its WHERE, or ON would belong to a join.
+_PUT: Final = (
+    "INSERT INTO documents (kind, key, body, etag) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), "
+    "json_extract(value, '$[2]'), json_extract(value, '$[3]') FROM json_each(?) WHERE true "
+    "ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body, etag = excluded.etag"
+)
 
 
 async def open_sqlite(url: str, tables: MetaData, *, alone: bool) -> "SqliteDatabase":
@@ -84,6 +91,13 @@ class SqliteDatabase:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         return next(iter(await driver.execute_fetchall(_GET, (kind, key))), None)
+
+    async def put(self, connection: AsyncConnection, rows: Sequence[tuple[str, str, str, str]]) -> None:
+        """
+        In one statement. The driver takes the lock of Python again after each, and waits for its turn with whoever is
+        busy: with a statement for each row that would cost more than all else about them.
+        """
+        await connection.exec_driver_sql(_PUT, (msgspec.json.encode(rows).decode(),))
 
     async def hold(self, _connection: AsyncConnection, _ids: Sequence[tuple[str, str]]) -> str:
         """Nothing is to be done."""
