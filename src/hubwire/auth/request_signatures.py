@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import re
 from calendar import timegm
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
@@ -82,15 +82,17 @@ def matching_key(
     expected = base64.b64encode(request.body_sha256)
     if not hmac.compare_digest(expected, _bytes(values[CONTENT_HASH])):
         raise Unauthorized("the hash of the body is another")
-    secrets = base64.b64decode(keys.primary), base64.b64decode(keys.secondary)
+    secrets = _secrets(keys)
     for text in _spellings(request, values):
-        for kind, secret in zip(_KINDS, secrets, strict=True):
+        for kind, secret in secrets:
             if hmac.compare_digest(base64.b64encode(hmac.digest(secret, text, hashlib.sha256)), signature):
                 return kind
     raise Unauthorized("the request is signed with another key, or was changed on its way")
 
 
-_KINDS: Final[tuple[Literal["primary", "secondary"], ...]] = ("primary", "secondary")
+@lru_cache(maxsize=16)
+def _secrets(keys: CommunicationKeys) -> tuple[tuple[Literal["primary", "secondary"], bytes], ...]:
+    return ("primary", base64.b64decode(keys.primary)), ("secondary", base64.b64decode(keys.secondary))
 
 
 def _claimed(authorization: str) -> tuple[bytes, tuple[str, ...]]:
@@ -138,15 +140,19 @@ def _seconds(date: str) -> int:
 def _spellings(request: SignedRequest, values: dict[str, str]) -> Iterator[bytes]:
     """The texts that may be signed, the one that is written as it came first."""
     target, host = _origin(request)
+    # Before the others are so much as thought of: nearly every request is signed in its first spelling.
+    yield _text(request.method, target, {**values, "host": host})
     hosts = list(
         dict.fromkeys(spelling for known in (host, request.forwarded_host) if known for spelling in _hosts(known))
     )
-    method = _bytes(request.method)
-    # One by one: nearly every request is signed in its first spelling.
     for written in _targets(target):
         for known in hosts:
-            third = ";".join(known if name == "host" else value for name, value in values.items())
-            yield b"\n".join((method, written, _bytes(third)))
+            if written != target or known != host:
+                yield _text(request.method, written, {**values, "host": known})
+
+
+def _text(method: str, target: bytes, values: Mapping[str, str]) -> bytes:
+    return b"\n".join((_bytes(method), target, _bytes(";".join(values.values()))))
 
 
 def _origin(request: SignedRequest) -> tuple[bytes, str]:

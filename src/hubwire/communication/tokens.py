@@ -11,6 +11,7 @@ of a token.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -161,13 +162,13 @@ class Tokens:
             expires_on: seconds since 1970.
         """
         now = self._clock()
-        location = "".join(filter(str.isalnum, service.data_location)).lower()
+        location, region = _place(service.data_location)
         claims = {
             "skypeid": user.removeprefix("8:"),
             "scp": _VOICE_AND_CHAT,
             "csi": str(int(now)),
             "exp": int(expires_on),
-            "rgn": next((region for region, places in _REGIONS.items() if location in places), "apac"),
+            "rgn": region,
             "acsScope": ",".join(scopes),
             "resourceId": service.immutable_id,
             "resourceLocation": location,
@@ -288,6 +289,13 @@ def _payload(claims: Mapping[str, object]) -> bytes:
     if payload.isascii() and len(payload.translate(None, _MISREAD.encode())) == len(payload):
         return payload
     return json.dumps(claims, separators=(",", ":")).translate(_ESCAPED).encode()
+
+
+@lru_cache(maxsize=64)
+def _place(data_location: str) -> tuple[str, str]:
+    """Where a service keeps its data, and the region of that, as tokens have them."""
+    location = "".join(filter(str.isalnum, data_location)).lower()
+    return location, next((region for region, places in _REGIONS.items() if location in places), "apac")
 
 
 def _guid(random: bytes) -> str:

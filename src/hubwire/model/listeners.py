@@ -6,6 +6,7 @@ Listeners of a webPubSub resource have its name, which has no slash; others have
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from hubwire.model.communication import is_communication_name
@@ -16,6 +17,7 @@ __all__ = ["ListenerKind", "kind_of", "listener_name", "listener_of_host", "name
 ListenerKind: TypeAlias = Literal["vault", "communication"]
 
 _TITLES: Final[Mapping[ListenerKind, str]] = {"vault": "Key Vault", "communication": "communication service"}
+_KINDS: Final[Mapping[str, ListenerKind]] = {kind: kind for kind in _TITLES}
 _HOSTS: Final[Mapping[ListenerKind, re.Pattern[str]]] = {
     "vault": re.compile(r"([^.]+)\.vault\.(?:azure\.net|localhost)"),
     # In the cloud some have the place of their data behind the name, such as NAME.unitedstates.communication.azure.com.
@@ -30,7 +32,8 @@ def listener_name(kind: ListenerKind, owner: str) -> str:
 
 def kind_of(listener: str) -> ListenerKind | None:
     """Whose listeners are called so; None for those of a webPubSub resource."""
-    return next((kind for kind in _TITLES if listener.startswith(f"{kind}/")), None)
+    kind, slash, _ = listener.partition("/")
+    return _KINDS.get(kind) if slash else None
 
 
 def owner_of(listener: str) -> str:
@@ -44,6 +47,8 @@ def title_of(listener: str) -> str:
     return f"{'resource' if kind is None else _TITLES[kind]} {owner_of(listener)}"
 
 
+# Asked for each request, about the few hosts that a server has.
+@lru_cache(maxsize=256)
 def listener_of_host(host: str) -> str | None:
     """
     What the listeners are called of the vault or service that a host names, be it there or not; None if it names none.

@@ -24,6 +24,7 @@ FORM_BYTES: Final = 64 * 1024
 
 Headers = Sequence[tuple[str, str]]
 
+_NO_QUERY: Final = QueryString(b"")
 _REQUEST_ID: Final = "x-ms-client-request-id"
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 
@@ -195,7 +196,7 @@ class Call:
         self.fields = fields
         self.caller = caller
         self.names: Mapping[str, str] = {}
-        self.query = QueryString(b"")
+        self.query = _NO_QUERY
         self.api_version = API_VERSIONS[-1]
         self.read_bytes = 0
         self.scope = ""

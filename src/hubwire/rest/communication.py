@@ -39,6 +39,7 @@ __all__ = [
 _IDENTITIES: Final = "/identities"
 _ONE: Final = _IDENTITIES + "/{id}"
 _NOT_KEPT: Final = (("cache-control", "no-store"),)
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Any] | None)
 
 
 class CommunicationTable:
@@ -122,7 +123,7 @@ async def read_fields(call: Call, limit_bytes: int | None = FORM_BYTES) -> Mappi
     if not body.strip():
         return {}
     try:
-        return msgspec.json.decode(body, type=dict[str, Any] | None) or {}
+        return _FIELDS.decode(body) or {}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Not even the decoder's words: they might quote a part of a token.
         raise BadRequest("The body must be a JSON object.", "Body") from None

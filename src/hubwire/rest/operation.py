@@ -449,8 +449,8 @@ def _shown_path(exchange: _Exchange) -> str:
 
 def _root(raw_path: bytes) -> str:
     """The first segment, decoded, in lower case."""
-    first = next((part for part in raw_path.split(b"/") if part), b"")
-    return unquote_to_bytes(first).decode("latin-1").lower()
+    first = raw_path.lstrip(b"/").partition(b"/")[0]
+    return (unquote_to_bytes(first) if b"%" in first else first).decode("latin-1").lower()
 
 
 def _target(scope: Scope) -> bytes | None:

@@ -23,7 +23,7 @@ def segments(raw_path: bytes) -> tuple[str, ...]:
     Raises:
         BadRequest: a segment is not percent-encoded UTF-8.
     """
-    return tuple(decoded(part, "path") for part in raw_path.split(b"/") if part)
+    return tuple([decoded(part, "path") for part in raw_path.split(b"/") if part])
 
 
 class Match(NamedTuple, Generic[Row]):
@@ -84,14 +84,16 @@ class Routes(Generic[Row]):
         Raises:
             BadRequest: the path cannot be decoded.
         """
-        return self._walk(self._root, segments(raw_path), {})
+        return self._walk(self._root, segments(raw_path), 0, {})
 
-    def _walk(self, place: _Place[Row], rest: tuple[str, ...], names: Mapping[str, str]) -> Match[Row] | None:
-        if not rest:
+    def _walk(
+        self, place: _Place[Row], path: tuple[str, ...], depth: int, names: Mapping[str, str]
+    ) -> Match[Row] | None:
+        if depth == len(path):
             return Match(place.rows, names) if place.rows else None
-        segment, *_ = rest
+        segment = path[depth]
         below = place.literal.get(segment.lower() if self._fold else segment)
-        found = None if below is None else self._walk(below, rest[1:], names)
+        found = None if below is None else self._walk(below, path, depth + 1, names)
         if found is None and place.named is not None:
-            found = self._walk(place.named, rest[1:], {**names, place.name: segment})
+            found = self._walk(place.named, path, depth + 1, {**names, place.name: segment})
         return found
