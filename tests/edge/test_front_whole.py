@@ -43,6 +43,13 @@ async def failing(_request: WholeRequest) -> WholeAnswer:
     raise RuntimeError("an application that fails")
 
 
+async def waiting_in_vain(_request: WholeRequest) -> WholeAnswer:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+    raise AssertionError("nobody comes here")
+
+
 async def nobody(_request: WholeRequest) -> WholeAnswer:
     raise AssertionError("this is for the HTTP server behind")
 
@@ -191,6 +198,7 @@ async def test_application_that_asks_to_close_is_obeyed_and_says_it_once() -> No
     "app",
     [
         failing,
+        waiting_in_vain,
         Answering([("x", "1\r\nset-cookie: forged")]),
         Answering([("x", "1\nx")]),
         Answering([("x y", "1")]),

@@ -259,11 +259,10 @@ class FrontContext:
                 answer = said
             else:
                 _log.error("an answer has headers that cannot be sent")
-        except asyncio.CancelledError:
-            if self.closing:
+        except (Exception, asyncio.CancelledError) as error:
+            if self.closing and isinstance(error, asyncio.CancelledError):
                 return
-            raise
-        except Exception:
+            # Who waits for a future that somebody cancels looks as if they were cancelled.
             _log.exception("a request could not be answered")
         self.server_state.total_requests += 1
         answered(answer)
