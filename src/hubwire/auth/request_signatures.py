@@ -104,11 +104,18 @@ def _claimed(authorization: str) -> tuple[bytes, tuple[str, ...]]:
     found = {name.strip().lower(): value.strip() for name, value in pairs}
     if len(found) < len(pairs):
         raise Unauthorized("the Authorization header says something twice")
-    names = tuple(name.strip().lower() for name in found.get("signedheaders", "").split(";"))
-    if not all(names) or len(set(names)) < len(names) or len(names) > _MOST_SIGNED:
-        raise Unauthorized("the Authorization header does not name the signed headers, each once")
+    names = _names(found.get("signedheaders", ""))
     # Compared as text: of the bytes alone, several texts would be as good.
     return _bytes(found.get("signature", "")), names
+
+
+# A client library always signs the same ones.
+@lru_cache(maxsize=64)
+def _names(listed: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in listed.split(";"))
+    if not all(names) or len(set(names)) < len(names) or len(names) > _MOST_SIGNED:
+        raise Unauthorized("the Authorization header does not name the signed headers, each once")
+    return names
 
 
 def _single(request: SignedRequest, name: str) -> str:
