@@ -576,7 +576,7 @@ class Node:
 
 
 def _unix_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return int(time.time() * 1000)
 
 
 def _all_of(connection: Connection) -> list[str]:
