@@ -407,28 +407,6 @@ def test_event_without_a_handler_fails_and_the_connection_stays(server: Server, 
         client.join("g")
 
 
-@pytest.mark.parametrize(
-    ("frame", "answer"),
-    [
-        (
-            {"type": "setGroupState", "group": "g", "ackId": 1},
-            {"type": "ack", "ackId": 1, "success": False},
-        ),
-    ],
-)
-def test_feature_that_is_not_there_is_answered_in_the_terms_of_its_client(
-    server: Server, hub: str, frame: Frame, answer: Frame
-) -> None:
-    """The official client waits without a time limit for exactly these frames."""
-    with JsonClient(server, hub) as client:
-        client.send(frame)
-
-        received = client.receive()
-        assert {name: received.get(name) for name in answer} == answer
-        assert received["error"]["name"]
-        assert received["error"]["message"]
-
-
 def test_ping_is_answered_and_nobody_is_told_pong_unasked(server: Server, hub: str) -> None:
     with JsonClient(server, hub) as client:
         client.send({"type": "ping"})
