@@ -23,6 +23,7 @@ __all__ = ["FileKind", "engine_options", "path_of", "prepare", "reader", "readin
 _URL_PREFIXES: Final = ("sqlite:///", "sqlite+aiosqlite:///")
 _BUSY_S: Final = 5.0
 """To wait for another process, such as a command line that has the same file open."""
+_READ_CACHE_KIB: Final = 16 * 1024
 
 
 class FileKind(NamedTuple):
@@ -140,6 +141,8 @@ def reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         connection.execute("PRAGMA query_only = ON")
+        # The way to a document leads over the same few thousand pages again and again, however many there are.
+        connection.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
     except BaseException:
         connection.close()
         raise

@@ -29,6 +29,10 @@ NAME: Final = "protobuf.reliable.webpubsub.azure.v1"
 # A varint: field 4 of `DataMessage`, field 3 of both messages of states. By the tag of the message.
 _SEQUENCE_IDS: Final = {DATA_MESSAGE: b"\x20", STATE_UPDATE: b"\x18", STATE_SNAPSHOT: b"\x18"}
 
+_SMALL: Final = [bytes((number,)) for number in range(0x80)]
+_BEGINS: Final = [bytes((number | 0x80,)) for number in range(0x80)]
+"""Varints of one byte, and first bytes of longer ones."""
+
 
 class _Varints(Numbering):
     """Parts are bodies without a number and the length before them, behind the tag of the message."""
@@ -44,7 +48,19 @@ class _Varints(Numbering):
     def places(self, first: int, count: int) -> object:
         if count == 1:
             return varint(first)
-        return tuple([varint(number) for number in range(first, first + count)])
+        found: list[bytes] = []
+        end = first + count
+        while first < end:
+            # 128 in a row differ in their first byte alone.
+            stop = min(end, (first | 0x7F) + 1)
+            low, high = first & 0x7F, first >> 7
+            if high:
+                rest = varint(high)
+                found += [begin + rest for begin in _BEGINS[low : low + stop - first]]
+            else:
+                found += _SMALL[low : low + stop - first]
+            first = stop
+        return tuple(found)
 
     def frame(self, part: bytes, width: int) -> bytes:
         tag = part[:1]
