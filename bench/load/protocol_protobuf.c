@@ -100,13 +100,14 @@ static size_t receive(struct client *client, const char *bytes, size_t length)
 static void acknowledge(struct client *client, const char *bytes, size_t length)
 {
     char message[16];
-    const char *from = bytes + length;
+    const char *from = bytes + length - 1;
     char *at = message;
 
-    while (from > bytes && from[-1] != NUMBER(SEQUENCE_ID))
+    /* All bytes of a varint but its last have their highest bit. */
+    while (from > bytes && from[-1] & 0x80)
         from--;
     size_t digits = (size_t)(bytes + length - from);
-    if (from == bytes || digits > 10)
+    if (from == bytes || from[-1] != NUMBER(SEQUENCE_ID) || digits > 10)
         return;
     *at++ = FIELD(SEQUENCE_ACK);
     at = put_varint(at, 1 + digits);
