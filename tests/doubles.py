@@ -349,6 +349,13 @@ _Loop: Any = asyncio.AbstractEventLoop
 """Which only type checkers take for abstract."""
 
 
+class _Timer(asyncio.TimerHandle):
+    """That cannot be asked when it is due, as those of uvloop cannot that are due at once."""
+
+    def when(self) -> float:
+        raise AttributeError("'uvloop.loop.Handle' object has no attribute 'when'")
+
+
 class VirtualLoop(_Loop):  # type: ignore[misc]
     """
     The running event loop, except that its time stands still until `advance`. Offers what our code asks of a loop.
@@ -368,7 +375,7 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = _Timer(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(_numbers), handle, lambda: callback(*args)))
         return handle
 

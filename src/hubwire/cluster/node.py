@@ -109,7 +109,8 @@ class Node:
             bus, self._interest, self._hubs, self.ask, self._settle, self.tell, now_ms or _unix_ms
         )
         self._waiting = Waiting(recovery_s)
-        self._sweep: asyncio.TimerHandle | None = None
+        self._sweep: asyncio.Handle | None = None
+        self._sweep_due = 0.0
         self._flush_scheduled = False
         self._pace = Pace()
         self._clock = clock or loop.time
@@ -125,8 +126,8 @@ class Node:
         """Monotonic seconds, on the clock that all deadlines are on."""
         return self._loop.time()
 
-    def later(self, seconds: float, act: Callable[[Connection], None], connection: Connection) -> asyncio.TimerHandle:
-        """Do something with a connection once time has passed on that clock."""
+    def later(self, seconds: float, act: Callable[[Connection], None], connection: Connection) -> asyncio.Handle:
+        """Do something with a connection once time has passed on that clock. Not every loop can tell when that is."""
         return self._loop.call_later(seconds, act, connection)
 
     # What is sent.
@@ -418,15 +419,16 @@ class Node:
         # A little late is right: all that dropped within this second are then ended in one go.
         due = deadline + 1.0
         if self._sweep is not None:
-            if self._sweep.when() <= due:
+            if self._sweep_due <= due:
                 return
             self._sweep.cancel()  # some may wait longer than others
         self._sweep = self._loop.call_at(due, self._end_waiting, due)
+        self._sweep_due = due
 
     def end_overdue(self, connection: Connection) -> None:
         """End a connection now if it waits for longer than it may, and was not ended for that yet."""
         now = self._loop.time()
-        if self._sweep is not None and now - self._sweep.when() > STOOD_STILL_S:
+        if self._sweep is not None and now - self._sweep_due > STOOD_STILL_S:
             return  # this process stood still, and that time counts against nobody
         if self._waiting.is_over(connection, now):
             self._waiting.release(connection)

@@ -55,18 +55,20 @@ class _Publisher:
         endings: that are still to be told, with the monotonic second of each, the oldest first.
         telling: goes off at the first of them.
         timer: goes off when the first of them may have been idle for too long.
+        due: when it does. The handle of a time that is now cannot always be asked.
         written: done when what is in flight has been handed to subscribers; None if nobody waits for that.
         is_behind: what it is owed is asked for with the next fan-out.
     """
 
-    __slots__ = ("connection", "endings", "is_behind", "streams", "telling", "timer", "written")
+    __slots__ = ("connection", "due", "endings", "is_behind", "streams", "telling", "timer", "written")
 
     def __init__(self, connection: Connection, streams: Streams) -> None:
         self.connection = connection
         self.streams = streams
         self.endings: deque[tuple[float, StreamClosed]] = deque()
-        self.telling: asyncio.TimerHandle | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.telling: asyncio.Handle | None = None
+        self.timer: asyncio.Handle | None = None
+        self.due = 0.0
         self.written: asyncio.Event | None = None
         self.is_behind = False
 
@@ -218,10 +220,12 @@ class GroupStreams:
                 publisher.timer = None
             return
         if timer is not None:
-            if timer.when() <= deadline:
+            if publisher.due <= deadline:
                 return
             timer.cancel()
-        wait_s = max(deadline - self._node.time(), 0.0)
+        now = self._node.time()
+        wait_s = max(deadline - now, 0.0)
+        publisher.due = now + wait_s
         publisher.timer = self._node.later(wait_s, self._look, publisher.connection)
 
     def _look(self, connection: Connection) -> None:
@@ -230,7 +234,7 @@ class GroupStreams:
         if publisher is None or publisher.timer is None:
             return
         now = self._node.time()
-        late_s = now - publisher.timer.when()
+        late_s = now - publisher.due
         publisher.timer = None
         if connection.sink is None:
             return  # it cannot be heard; see `resumed`

@@ -22,7 +22,7 @@ class Wills:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._timers: dict[Connection, asyncio.TimerHandle] = {}
+        self._timers: dict[Connection, asyncio.Handle] = {}
 
     def lost(self, connection: Connection) -> None:
         """A client has lost its socket, and its session waits for it."""
