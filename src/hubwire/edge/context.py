@@ -15,13 +15,12 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeAlias
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from hubwire.edge.answers import are_sayable
+from hubwire.edge.answers import are_sayable, response
 from hubwire.edge.proxies import TrustedProxies
 from hubwire.edge.turnstile import Turnstile
 from hubwire.model.http import RequestHead, WholeAnswer, WholeRequest
@@ -232,11 +231,9 @@ class FrontContext:
         """
         self._on_refused(status, reason, client_ip)
         self._dated()
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
-        lines += [b"%b: %b" % header for header in self.server_state.default_headers]
         body = reason.encode() + b"\n"
-        lines += [b"content-type: text/plain; charset=utf-8", b"content-length: %d" % len(body), b"connection: close"]
-        return b"\r\n".join([*lines, b"", body if with_body else b""])
+        headers = (("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body))))
+        return response(WholeAnswer(status, headers, body), self.date, last=True, with_body=with_body)
 
     def ask(self, request: WholeRequest, answered: Callable[[WholeAnswer | None], None]) -> None:
         """
