@@ -360,8 +360,9 @@ def test_take_over_is_told_of_the_session_that_it_ends(server: Server, hub: str,
     with MqttClient(server, hub) as old, old.again(clean=True) as new:
         old.ended()
         (event,) = told.await_events(1, "disconnected")
-        first, second = told.await_events(2, "connected")
-        assert event.sessionId == first.sessionId != second.sessionId
+        sessions = {one.physicalConnectionId: one.sessionId for one in told.await_events(2, "connected")}
+        assert event.sessionId == sessions.pop(event.physicalConnectionId)
+        assert event.sessionId not in sessions.values() and len(sessions) == 1
         said = event.json()["mqtt"]
         assert not said["initiatedByClient"]
         assert said["disconnectPacket"]["code"] == 0x8E
