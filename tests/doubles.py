@@ -228,7 +228,9 @@ class MemoryJournal:
         self.kept = {} if kept is None else kept
         self._waiting: dict[tuple[str, str], bytes | None] = {}
         self._failing: str | None = None
+        self._mended = asyncio.Event()
         self._is_closed = False
+        self._missed = False
 
     def put(self, kind: str, key: str, body: bytes) -> Awaitable[None]:
         key.encode()
@@ -237,12 +239,21 @@ class MemoryJournal:
     def remove(self, kind: str, key: str) -> Awaitable[None]:
         return self._ask(kind, key, None)
 
+    async def written(self) -> None:
+        await asyncio.sleep(0)
+        while self._waiting and not self._is_closed:
+            self._mended.clear()
+            await self._mended.wait()
+        if self._missed or self._waiting:
+            raise NotStored("the journal is closed")
+
     async def entries(self, kind: str) -> list[tuple[str, bytes]]:
         found = {**self.kept, **self._waiting}
         return sorted((key, body) for (of, key), body in found.items() if of == kind and body is not None)
 
     async def close(self) -> None:
         self._is_closed = True
+        self._mended.set()
 
     def fail(self, reason: str) -> None:
         """From now on nothing can be written."""
@@ -252,9 +263,11 @@ class MemoryJournal:
         """It can again, and what waits is written."""
         self._failing = None
         self._write()
+        self._mended.set()
 
     def _ask(self, kind: str, key: str, body: bytes | None) -> "_Written":
         if self._is_closed:
+            self._missed = True
             return _Written("the journal is closed")
         self._waiting[kind, key] = body
         self._write()

@@ -210,6 +210,37 @@ async def test_what_cannot_be_written_is_told_and_kept_and_written_later(
     assert said(caplog)[1:] == [("INFO", "the journal is written again")]
 
 
+async def test_who_awaits_all_is_not_told_of_failures(journal: SqlJournal, tmp_path: Path) -> None:
+    with locked(tmp_path):
+        failed = journal.put("k", "a", b"")
+        waiting = asyncio.ensure_future(journal.written())
+        for _ in range(2):
+            with pytest.raises(NotStored):
+                await failed
+            failed = journal.put("k", "b", b"")
+        assert not waiting.done()
+
+    await waiting
+    assert stored(tmp_path) == {"a": b"", "b": b""}
+
+
+async def test_who_awaits_all_is_told_after_the_last_of_several_groups(journal: SqlJournal, tmp_path: Path) -> None:
+    """Of one round, which a later failure ends early."""
+    for number in range(2500):
+        journal.put("k", f"{number}", b"")
+    waiting = asyncio.ensure_future(journal.written())
+    await until(lambda: journal._writing and len(journal._waiting) < 1000, "two groups are written")
+    with locked(tmp_path):
+        journal.put("k", "late", b"")
+        later = asyncio.ensure_future(journal.written())
+        await asyncio.sleep(0)
+
+    await waiting
+    assert len(stored(tmp_path)) >= 2500
+    await later
+    assert len(stored(tmp_path)) == 2501
+
+
 async def test_every_outage_is_reported(journal: SqlJournal, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hubwire.journal")
     for number in range(2):
@@ -354,9 +385,15 @@ async def test_journal_that_cannot_be_written_to_its_end_says_what_is_lost(
     with locked(tmp_path):
         for key in "abc":
             written = journal.put("k", key, b"")
+        all_of_it = asyncio.ensure_future(journal.written())
+        await asyncio.sleep(0)
         await journal.close()
         with pytest.raises(NotStored):
             await written
+        with pytest.raises(NotStored):
+            await all_of_it
+        with pytest.raises(NotStored):
+            await journal.written()
 
     assert said(caplog)[-1] == ("ERROR", "3 entries of the journal are lost: database is locked")
     assert stored(tmp_path) == {}

@@ -252,6 +252,40 @@ async def test_it_may_be_awaited_late_and_twice(journal: Journal) -> None:
     assert len(await journal.entries("k")) == 2
 
 
+async def test_all_that_was_asked_for_can_be_awaited_at_once(journal: Journal, opener: Open) -> None:
+    await journal.put("k", "gone", b"")
+    for number in range(2500):
+        journal.put("k", f"{number:04}", b"")
+    journal.remove("k", "gone")
+
+    await journal.written()
+
+    assert [key for key, _ in await found_again(opener)] == [f"{number:04}" for number in range(2500)]
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_all_can_be_awaited_in_any_moment_of_a_write(journal: Journal, opener: Open, turns: int) -> None:
+    journal.put("k", "a", b"")
+    for _ in range(turns):
+        await asyncio.sleep(0.0001)
+    journal.put("k", "b", b"")
+
+    await journal.written()
+
+    assert [key for key, _ in await found_again(opener)] == ["a", "b"]
+
+
+async def test_nothing_that_was_asked_for_is_written_at_once(journal: Journal) -> None:
+    await asyncio.wait_for(journal.written(), 10)
+    await journal.put("k", "a", b"")
+    await asyncio.wait_for(journal.written(), 10)
+    journal.put("k", "b", b"")
+    journal.remove("k", "b")
+    await asyncio.wait_for(journal.written(), 10)
+
+    assert await journal.entries("k") == [("a", b"")]
+
+
 # The end
 
 
@@ -303,3 +337,14 @@ async def test_what_is_asked_for_after_the_end_is_not_stored(opener: Open) -> No
         await journal.remove("k", "b")
 
     assert await found_again(opener) == [("a", b"1")]
+
+
+async def test_who_awaits_all_is_told_of_what_came_after_the_end(opener: Open) -> None:
+    journal = await opener()
+    journal.put("k", "a", b"1")
+    await journal.close()
+    await journal.written()
+
+    journal.put("k", "b", b"1")
+    with pytest.raises(NotStored, match="closed"):
+        await journal.written()

@@ -11,7 +11,7 @@ What was written survives the end of the process, however it ends. After a loss 
 import asyncio
 import logging
 import sqlite3
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,7 +125,12 @@ class SqlJournal:
         self._settling: Outcome | None = None
         self._left = 0
         self._writer: asyncio.Task[None] | None = None
+        # How many changes were asked for, and who waits until that many are written.
+        self._changes = 0
+        self._until: deque[tuple[int, Outcome]] = deque()
         self._end: asyncio.Task[None] | None = None
+        # Something that was asked for will never be written.
+        self._missed = False
         self._failing = False
         self._lost = 0
 
@@ -140,6 +145,15 @@ class SqlJournal:
             self._waiting.pop(id, None)
             return _DONE
         return self._ask(id, None)
+
+    def written(self) -> Awaitable[None]:
+        if self._missed:
+            return _CLOSED
+        if not (self._waiting or self._writing):
+            return _DONE
+        if not self._until or self._until[-1][0] != self._changes:
+            self._until.append((self._changes, Outcome()))
+        return self._until[-1][1]
 
     async def entries(self, kind: str) -> list[tuple[str, bytes]]:
         """
@@ -170,9 +184,11 @@ class SqlJournal:
 
     def _ask(self, id: _Id, body: bytes | None) -> Outcome:
         if self._end is not None:
+            self._missed = True
             return _CLOSED
         if self._asked is None:
             self._asked = Outcome()
+        self._changes += 1
         self._waiting[id] = body
         while len(self._waiting) > _WAITING_LIMIT:
             self._lose_oldest()
@@ -197,14 +213,24 @@ class SqlJournal:
             is_last = self._end is not None
             asked = self._settling = self._asked
             self._asked = None
+            upto = self._changes
             why = await self._write_waiting()
             if asked is not None:
                 asked.settle(why)
+            if why is None:
+                self._tell(upto)
             if why is not None and is_last:
                 _log.error("%d entries of the journal are lost: %s", len(self._waiting) + self._lost, why)
+                self._missed = True
+                self._tell(self._changes, why)
                 break
             await asyncio.sleep(_REST_S if why is None else _AGAIN_S)
         self._writer = None
+
+    def _tell(self, upto: int, why: str | None = None) -> None:
+        """Tell those who wait until that many changes are written: they are, or will never be."""
+        while self._until and self._until[0][0] <= upto:
+            self._until.popleft()[1].settle(why)
 
     async def _write_waiting(self) -> str | None:
         """Write what waits now, in groups. Returns why there is something left, or None."""

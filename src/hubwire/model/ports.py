@@ -179,6 +179,13 @@ class Journal(Protocol):
     def remove(self, kind: str, key: str) -> Awaitable[None]:
         """Forget an entry; harmless if there is none. Otherwise as `put`."""
 
+    def written(self) -> Awaitable[None]:
+        """
+        To be awaited until everything that was asked for so far is written, however often that fails meanwhile.
+
+        Raises NotStored then: the journal was closed, and does not write all of it any more.
+        """
+
     async def entries(self, kind: str) -> list[tuple[str, bytes]]:
         """All entries of a kind with their keys, by ascending key, with what was asked for before."""
 

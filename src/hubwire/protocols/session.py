@@ -149,6 +149,13 @@ class Session(Protocol):
         """How long it may wait for that; None for as long as the node lets others wait."""
 
     @property
+    def durable(self) -> bool:
+        """
+        Does it outlive this process: entries of the journal keep it. Then nothing that its client is told leaves before
+        what that rests on is written. It may change when a new socket takes over, and when the client leaves.
+        """
+
+    @property
     def silence_s(self) -> float | None:
         """
         Seconds without a word of the client after which it is taken for gone; 0 for never. None where the server
@@ -242,10 +249,14 @@ class Session(Protocol):
 class Unspoken:
     """
     The part of a session in whose protocol nothing is said of its end, nor of how much the client takes, and in which
-    every message is one request.
+    every message is one request. It ends with the process.
     """
 
     __slots__ = ()
+
+    @property
+    def durable(self) -> bool:
+        return False
 
     @property
     def silence_s(self) -> float | None:

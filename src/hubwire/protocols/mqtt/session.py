@@ -169,6 +169,10 @@ class MqttSession:
     def retention_s(self) -> float | None:
         return float(self._agreement.session_expiry_s)
 
+    @property
+    def durable(self) -> bool:
+        return False
+
     def takes(self, group: str) -> bool:
         return is_group_topic(group)
 
