@@ -169,6 +169,9 @@ HOUSE = Rule(
         "gateway/records.py": ("hub.connection", "protocols.mqtt"),
         "gateway/requests.py": ("hub.connection",),
         "gateway/streams.py": ("hub.connection", "hub.streams"),
+        # Sessions that outlive the process are those of MQTT.
+        "cluster/durable.py": ("protocols.mqtt",),
+        "cluster/durable_entries.py": ("protocols.mqtt",),
         # MQTT opens with its first packet, and a session of it may end by what another client does.
         "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
         "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),

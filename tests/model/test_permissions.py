@@ -310,3 +310,19 @@ def test_covered_roles_allow_nothing_else(roles: list[str], wanted: list[str]) -
     assert parse_roles([*roles, *wanted]).covers(others)
     if own.covers(others):
         assert set(allowed(others, *"abc")) <= set(allowed(own, *"abc"))
+
+
+def test_rules_can_be_written_down_and_set_again() -> None:
+    one = permissions("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup.a")
+    assert one.rules() == ()
+    one.grant(SEND, "b")
+    one.revoke(SEND, "a")
+    one.revoke(JOIN, "c")
+
+    other = permissions("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup.a")
+    other.restore(one.rules())
+
+    assert other.rules() == one.rules() == ((SEND, "a", False), (SEND, "b", True), (JOIN, "c", False))
+    assert allowed(other, "a", "b", "c") == allowed(one, "a", "b", "c")
+    other.restore([(JOIN, "c", True), (SEND, "a", True), (SEND, "b", False)])
+    assert other.rules() == ()

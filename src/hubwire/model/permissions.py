@@ -7,7 +7,7 @@ it still receives. At runtime, REST adds rules for single groups, which win over
 Source: the service's pages on client protocols and on wildcard group roles; the limit of its emulator.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, get_args
 
@@ -163,6 +163,23 @@ class Permissions:
         """
         if self.allows(permission, group):
             self._invert(permission, group)
+
+    def rules(self) -> tuple[tuple[Permission, str, bool], ...]:
+        """What was set at runtime, as far as it says other than the roles: for which group, and granted or revoked."""
+        exceptions = self._exceptions or {}
+        return tuple(
+            (permission, group, not self.roles.allows(permission, group))
+            for permission, groups in exceptions.items()
+            for group in sorted(groups)
+        )
+
+    def restore(self, rules: Iterable[tuple[Permission, str, bool]]) -> None:
+        """Set again what `rules` said."""
+        for permission, group, granted in rules:
+            if granted:
+                self.grant(permission, group)
+            else:
+                self.revoke(permission, group)
 
     def _invert(self, permission: Permission, group: str) -> None:
         exceptions = self._exceptions or {}

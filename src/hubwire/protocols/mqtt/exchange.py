@@ -10,6 +10,7 @@ from typing import Final, NoReturn, TypeAlias
 
 from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.mqtt.agreement import Agreement, fitting, wire_text
+from hubwire.protocols.mqtt.keeping import Keeper
 from hubwire.protocols.mqtt.packets import (
     NO_PROPERTIES,
     Disconnect,
@@ -48,18 +49,20 @@ class Exchange:
         agreement: terms of the latest socket.
         fault: how the client has broken MQTT; None while it has not.
         asked: by ack id; None for nothing.
+        keeper: is told what is to outlive the process; None if nothing is.
 
     Args:
         note: see `MqttSession`.
     """
 
-    __slots__ = ("_last_ack", "_note", "_noted", "_out", "agreement", "asked", "client_id", "fault")
+    __slots__ = ("_last_ack", "_note", "_noted", "_out", "agreement", "asked", "client_id", "fault", "keeper")
 
     def __init__(self, client_id: str, agreement: Agreement, note: Callable[[Refusal], None]) -> None:
         self.client_id = client_id
         self.agreement = agreement
         self.fault: MqttViolation | None = None
         self.asked: dict[int, Asked] | None = None
+        self.keeper: Keeper | None = None
         self._last_ack = 0
         self._note = note
         self._noted: set[tuple[int, str, str]] | None = None

@@ -5,6 +5,7 @@ answers.
 Numbers in brackets are sections of OASIS MQTT 5.0.
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
@@ -223,6 +224,9 @@ class Inbound:
             said = code if self._exchange.agreement.version >= 5 else Reason.SUCCESS
             if said < FAILED:
                 self._answered[packet_id] = said
+                keeper = self._exchange.keeper
+                if keeper is not None:
+                    keeper.answered(packet_id, said)
         return self._answer(packet_id, qos, code, topic, text)
 
     def _answer(self, packet_id: int, qos: int, code: int, topic: str, text: str | None) -> bytes:
@@ -246,8 +250,15 @@ class Inbound:
     def release(self, packet_id: int) -> None:
         """PUBREL."""
         known = self._answered.pop(packet_id, None) is not None
+        keeper = self._exchange.keeper
+        if known and keeper is not None:
+            keeper.released(packet_id)
         code = Reason.SUCCESS if known else Reason.PACKET_ID_NOT_FOUND
         self._exchange.say(self._exchange.frame(Pubcomp(packet_id, code)))
+
+    def restore(self, answered: Mapping[int, int]) -> None:
+        """Go on with messages whose PUBREC was sent before, and whose PUBREL has not come."""
+        self._answered.update(answered)
 
     def carry_over(self) -> None:
         """The client comes by another socket."""

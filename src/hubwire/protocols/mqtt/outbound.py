@@ -8,6 +8,7 @@ Numbers in brackets are sections of OASIS MQTT 5.0.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from hubwire.model.errors import QueueOverflow
@@ -15,6 +16,7 @@ from hubwire.model.messages import DataMessage, GroupMessage
 from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.mqtt.codec import pieces, publish
 from hubwire.protocols.mqtt.contents import qos_of, remaining_s, topic_of
+from hubwire.protocols.mqtt.keeping import Keeper, Remembered
 from hubwire.protocols.mqtt.packets import Pubrel, encode
 from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
 from hubwire.protocols.reliable import QueueLimits
@@ -34,6 +36,7 @@ class Outgoing:
         body: what follows behind the tail: the payload of the message itself, unless the tail ends with it.
         size_bytes: of the packet.
         publisher: id of the client of MQTT that published it; None if it was none.
+        identifier: of the subscription; None for none.
         instant: it is not to wait at all.
 
     Args:
@@ -42,11 +45,11 @@ class Outgoing:
     """
 
     __slots__ = (
-        "_identifier",
         "_version",
         "body",
         "expires_at",
         "head",
+        "identifier",
         "instant",
         "message",
         "publisher",
@@ -72,7 +75,7 @@ class Outgoing:
         self.instant = publication is not None and publication.expiry_s == 0
         self.expires_at = expires_at
         self._version = version
-        self._identifier = identifier
+        self.identifier = identifier
         self.body = b""
         if frame is None:
             packet = encode(publish(message, version, 0, identifier, expiry_s, empty=True), version)
@@ -103,7 +106,7 @@ class Outgoing:
         if not dup and self._version == version and (version < 5 or self.expires_at is None):
             return self.frame(packet_id)
         expiry_s = None if self.expires_at is None else remaining_s(self.expires_at, now)
-        message = publish(self.message, version, self.qos, self._identifier, expiry_s, packet_id, dup)
+        message = publish(self.message, version, self.qos, self.identifier, expiry_s, packet_id, dup)
         return build_frame(BINARY, encode(message, version))
 
     def fits(self, version: int, most_bytes: int) -> bool:
@@ -116,7 +119,7 @@ class Outgoing:
         if not most_bytes or version == self._version:
             return not most_bytes or self.size_bytes <= most_bytes
         expiry_s = None if self.expires_at is None else 0
-        message = publish(self.message, version, self.qos, self._identifier, expiry_s, 1 if self.qos else None)
+        message = publish(self.message, version, self.qos, self.identifier, expiry_s, 1 if self.qos else None)
         return len(encode(message, version)) <= most_bytes
 
     def is_over(self, now: float) -> bool:
@@ -198,12 +201,16 @@ class Outbound:
 
     What an acknowledgement makes room for is not sent at once, but when its turn comes: the hub may have accepted
     messages before that it has not handed over yet. They queue up behind what waits, and are sent along with it.
+
+    Attributes:
+        keeper: is told what is to outlive the process; None if nothing is.
     """
 
-    __slots__ = ("_again", "_flying", "_limits", "_next", "_size_bytes", "_waiting")
+    __slots__ = ("_again", "_flying", "_limits", "_next", "_size_bytes", "_waiting", "keeper")
 
-    def __init__(self, limits: QueueLimits) -> None:
+    def __init__(self, limits: QueueLimits, keeper: Keeper | None) -> None:
         self._limits = limits
+        self.keeper = keeper
         # By packet identifier, in the order in which they are to be sent again. None: the client has it, and only the
         # end of the flow of QoS 2 is open.
         self._flying: dict[int, Outgoing | None] = {}
@@ -216,6 +223,27 @@ class Outbound:
         """Messages and bytes that are on their way or wait."""
         waiting = self._waiting
         return len(self._flying) + (0 if waiting is None else len(waiting)), self._size_bytes
+
+    def restore(self, queue: Sequence[Remembered], version: int, now: float) -> None:
+        """
+        Go on with what was on its way or waited in an earlier process, and is with the keeper already.
+
+        Args:
+            version: of the client, 4 or 5.
+        """
+        for one in queue:
+            packet_id = one.packet_id
+            item = None
+            if one.message is not None:
+                item = _restored(one.message, one, version, now)
+                self._size_bytes += item.size_bytes
+            if packet_id is not None:
+                self._flying[packet_id] = item
+                self._next = packet_id % _LAST_ID + 1
+            elif item is not None:
+                if self._waiting is None:
+                    self._waiting = deque()
+                self._waiting.append(item)
 
     def deliver(
         self, messages: list[Outgoing], away: bool, window: int, most_bytes: int, left_out: str | None, now: float
@@ -232,7 +260,7 @@ class Outbound:
         Raises:
             QueueOverflow: more waits than may, or more bytes are kept than may be.
         """
-        flying = self._flying
+        flying, keeper = self._flying, self.keeper
         must_wait = away or bool(self._waiting) or bool(self._again)
         frames: list[bytes] = []
         for item in messages:
@@ -244,14 +272,19 @@ class Outbound:
                 if not away:
                     frames.append(item.whole())
             elif not must_wait and len(flying) < window:
-                frames.append(item.frame(self._send(item)))
+                packet_id = self._send(item)
+                frames.append(item.frame(packet_id))
                 self._size_bytes += item.size_bytes
+                if keeper is not None:
+                    keeper.sent(item, packet_id)
             elif not item.instant:
                 must_wait = True
                 if self._waiting is None:
                     self._waiting = deque()
                 self._waiting.append(item)
                 self._size_bytes += item.size_bytes
+                if keeper is not None:
+                    keeper.waits(item)
         if self._over_limit(away, window):
             self._expire(now)
             if self._over_limit(away, window):
@@ -291,6 +324,8 @@ class Outbound:
         for item in self._waiting or ():
             if item.is_over(now):
                 self._size_bytes -= item.size_bytes
+                if self.keeper is not None:
+                    self.keeper.dropped(len(kept))
             else:
                 kept.append(item)
         self._waiting = kept
@@ -330,12 +365,12 @@ class Outbound:
         if item is not None:
             if item.qos != 2:
                 raise _not_due("PUBREC")
-            self._landed(packet_id, item)
+            self._landed(packet_id, item, failed)
             if not failed:
                 # At the end: PUBRELs are repeated in the order of the PUBRECs [4.6.0-4].
                 flying[packet_id] = None
         elif failed:
-            del flying[packet_id]
+            self._over(packet_id)
         return True
 
     def completed(self, packet_id: int) -> None:
@@ -350,9 +385,22 @@ class Outbound:
             return
         if flying[packet_id] is not None:
             raise _not_due("PUBCOMP")
-        del flying[packet_id]
+        self._over(packet_id)
 
-    def _landed(self, packet_id: int, item: Outgoing) -> None:
+    def _over(self, packet_id: int) -> None:
+        """The end of a flow whose message the client has."""
+        del self._flying[packet_id]
+        if self.keeper is not None:
+            self.keeper.landed(packet_id)
+
+    def _landed(self, packet_id: int, item: Outgoing, ends: bool = True) -> None:
+        """A message need not be sent again; mostly that ends its flow."""
+        keeper = self.keeper
+        if keeper is not None:
+            if ends:
+                keeper.landed(packet_id)
+            else:
+                keeper.taken(packet_id)
         del self._flying[packet_id]
         self._size_bytes -= item.size_bytes
         if self._again and packet_id in self._again:
@@ -397,14 +445,28 @@ class Outbound:
             item = flying[packet_id]
             assert item is not None, "the client cannot have it"
             frames.append(item.late_frame(packet_id, version, now, True))
-        waiting = self._waiting
+        waiting, keeper = self._waiting, self.keeper
         while waiting and not again and len(flying) < window:
             item = waiting.popleft()
             if item.is_over(now) or not item.fits(version, most_bytes):
                 self._size_bytes -= item.size_bytes
+                if keeper is not None:
+                    keeper.dropped(0)
                 continue
-            frames.append(item.late_frame(self._send(item), version, now, False))
+            packet_id = self._send(item)
+            if keeper is not None:
+                keeper.sent_first(packet_id)
+            frames.append(item.late_frame(packet_id, version, now, False))
         return frames
+
+
+def _restored(message: DataMessage, one: Remembered, version: int, now: float) -> Outgoing:
+    """As it was made when it came."""
+    expires_at = one.expires_at
+    told = None
+    if expires_at is not None and version >= 5 and not _says_expiry(message):
+        told = remaining_s(expires_at, now)
+    return Outgoing(message, version, one.qos, one.identifier, None, expires_at, told)
 
 
 def _not_due(name: str) -> MqttViolation:

@@ -7,6 +7,7 @@ Nothing is raised for what a client does wrong: `fault` says it, after the reque
 Numbers in brackets are sections of OASIS MQTT 5.0.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,12 +23,14 @@ from hubwire.protocols.mqtt.codec import CODECS
 from hubwire.protocols.mqtt.contents import answer_message, topic_of, will_of
 from hubwire.protocols.mqtt.exchange import FAILED, Exchange
 from hubwire.protocols.mqtt.inbound import Inbound, Publishing
+from hubwire.protocols.mqtt.keeping import Keeper, Kept, KeptTerms
 from hubwire.protocols.mqtt.outbound import Outbound, Outgoing, Shared
 from hubwire.protocols.mqtt.packets import (
     CODES,
     DISCONNECT_FROM_CLIENT,
     FROM_CLIENT,
     NO_PROPERTIES,
+    Connect,
     Disconnect,
     Pingreq,
     Properties,
@@ -40,9 +43,10 @@ from hubwire.protocols.mqtt.packets import (
     Unsubscribe,
     decode,
 )
+from hubwire.protocols.mqtt.reader import PacketReader
 from hubwire.protocols.mqtt.reasons import MqttViolation, Reason
 from hubwire.protocols.mqtt.subscriptions import ANSWERS, DEFAULT, Options, Subscriptions, Wish
-from hubwire.protocols.mqtt.terms import Refusal
+from hubwire.protocols.mqtt.terms import Policy, Refusal
 from hubwire.protocols.mqtt.topics import is_group_topic
 from hubwire.protocols.mqtt.values import CONNECT, DISCONNECT
 from hubwire.protocols.reliable import QueueLimits
@@ -57,6 +61,7 @@ _PROTOCOL_ERROR: Final = 1002
 _UNSUPPORTED_DATA: Final = 1003
 _POLICY: Final = 1008
 _TOO_BIG: Final = 1009
+_FOREVER_S: Final = 0xFFFFFFFF  # [3.1.2.11.2]
 _PINGRESP: Final = build_frame(BINARY, b"\xd0\0")
 
 _CODES: Final = {
@@ -128,6 +133,61 @@ class MqttSession:
         client_id = self._exchange.client_id
         self.will = will_of(connect, client_id, agreement.session_expiry_s, agreement.policy.v4_text)
 
+    # What of it outlives the process.
+
+    @classmethod
+    def restored(
+        cls,
+        policy: Policy,
+        terms: KeptTerms,
+        limits: QueueLimits,
+        note: Callable[[Refusal], None],
+        client_id: str,
+    ) -> "MqttSession":
+        """
+        A session that waits for another socket since an earlier process. `restore` is to follow.
+
+        Args:
+            terms: of its latest socket.
+            limits, note, client_id: as for a new one.
+        """
+        session = cls(_Gone(policy, terms, client_id), limits, note, client_id)
+        session.will = terms.will
+        session.ending = terms.ending
+        session._away = True
+        return session
+
+    def restore(self, kept: Kept, now: float) -> None:
+        """All the rest of it. Nothing of this is told to a keeper."""
+        if kept.options:
+            self._subscribing().restore(kept.options)
+        if kept.received:
+            self._incoming().restore(kept.received)
+        if kept.queue:
+            self._sending().restore(kept.queue, self._agreement.version, now)
+
+    def keep(self, keeper: Keeper | None) -> None:
+        """From now on tell this one what is to outlive the process; nobody, if None."""
+        self._exchange.keeper = keeper
+        if self._outbound is not None:
+            self._outbound.keeper = keeper
+
+    @property
+    def durable(self) -> bool:
+        return self._exchange.keeper is not None
+
+    def terms(self) -> KeptTerms:
+        """What it still knows of the latest socket."""
+        agreement = self._agreement
+        return KeptTerms(
+            agreement.version,
+            agreement.asked_expiry_s,
+            agreement.session_expiry_s,
+            agreement.max_packet_bytes,
+            self.will,
+            self.ending,
+        )
+
     # What it is.
 
     @property
@@ -167,11 +227,8 @@ class MqttSession:
 
     @property
     def retention_s(self) -> float | None:
-        return float(self._agreement.session_expiry_s)
-
-    @property
-    def durable(self) -> bool:
-        return False
+        expiry_s = self._agreement.session_expiry_s
+        return math.inf if expiry_s == _FOREVER_S else float(expiry_s)
 
     def takes(self, group: str) -> bool:
         return is_group_topic(group)
@@ -233,16 +290,14 @@ class MqttSession:
         return self._deliver(shared.outgoing(options.qos, options.identifier), options)
 
     def _deliver(self, messages: list[Outgoing], options: Options) -> bytes:
-        outbound = self._outbound
-        if outbound is None:
-            outbound = self._outbound = Outbound(self._limits)
+        outbound = self._sending()
         agreement = self._agreement
         left_out = self._exchange.client_id if options.no_local else None
         return outbound.deliver(messages, self._away, agreement.window, agreement.max_packet_bytes, left_out, self._now)
 
     def left(self, group: str) -> None:
         if self._subscriptions is not None:
-            self._subscriptions.options.pop(group, None)
+            self._subscriptions.left(group)
 
     def outgoing(self, now: float) -> Sequence[bytes]:
         self._now = now
@@ -367,6 +422,11 @@ class MqttSession:
             self._subscriptions = Subscriptions(self._exchange)
         return self._subscriptions
 
+    def _sending(self) -> Outbound:
+        if self._outbound is None:
+            self._outbound = Outbound(self._limits, self._exchange.keeper)
+        return self._outbound
+
     def _is_published(self, packet_id: int) -> bool:
         return self._inbound is not None and self._inbound.knows(packet_id)
 
@@ -455,6 +515,20 @@ class MqttSession:
         text = wire_text(text) if text else None
         self.ending = Ending(False, reason, text)
         return exchange.frame(Disconnect(reason, NO_PROPERTIES if text is None else Properties(reason_string=text)))
+
+
+class _Gone:
+    """The socket of an earlier process, as far as its session knows of it."""
+
+    def __init__(self, policy: Policy, terms: KeptTerms, client_id: str) -> None:
+        properties = Properties(maximum_packet_size=terms.max_packet_bytes or None)
+        self.connect: Connect | None = Connect(terms.version, client_id, False, 0, properties=properties)
+        agreement = Agreement(policy, self.connect)
+        agreement.asked_expiry_s = terms.asked_expiry_s
+        agreement.session_expiry_s = min(terms.expiry_s, policy.session_expiry_s)
+        self.agreement: Agreement | None = agreement
+        self.reader = PacketReader(policy.max_packet_bytes)
+        self.rest: list[tuple[int, bytes]] = []
 
 
 def _agreement(arrival: Arrived) -> Agreement:

@@ -7,6 +7,7 @@ the default, as for groups that others have put it into.
 Source: OASIS MQTT 5.0, 3.8 to 3.11.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from hubwire.model.messages import AckError, ClientRequest, JoinGroup, LeaveGroup
@@ -164,6 +165,22 @@ class Subscriptions:
             reason = "answer larger than the client takes"
             exchange.violate(Reason.PACKET_TOO_LARGE, "maximum packet size", reason, gathering.packet)
 
+    def restore(self, options: Mapping[str, tuple[int, bool, int | None]]) -> None:
+        """Go on with what the client wanted before: QoS, No Local and identifier, by topic."""
+        for topic, (qos, no_local, identifier) in options.items():
+            self.options[topic] = options_of(qos, no_local, identifier)
+            self._served += is_served(topic)
+
+    def left(self, topic: str) -> None:
+        """The client is no member of a group any more."""
+        if self.options.pop(topic, None) is not None:
+            self._keep(topic, None)
+
+    def _keep(self, topic: str, options: Options | None) -> None:
+        keeper = self._exchange.keeper
+        if keeper is not None:
+            keeper.wanted(topic, options)
+
     def _want(self, gathering: _Gathering, topic: str, options: Options, requests: list[ClientRequest]) -> None:
         known = self.options
         if not is_served(topic):
@@ -178,6 +195,7 @@ class Subscriptions:
         elif topic in known or self._served < _MAX_SERVED:
             self._served += topic not in known
             known[topic] = options
+            self._keep(topic, options)
             gathering.codes.append(options.qos)
         else:
             self._refuse(gathering, Reason.QUOTA_EXCEEDED, topic)
@@ -211,6 +229,7 @@ class Subscriptions:
     def _forget_served(self, topic: str) -> None:
         if self.options.pop(topic, None) is not None:
             self._served -= 1
+            self._keep(topic, None)
 
     def _refuse(self, gathering: _Gathering, code: Reason, topic: str) -> None:
         """Without asking anybody."""
@@ -260,6 +279,7 @@ class Subscriptions:
         elif options is not None:
             code = options.qos
             self.options[topic] = options
+            self._keep(topic, options)
         else:
             code = Reason.SUCCESS if changed else Reason.NO_SUBSCRIPTION_EXISTED
         gathering.codes[wish.position] = code
@@ -277,10 +297,13 @@ class Subscriptions:
 
 
 def _options(wanted: Filter, identifier: int | None) -> Options:
-    """What a client has asked for; the usual ones are shared."""
-    if wanted.no_local or identifier is not None:
-        return Options(wanted.qos, wanted.no_local, identifier)
-    return _PLAIN[wanted.qos]
+    """What a client has asked for."""
+    return options_of(wanted.qos, wanted.no_local, identifier)
+
+
+def options_of(qos: int, no_local: bool, identifier: int | None) -> Options:
+    """One object for all who want nothing special."""
+    return Options(qos, no_local, identifier) if no_local or identifier is not None else _PLAIN[qos]
 
 
 def refusal_of(error: AckError) -> Reason:
