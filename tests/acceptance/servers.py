@@ -24,6 +24,7 @@ __all__ = [
     "run_command",
     "running",
     "wait_until",
+    "whole_lines",
 ]
 
 DEADLINE_S: Final = 20.0
@@ -50,6 +51,12 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEAD
     while not condition():
         assert time.monotonic() < end, f"waited {timeout_s:g} s in vain: {what}"
         time.sleep(_POLL_S)
+
+
+def whole_lines(path: Path) -> str:
+    """What a process has written to a file so far, without the line that it may be in the midst of."""
+    written = path.read_bytes()
+    return written[: written.rfind(b"\n") + 1].decode()
 
 
 class Server:
@@ -120,7 +127,7 @@ class Server:
 
     def log(self) -> str:
         """What it has logged so far, and whatever else it wrote to its standard error."""
-        return self._log.read_text(encoding="utf-8")
+        return whole_lines(self._log)
 
     def output(self) -> str:
         """What it has printed so far: its banner, which shows the connection string."""
@@ -214,7 +221,7 @@ class CloudProxy:
 
     def log(self) -> str:
         """What it has written to its standard error so far."""
-        return self._log.read_text(encoding="utf-8")
+        return whole_lines(self._log)
 
     def run(self, program: str, *arguments: str) -> str:
         """What a program in Python prints that was started from a shell in which this proxy is in use."""

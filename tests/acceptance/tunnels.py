@@ -19,7 +19,7 @@ from uuid import uuid4
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, wait_until
+from acceptance.servers import DEADLINE_S, PROGRAM, Server, wait_until, whole_lines
 from acceptance.wire import Target, signed
 from vectors.tunnel_frames import message_bytes, unpacked
 
@@ -201,7 +201,7 @@ class TunnelCommand:
 
     def log(self) -> str:
         """What it has written to its standard error so far."""
-        return self._log.read_text(encoding="utf-8")
+        return whole_lines(self._log)
 
     def stop(self) -> int:
         """Its exit code after SIGTERM, or the one with which it has ended already."""
