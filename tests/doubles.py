@@ -24,14 +24,16 @@ from hubwire.model.targets import Target
 from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.json_v1 import JsonSession
 from hubwire.protocols.reliable import QueueLimits
-from hubwire.protocols.session import Session
+from hubwire.protocols.session import Batch, Session
 from hubwire.protocols.simple import SimpleSession
 
 __all__ = [
     "ALL_ROLES",
     "HUB",
     "KEYS",
+    "CountedCommits",
     "Directory",
+    "DurableSession",
     "Frame",
     "HeldBus",
     "Keys",
@@ -103,7 +105,8 @@ class RecordingSink:
     A client's way out that goes nowhere.
 
     Attributes:
-        writes: in order, until it was closed or aborted: later ones are nobody's.
+        writes: that left, in order, until it was closed or aborted: later ones are nobody's.
+        held: writes and closes that must not leave yet; None for each hold.
         closed: code and reason of the first close.
         told: called before each write is recorded.
         direct: a sink that writes down how many frames it was given cannot take the short way.
@@ -113,6 +116,7 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.writes: list[Write] = []
+        self.held: list[Write | tuple[int, str] | None] = []
         self.closed: tuple[int, str] | None = None
         self.aborted = False
         self.told: Callable[[], None] = lambda: None
@@ -120,14 +124,38 @@ class RecordingSink:
     def write(self, data: bytes, frames: int, expires_at: float | None) -> None:
         self.told()
         if self.closed is None and not self.aborted:
-            self.writes.append(Write(data, frames, expires_at))
+            self._leave(Write(data, frames, expires_at))
 
     def close(self, code: int, reason: str) -> None:
         if self.closed is None:
-            self.closed = (code, reason)
+            self._leave((code, reason))
+
+    def _leave(self, what: Write | tuple[int, str]) -> None:
+        if self.held:
+            self.held.append(what)
+        elif isinstance(what, Write):
+            self.writes.append(what)
+        elif self.closed is None:
+            self.closed = what
+
+    def hold(self) -> None:
+        self.held.append(None)
+
+    def release(self, holds: int) -> None:
+        if self.aborted:
+            return
+        for _ in range(holds):
+            self.held.remove(None)
+        held, self.held = self.held, []
+        for what in held:
+            if what is None:
+                self.held.append(None)
+            else:
+                self._leave(what)
 
     def abort(self) -> None:
         self.aborted = True
+        self.held.clear()
 
     @property
     def frames(self) -> list[Frame]:
@@ -281,6 +309,60 @@ class MemoryJournal:
                 else:
                     self.kept[id] = body
             self._waiting.clear()
+
+
+class CountedCommits:
+    """
+    Entries of a journal that are written when the test says so.
+
+    Attributes:
+        asked, safe: see `Commits`.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.safe = 0
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+
+    def put(self, kind: str, key: str, body: bytes) -> None:
+        self.asked += 1
+
+    def when_safe(self, act: Callable[[], None]) -> bool:
+        if self.asked == self.safe:
+            return False
+        self._waiting.append((self.asked, act))
+        return True
+
+    def write(self, upto: int | None = None) -> None:
+        """What was asked for is written, or a first part of it."""
+        self.safe = self.asked if upto is None else upto
+        while self._waiting and self._waiting[0][0] <= self.safe:
+            self._waiting.pop(0)[1]()
+
+
+class DurableSession:
+    """
+    A session that would outlive its process: an entry is made for each batch that it is given.
+
+    Args:
+        session: what it is besides.
+    """
+
+    durable = True
+
+    def __init__(self, session: Session, commits: Any) -> None:
+        self._session = session
+        self._commits = commits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def deliver(self, batch: Batch, now: float) -> bytes:
+        self._commits.put("queued", f"{now}", b"")
+        return self._session.deliver(batch, now)
+
+    def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:
+        return self._session.resume(now)
 
 
 class _Written:

@@ -41,6 +41,7 @@ from hubwire.auth.principals import Principals, public_authority
 from hubwire.auth.rest_callers import RestCallers
 from hubwire.auth.tunnel_callers import TunnelCallers
 from hubwire.auth.vault_callers import VaultCallers
+from hubwire.cluster.commits import Commits
 from hubwire.cluster.node import Node
 from hubwire.communication_services import Communication, load_communication
 from hubwire.communication_users import CommunicationEntrance, CommunicationUsers, limits_of
@@ -521,6 +522,7 @@ class _Service:
         self._hosts = Hosts(catalog, settings.public_endpoints)
         self._places = places
         self._telemetry = Telemetry(settings.max_connections)
+        commits = Commits(journal)
         node = Node(
             MemoryExchange().bus(),
             self._telemetry,
@@ -535,6 +537,7 @@ class _Service:
                 settings.group_state_groups,
                 settings.group_states_bytes,
             ),
+            commits=commits,
         )
         self._listeners: Listeners | None = None
         self._handlers = EventHandlers(

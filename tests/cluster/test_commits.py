@@ -143,6 +143,21 @@ async def test_after_the_end_of_the_journal_nobody_is_told(journal: MemoryJourna
     assert (commits.asked, commits.safe) == (3, 1)
 
 
+async def test_it_is_in_use_once_something_is_or_was_there(journal: MemoryJournal) -> None:
+    commits = Commits(journal)
+    assert await commits.entries("k") == []
+    seen = [commits.in_use]
+    commits.put("k", "a", b"1")
+    seen.append(commits.in_use)
+    await commits.written()
+
+    later = Commits(journal)
+    seen.append(later.in_use)
+    assert await later.entries("k") == [("a", b"1")]
+    seen.append(later.in_use)
+    assert seen == [False, True, False, True]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_whoever_is_told_finds_it_on_the_disk(tmp_path: Path, seed: int) -> None:
     """Whatever the moments in which they ask; the file is read by another one."""

@@ -2,12 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from doubles import HUB, HeldBus, RecordingSink, VirtualLoop, connection, done, settle
+from doubles import (
+    HUB,
+    DurableSession,
+    HeldBus,
+    MemoryJournal,
+    RecordingSink,
+    VirtualLoop,
+    connection,
+    done,
+    settle,
+)
 from hubwire.adapters.bus_memory import MemoryExchange
+from hubwire.cluster.commits import Commits
 from hubwire.cluster.node import Node
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import (
@@ -31,6 +42,7 @@ from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.mqtt.packets import Properties
 from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.reliable import QueueLimits
+from hubwire.protocols.session import Session
 from protocols.mqtt import pretend
 
 GROUP = to_group(HUB, "g")
@@ -1195,3 +1207,127 @@ async def test_something_may_be_done_with_a_connection_later(house: House) -> No
     await house.loop.advance(10)
 
     assert (done_with, house.node.time() - before) == ([one], 10)
+
+
+# What has to be on the disk
+
+
+class Disk(House):
+    """A house whose journal can fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = MemoryJournal()
+        self.commits = Commits(self.journal)
+        self.bus = HeldBus(self.exchange.bus())
+        self.node = Node(self.bus, self.telemetry, self.loop, RECOVERY_S, commits=self.commits)
+
+    def durable(self) -> Session:
+        return cast("Session", DurableSession(ReliableJsonSession(QueueLimits()), self.commits))
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+async def told(disk: Disk, publisher: Connection, text: str) -> list[int]:
+    """The acks that a publisher has after a further message."""
+    disk.send(text)
+    disk.node.reply(publisher, publisher.session.direct(Ack(int(text))), acknowledges=True)
+    await settle()
+    return [row["ackId"] for row in disk.sinks[publisher].received if row["type"] == "ack"]
+
+
+async def test_messages_to_durable_sessions_are_acknowledged_when_they_are_written(disk: Disk) -> None:
+    publisher = await disk.client()
+    assert await told(disk, publisher, "1") == [1]
+    member = await disk.client("g", kind=disk.durable())
+    disk.journal.fail("the disk is full")
+    assert await told(disk, publisher, "2") == [1]
+    assert disk.data(member) == []
+
+    disk.journal.mend()
+    await settle()
+    assert await told(disk, publisher, "3") == [1, 2, 3]
+    assert disk.data(member) == ["2", "3"]
+
+
+async def test_durable_session_is_let_in_when_it_is_written(disk: Disk) -> None:
+    disk.journal.fail("the disk is full")
+    disk.commits.put("session", "s", b"")
+    durable = await disk.client(kind=disk.durable())
+    other = await disk.client()
+    assert (disk.sinks[durable].writes, len(disk.sinks[other].writes)) == ([], 1)
+
+    disk.journal.mend()
+    await settle()
+    assert len(disk.sinks[durable].writes) == 1
+
+
+async def test_whoever_comes_back_hears_nothing_that_is_not_written(disk: Disk) -> None:
+    """Also where the connection ends with the process: what it repeats has been accepted before."""
+    one = await disk.client(kind="reliable")
+    disk.drop(one)
+    disk.journal.fail("the disk is full")
+    disk.commits.put("queued", "1", b"")
+    assert disk.resume(one)
+    assert disk.sinks[one].writes == []
+
+    disk.journal.mend()
+    await settle()
+    assert disk.sinks[one].received[0]["event"] == "connected"
+
+
+async def test_who_sends_from_elsewhere_can_wait_for_the_disk(disk: Disk) -> None:
+    """Until its message is handed out, too, which is what makes entries."""
+    disk.send("1")
+    assert disk.node.accepted() is None, "nothing was ever kept"
+    await disk.client("g", kind=disk.durable())
+    disk.commits.put("session", "s", b"")
+    disk.journal.fail("the disk is full")
+    await settle()
+    disk.send("2")
+    waiting = asyncio.ensure_future(done(disk.node.accepted()))
+    await settle()
+    assert not waiting.done()
+    assert disk.commits.asked == 2
+
+    disk.journal.mend()
+    await waiting
+    assert ("queued", "1000.0") in disk.journal.kept
+    await done(disk.node.accepted())
+
+
+async def test_who_waits_for_the_disk_may_give_up(disk: Disk) -> None:
+    disk.commits.put("k", "a", b"")
+    disk.send("1")
+    first, second = (asyncio.ensure_future(done(disk.node.accepted())) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+
+    assert first.cancelled()
+
+
+async def test_what_changes_durable_sessions_from_elsewhere_is_answered_when_it_is_written(disk: Disk) -> None:
+    member = await disk.client(kind=disk.durable())
+    disk.journal.fail("the disk is full")
+    disk.commits.put("subscription", "s", b"")
+    adding = asyncio.ensure_future(disk.node.ask(AddToGroups(to_connection(HUB, member.id), ("g",))))
+    await settle()
+    assert not adding.done()
+    assert await disk.count(GROUP) == 1, "who only asks waits for nothing"
+
+    disk.journal.mend()
+    assert (await adding).count == 1
+
+
+async def test_without_a_journal_nobody_waits(house: House) -> None:
+    publisher = await house.client()
+    house.send("1")
+    house.node.reply(publisher, publisher.session.direct(Ack(1)), acknowledges=True)
+    await settle()
+
+    assert house.node.accepted() is None
+    assert house.sinks[publisher].received[-1]["ackId"] == 1

@@ -44,6 +44,66 @@ def test_what_is_no_longer_worth_sending_is_left_out() -> None:
     assert drain(outbox, now=5.0) == b"acd"
 
 
+def test_nothing_leaves_that_is_behind_a_barrier() -> None:
+    outbox = Outbox()
+    outbox.put(b"a", None)
+    outbox.bar()
+    outbox.put(b"b", None)
+    outbox.bar()
+    outbox.put(b"c", None)
+    assert (outbox.size_bytes, outbox.barriers) == (3, 2)
+
+    assert [outbox.take(0.0), outbox.take(0.0)] == [b"a", None]
+    outbox.lift(1)
+    assert [outbox.take(0.0), outbox.take(0.0)] == [b"b", None]
+    assert (outbox.size_bytes, outbox.barriers) == (1, 1)
+    outbox.lift(2)
+    assert [outbox.take(0.0), outbox.take(0.0)] == [b"c", None]
+    assert (outbox.size_bytes, outbox.barriers) == (0, 0)
+
+
+def test_barriers_are_lifted_from_the_oldest_on_whatever_is_in_front_of_them() -> None:
+    outbox = Outbox()
+    outbox.put(b"a", None)
+    outbox.bar()
+    outbox.put(b"b", None)
+    outbox.bar()
+    outbox.bar()
+    outbox.put(b"c", None)
+    outbox.lift(2)
+    assert drain(outbox) == b"ab"
+    outbox.lift(1)
+    assert drain(outbox) == b"c"
+
+
+def test_small_pieces_that_barriers_kept_apart_are_one_when_they_leave() -> None:
+    """Each would be a system call."""
+    outbox = Outbox()
+    for number in range(20):
+        outbox.bar()
+        outbox.put(b"%02d" % number, None)
+    large = bytes(5000)
+    outbox.put(large, None)
+    outbox.lift(20)
+
+    assert outbox.take(0.0) == b"".join(b"%02d" % number for number in range(20))
+    assert outbox.take(0.0) is large
+
+
+def test_expired_pieces_make_room_and_barriers_stay() -> None:
+    outbox = Outbox()
+    outbox.put(b"aa", 5.0)
+    outbox.bar()
+    outbox.put(b"bb", 5.0)
+    outbox.put(b"c", None)
+    outbox.drop_expired(5.0)
+
+    assert outbox.size_bytes == 1
+    assert drain(outbox) == b""
+    outbox.lift(1)
+    assert drain(outbox) == b"c"
+
+
 def test_expired_pieces_make_room() -> None:
     outbox = Outbox()
     outbox.put(b"aa", 5.0)

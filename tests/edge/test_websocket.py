@@ -3,7 +3,8 @@
 import asyncio
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from hubwire.edge.context import Undecided
 from hubwire.edge.upgrades import upgrade_client
 from hubwire.edge.websocket import ClientProtocol
 from hubwire.gateway.events import Shown
+from hubwire.gateway.opening import Opening
 from hubwire.model.commands import Close
 from hubwire.model.targets import to_hub
 from hubwire.model.telemetry import CloseCategory
@@ -1217,6 +1219,157 @@ async def test_client_that_overflowed_is_written_nothing_but_its_close() -> None
 
     assert socket.data == ["1", "2"]
     assert socket.closed == (1008, "The client is too slow.")
+
+
+async def test_what_is_held_leaves_when_it_is_released_and_in_order() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("1", "2")
+    socket.protocol.hold()
+    await server.send("3")
+    assert (socket.data, server.clients.telemetry.queued_bytes > 0) == ([], True)
+
+    socket.protocol.release(1)
+    assert socket.data == ["1", "2"]
+    await server.send("4")
+    socket.protocol.release(1)
+    assert socket.data == ["1", "2", "3", "4"]
+    assert server.clients.telemetry.queued_bytes == 0
+    assert socket.protocol.direct is not None
+    await server.send("5")
+    assert socket.data[-1] == "5"
+
+
+async def test_what_is_held_and_not_taken_waits_for_both() -> None:
+    server = Server(buffer_bytes=100_000)
+    socket = await server.connect(JSON, groups=["g"])
+    socket.transport.limits = (10, 5)
+    socket.transport.stuck = True
+    await server.send("taken later")
+    socket.protocol.hold()
+    await server.send("held")
+    socket.protocol.hold()
+    await server.send("held longer")
+
+    socket.protocol.release(1)
+    assert socket.data == []
+    socket.transport.take()
+    assert socket.data == ["taken later", "held"]
+    assert socket.protocol.direct is None
+    socket.protocol.release(1)
+    assert socket.data[-1] == "held longer"
+
+
+async def test_signs_of_life_pass_what_is_held() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("held")
+    socket.feed(client_frame(PING, b"there?"))
+
+    assert socket.frames == [Frame(PONG, b"there?")]
+
+
+async def test_close_waits_behind_what_is_held() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("held")
+    await server.house.node.ask(Close(to_hub(HUB), (), "enough"))
+    await settle()
+    assert socket.frames == []
+
+    socket.protocol.release(1)
+    assert socket.data == ["held"]
+    assert socket.closed == (1000, "")
+
+
+async def test_client_that_says_goodbye_is_first_told_what_is_held() -> None:
+    """Its last message may be acknowledged among that."""
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("held")
+    socket.feed(goodbye(1000))
+    await settle()
+    assert (socket.frames, ends(server)) == ([], [(CloseCategory.NORMAL, 1000)])
+
+    socket.protocol.release(1)
+    await settle()
+    assert socket.data == ["held"]
+    assert socket.closed == (1000, "")
+    assert socket.transport.ended == "lost"
+
+
+async def test_goodbye_waits_no_longer_than_any_other_for_what_is_held() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("held")
+    socket.feed(goodbye(1000))
+    await server.advance(2.0)
+    assert (socket.transport.ended, socket.frames) == ("lost", [])
+
+    socket.protocol.release(1)
+    assert server.clients.telemetry.queued_bytes == 0
+
+
+async def test_too_much_that_is_held_closes_the_client_by_name() -> None:
+    server = Server(buffer_bytes=1000)
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("x" * 800, "y" * 800)
+
+    assert ends(server)[0][0] == CloseCategory.SLOW_CLIENT
+    socket.protocol.release(1)
+    assert socket.data == []
+
+
+async def test_what_is_held_may_expire() -> None:
+    server = Server(buffer_bytes=1000)
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("x" * 800, ttl_s=1)
+    await server.advance(5)
+    await server.send("y" * 800)
+    socket.protocol.release(1)
+
+    assert socket.data == ["y" * 800]
+
+
+async def test_client_that_is_held_before_it_is_answered_gets_its_101_at_once() -> None:
+    server = Server()
+    query = urlencode({"access_token": server.house.token(None, (), ())})
+    opening = server.house.gateway.decide(head(f"{URL}?{query}", offers=(JSON,)))
+    assert isinstance(opening, Opening)
+    transport = FakeTransport()
+    protocol = ClientProtocol(server.clients, transport, opening)
+    transport.set_protocol(cast("asyncio.Protocol", protocol))
+    socket = Socket(server, transport, protocol)
+    protocol.hold()
+    protocol.open(opening, b"")
+    assert socket.transport.sent.startswith(ACCEPTED)
+    assert socket.frames == []
+    assert socket.protocol.direct is None
+
+    socket.protocol.release(1)
+    assert [message["event"] for message in socket.messages] == ["connected"]
+    assert socket.protocol.direct is not None
+
+
+async def test_release_of_a_socket_that_is_gone_is_harmless() -> None:
+    server = Server()
+    socket = await server.connect(JSON, groups=["g"])
+    socket.protocol.hold()
+    await server.send("held")
+    socket.transport.lose()
+    await settle()
+    socket.protocol.release(1)
+    socket.protocol.hold()
+    socket.protocol.release(1)
+
+    assert socket.data == []
 
 
 async def test_client_that_takes_a_little_is_given_a_little() -> None:

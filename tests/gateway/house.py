@@ -2,14 +2,28 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
-from doubles import ALL_ROLES, HUB, Directory, HeldBus, Keys, RecordingSink, VirtualLoop, done, head, settle
+from doubles import (
+    ALL_ROLES,
+    HUB,
+    Directory,
+    DurableSession,
+    HeldBus,
+    Keys,
+    RecordingSink,
+    VirtualLoop,
+    connection,
+    done,
+    head,
+    settle,
+)
 from handlers import Upstream
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.logins import Logins
 from hubwire.auth.principals import Principals
+from hubwire.cluster.commits import Commits
 from hubwire.cluster.node import Node
 from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.attempt import HandshakeRefused
@@ -21,9 +35,12 @@ from hubwire.hub.streams import StreamLimits
 from hubwire.model.commands import Send
 from hubwire.model.http import RequestHead
 from hubwire.model.messages import Data, GroupMessage
+from hubwire.model.ports import Journal
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.json_reliable import ReliableJsonSession
+from hubwire.protocols.session import Session
 
 __all__ = ["JSON", "RELIABLE", "URL", "Client", "House"]
 
@@ -42,6 +59,7 @@ class House:
         mqtt: what MQTT clients are offered.
         logins: of communication users, if there are any.
         streams: that each client may publish.
+        journal: what is kept beyond the process, if anything.
 
     Attributes:
         clock: seconds since 1970, for tokens.
@@ -56,13 +74,15 @@ class House:
         mqtt: MqttOptions | None = None,
         logins: Logins | None = None,
         streams: StreamLimits | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
         self.telemetry = Telemetry(quota)
         self.exchange = MemoryExchange()
         self.bus = HeldBus(self.exchange.bus())
-        self.node = Node(self.bus, self.telemetry, self.loop)
+        self.commits = None if journal is None else Commits(journal)
+        self.node = Node(self.bus, self.telemetry, self.loop, commits=self.commits)
         self.directory = Directory()
         self.principals = Principals(Keys(), (), 60, lambda: self.clock)
         self.upstream = Upstream(self.directory)
@@ -116,6 +136,13 @@ class House:
         """What REST does to send."""
         target = to_group(HUB, group)
         self.node.execute(Send(target, GroupMessage(group, Data("text", text.encode())), ttl_s=ttl_s))
+
+    async def durable_member(self, group: str = "g") -> Connection:
+        """A member that outlives the process, for whose messages entries of the journal are made."""
+        session = DurableSession(ReliableJsonSession(QueueLimits()), self.commits)
+        member = connection(cast("Session", session))
+        await done(self.node.attach(member, [group], RecordingSink(), b""))
+        return member
 
     async def begin(self, opening: Opening, sink: RecordingSink) -> Connection | None:
         """The second step of letting somebody in; None if nobody was."""

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from doubles import HUB, RecordingSink, connection, done, settle
+from doubles import HUB, MemoryJournal, RecordingSink, connection, done, settle
 from gateway.house import Client, House
 from hubwire.model.commands import Exists, PermissionRule
 from hubwire.model.messages import ClientRequest, Data, JoinGroup, LeaveGroup, SendEvent, SendToGroup
@@ -47,6 +47,23 @@ async def test_request_with_an_ack_id_is_answered_once(house: House, request_: d
     client = await house.json()
 
     assert await client.say({**request_, "ackId": ack_id}) == [ok(ack_id)]
+
+
+async def test_message_is_acknowledged_when_it_is_on_the_disk_for_those_who_outlive_the_server() -> None:
+    """Other acks wait for nothing."""
+    journal = MemoryJournal()
+    house = House(journal=journal)
+    client, other = await house.json(), await house.json()
+    await house.durable_member()
+    journal.fail("the disk is full")
+    assert await client.say({**REQUESTS["send"], "ackId": 1}) == []
+    assert await other.say({**REQUESTS["join"], "ackId": 1}) == [ok(1)]
+    assert await other.say({**REQUESTS["send"], "group": "nobody is there", "ackId": 2}) == [ok(2)]
+    assert await client.say({**REQUESTS["join"], "group": "h", "ackId": 2}) == []
+
+    journal.mend()
+    await settle()
+    assert client.sink.received[-2:] == [ok(1), ok(2)]
 
 
 @pytest.mark.parametrize("roles", [[JOIN, SEND], []], ids=["allowed", "forbidden"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cloud_events import Event, parsed_all
-from doubles import HUB, settle
+from doubles import HUB, MemoryJournal, settle
 from gateway.devices import Device
 from gateway.house import House
 from gateway.written import Written
@@ -163,6 +163,23 @@ async def test_group_too_many_is_a_quota_that_is_used_up(house: House) -> None:
 
 
 # With it
+
+
+@VERSIONS
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_message_is_acknowledged_when_it_is_on_the_disk_for_those_who_outlive_the_server(
+    version: int, qos: int
+) -> None:
+    journal = MemoryJournal()
+    house = House(journal=journal)
+    device = await device_of(house, version)
+    await house.durable_member()
+    journal.fail("the disk is full")
+    assert await device.send(wire.publish(version, "g", b"x", qos, 7)) == []
+
+    journal.mend()
+    await settle()
+    assert [type(packet) for packet in device.heard[1:]] == [Puback if qos == 1 else Pubrec]
 
 
 @VERSIONS

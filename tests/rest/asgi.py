@@ -109,10 +109,14 @@ class FakeNode:
         self.asked: list[Query] = []
         self.answer = Answer(count=1, allowed=True)
         self.failure: Exception | None = None
+        self.unwritten: Awaitable[None] | None = None
 
     def execute(self, command: Command, /) -> None:
         assert isinstance(command, Send)
         self.executed.append(command)
+
+    def accepted(self) -> Awaitable[None] | None:
+        return self.unwritten
 
     async def ask(self, query: Query, /) -> Answer:
         if self.failure is not None:

@@ -1,10 +1,12 @@
 """The 25 operations: what each makes of a request, and which answer means what."""
 
+import asyncio
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from doubles import settle
 from hubwire.auth.principals import Principals
 from hubwire.model.commands import (
     AddToGroups,
@@ -345,6 +347,17 @@ async def test_names_are_decoded_once_and_keep_their_case(world: World, raw: str
         RemoveFromGroups(to_user(CHAT, name), (name,)),
         RemoveFromGroups(to_connection(CHAT, name), (name,)),
     ]
+
+
+async def test_message_is_accepted_when_it_is_as_safe_as_it_is_going_to_be(world: World) -> None:
+    unwritten: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    world.node.unwritten = unwritten
+    sending = asyncio.ensure_future(world.call("POST", f"{HUB}/:send", body=b"x"))
+    await settle()
+    assert (len(world.node.executed), sending.done()) == (1, False)
+
+    unwritten.set_result(None)
+    assert (await sending).status == 202
 
 
 @pytest.mark.parametrize("verb", [":send", "%3Asend", "%3asend"])

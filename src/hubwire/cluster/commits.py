@@ -24,6 +24,7 @@ class Commits:
         safe: how many of them, from the first on, survive the end of this process; as far as the settings of the
             journal go, that of the machine, too. It grows only, and catches up with `asked` however often writing fails
             meanwhile. Nothing is given up; it stands still when the journal is closed.
+        in_use: something was asked for, or was there before.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -32,6 +33,7 @@ class Commits:
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self.asked = 0
         self.safe = 0
+        self.in_use = False
 
     def put(self, kind: str, key: str, body: bytes) -> None:
         """Keep an entry, in place of one of the same kind and key."""
@@ -43,14 +45,14 @@ class Commits:
         self._journal.remove(kind, key)
         self._ask()
 
-    def when_safe(self, act: Callable[[], None]) -> bool:
-        """
-        Call `act`, once and from the event loop, when everything that was asked for so far is written. Those who wait
-        are called in the order in which they asked.
+    async def entries(self, kind: str) -> list[tuple[str, bytes]]:
+        """All entries of a kind with their keys, by ascending key, with what was asked for before."""
+        found = await self._journal.entries(kind)
+        self.in_use = self.in_use or bool(found)
+        return found
 
-        Returns:
-            False if it is written already: then nothing is called.
-        """
+    def when_safe(self, act: Callable[[], None]) -> bool:
+        """See `model.ports.Commits`."""
         if self.safe == self.asked:
             return False
         self._waiting.append((self.asked, act))
@@ -69,6 +71,7 @@ class Commits:
 
     def _ask(self) -> None:
         self.asked += 1
+        self.in_use = True
         if self._watching is None:
             self._watching = asyncio.get_running_loop().create_task(self._watch())
 

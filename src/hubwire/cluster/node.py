@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from itertools import product
 from typing import Final, Literal, TypeVar
 
+from hubwire.cluster.commits import Commits
 from hubwire.cluster.group_state import StatesOfGroups
 from hubwire.cluster.interest import Interest
 from hubwire.cluster.pace import Pace
 from hubwire.hub.connection import Connection
 from hubwire.hub.delivery import Delivery, Late
+from hubwire.hub.gate import Gate
 from hubwire.hub.group_state import StateLimits
 from hubwire.hub.hub import Hub
 from hubwire.hub.recovery import Waiting
@@ -80,6 +82,7 @@ class Node:
         spread: see `Delivery`.
         state_limits: of states that connections have in groups.
         now_ms: Unix milliseconds.
+        commits: what must be on the disk before anybody is told of it; None where nothing is kept there.
 
     Attributes:
         states: of connections in groups.
@@ -96,13 +99,15 @@ class Node:
         spread: Spread | None = None,
         state_limits: StateLimits | None = None,
         now_ms: Callable[[], int] | None = None,
+        commits: Commits | None = None,
     ) -> None:
         self._bus = bus
         self._telemetry = telemetry
         self._loop = loop
         self.max_groups = max_groups
         self._hubs: dict[HubKey, Hub] = {}
-        self._delivery = Delivery(telemetry, spread)
+        self._commits = commits
+        self._delivery = Delivery(telemetry, spread, None if commits is None else Gate(commits))
         self._interest = Interest(bus, self._wanted)
         self.state_limits = state_limits or StateLimits()
         self.states = StatesOfGroups(
@@ -112,6 +117,7 @@ class Node:
         self._sweep: asyncio.Handle | None = None
         self._sweep_due = 0.0
         self._flush_scheduled = False
+        self._after_flush: asyncio.Future[None] | None = None
         self._pace = Pace()
         self._clock = clock or loop.time
         self.on_end: list[Ending] = []
@@ -136,6 +142,23 @@ class Node:
         """Carry a command to everybody whom it concerns. Never waits; unknown targets are nobody."""
         self._bus.publish(command.target, command)
 
+    def accepted(self) -> Awaitable[None] | None:
+        """
+        Is everything that was accepted so far as safe as it is going to be.
+
+        Returns:
+            None if so; else to be awaited before anybody is told that it is accepted.
+        """
+        commits = self._commits
+        return None if commits is None or not commits.in_use else self._written(commits)
+
+    async def _written(self, commits: Commits) -> None:
+        if self._delivery.pending:
+            if self._after_flush is None:
+                self._after_flush = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._after_flush)
+        await commits.written()
+
     def receive(self, topic: Target, command: Command) -> None:
         """The bus brings a command, from this node or another."""
         hub = self._hubs.get(topic.hub)
@@ -157,15 +180,20 @@ class Node:
                 self._delivery.send_to(picked, command.message, expires_at)
         self._schedule_flush()
 
-    def reply(self, connection: Connection, frame: bytes, is_message: bool = False) -> None:
-        """Answer one client, behind everything that was accepted before; with a message, in front of all later ones."""
+    def reply(self, connection: Connection, frame: bytes, is_message: bool = False, acknowledges: bool = False) -> None:
+        """
+        Answer one client, behind everything that was accepted before; with a message, in front of all later ones.
+
+        Args:
+            acknowledges: that messages of the client are accepted; it leaves when what has to be is on the disk.
+        """
         if frame:
-            self._delivery.reply(connection, frame, is_message)
+            self._delivery.reply(connection, frame, is_message, acknowledges)
             self._schedule_flush()
 
-    def reply_late(self, connection: Connection, frames_of: Late) -> None:
+    def reply_late(self, connection: Connection, frames_of: Late, acknowledges: bool = False) -> None:
         """The same with frames that depend on what was accepted before."""
-        self._delivery.reply_late(connection, frames_of)
+        self._delivery.reply_late(connection, frames_of, acknowledges)
         self._schedule_flush()
 
     def tell(self, connection: Connection, message: DataMessage | GroupStateMessage) -> None:
@@ -194,7 +222,11 @@ class Node:
         """Write out what was accepted so far. Done at the end of a turn, and before a member leaves."""
         if not self._delivery.pending:
             return
-        for connection in self._delivery.flush(self._loop.time()):
+        overflown = self._delivery.flush(self._loop.time())
+        after, self._after_flush = self._after_flush, None
+        if after is not None:
+            after.set_result(None)
+        for connection in overflown:
             # 1008 tells the official clients not to try a recovery: there is nothing left to recover.
             self.close(connection, 1008, "Too many unacknowledged messages.", CloseCategory.SLOW_CLIENT)
 
@@ -244,6 +276,8 @@ class Node:
                     self._delivery.joined(connection, topic)
             self._telemetry.connections += 1
             self._telemetry.opened += 1
+            if connection.session.durable:
+                self._delivery.guard(sink)
             if first:
                 sink.write(first, 1, None)
             return True
@@ -265,6 +299,8 @@ class Node:
         if self._waiting.release(connection):
             self._telemetry.retained -= 1
         connection.why = CloseCategory.NORMAL
+        # What the client has repeated is answered by the session at once, although it may not be on the disk yet.
+        self._delivery.guard(sink)
         sink.write(first, 1, None)
         for data, frames, expires_at in connection.session.resume(self._loop.time()):
             sink.write(data, frames, expires_at)
@@ -452,6 +488,11 @@ class Node:
         """Ask all nodes that the query concerns, this one included, and put their answers together."""
         want: Literal["first", "all"] = "first" if isinstance(query, Exists) else "all"
         answers = await self._bus.ask(query.target, query, want, _ASK_TIMEOUT_S)
+        if not isinstance(query, Exists | ListMembers | ListStates):
+            # Not a part of the answer, which would be none where the disk takes its time.
+            waiting = self.accepted()
+            if waiting is not None:
+                await waiting
         if len(answers) == 1:
             return answers[0]
         members = sorted((member for answer in answers for member in answer.members), key=lambda m: m.connection_id)

@@ -88,6 +88,7 @@ class ClientProtocol:
         "_descriptor",
         "_gone",
         "_inbox",
+        "_leaving",
         "_limit_bytes",
         "_outbox",
         "_overflown",
@@ -119,6 +120,7 @@ class ClientProtocol:
         self._paused = True  # until the 101 is written
         self._overflown = False
         self._closing = False
+        self._leaving = False
         self.direct: Callable[[bytes], object] | None = None
         self._gone = False
         self._descriptor = _NOT_ASKED
@@ -140,6 +142,7 @@ class ClientProtocol:
             self._not_begun()
             waiting = None
         self._answer_with(b"")
+        self._go_on_writing()  # it may have been held
         if waiting is None:
             self._begun(opening)
         else:
@@ -152,7 +155,7 @@ class ClientProtocol:
             return False
         answer, threshold.answer = threshold.answer, b""
         self._paused = False
-        if not self._closing:
+        if not self._closing and self._outbox is None:
             self.direct = self._transport.write
         self._clients.telemetry.outbound_bytes += len(data)
         self._transport.write(answer + data)  # which may pause the transport at once
@@ -254,7 +257,13 @@ class ClientProtocol:
                 # The client takes nothing now. It is owed one answer, however often it asks.
                 self._pong = frames[-1]
             else:
-                self.write(b"".join(frames), 0, None)
+                self._write_pong(b"".join(frames))
+
+    def _write_pong(self, data: bytes) -> None:
+        """Past what is held: it rests on nothing."""
+        if not (self._closing or self._overflown):
+            self._clients.telemetry.outbound_bytes += len(data)
+            self._transport.write(data)
 
     def _take(self, opcode: int, payload: Any) -> None:
         """Handle one thing that came from the socket, now or after what came before it."""
@@ -329,7 +338,7 @@ class ClientProtocol:
         if self._gone:
             return
         if self._outbox is not None:
-            return  # the close frame waits behind what the client does not take; the timer ends that
+            return  # the close frame waits behind what the client does not take or hear yet; the timer ends that
         if self._transport.can_write_eof():
             self._transport.write_eof()
         else:
@@ -345,13 +354,20 @@ class ClientProtocol:
         self._answer_close(code)
         # Even if the socket was lost before it could be answered: what the client said decides whether it comes back.
         self._finish(1005 if code is None else code)
-        self._transport.close()
+        if self._held:
+            self._leaving = True
+        else:
+            self._transport.close()
 
     def _answer_close(self, code: int | None) -> None:
         if not self._closing:
             self._begin_to_close()
-            self._drop_outbox()
-            self._transport.write(build_frame(CLOSE, b"" if code is None else close_payload(code, "")))
+            frame = build_frame(CLOSE, b"" if code is None else close_payload(code, ""))
+            if self._held:
+                self._put(frame, None)
+            else:
+                self._drop_outbox()
+                self._transport.write(frame)
             self._abort_later()
 
     def eof_received(self) -> bool:
@@ -383,11 +399,29 @@ class ClientProtocol:
     def write(self, data: bytes, frames: int, expires_at: float | None) -> None:  # noqa: ARG002  counted by the hub
         if self._closing or self._overflown:
             return
-        if self._paused:
+        if self._paused or self._outbox is not None:
             self._wait(data, expires_at)
             return
         self._clients.telemetry.outbound_bytes += len(data)
         self._transport.write(data)
+
+    def hold(self) -> None:
+        if self._closing or self._overflown:
+            return
+        if self._outbox is None:
+            self._outbox = Outbox()
+        self._outbox.bar()
+        self.direct = None
+
+    def release(self, holds: int) -> None:
+        if self._outbox is not None:
+            self._outbox.lift(holds)
+            self._go_on_writing()
+
+    @property
+    def _held(self) -> bool:
+        """Is there something that the client would take, and is not to be told yet."""
+        return self._outbox is not None and self._outbox.barriers > 0 and not self._paused
 
     def descriptor(self) -> int:
         """Of the socket, where it may be written to past the transport: nothing waits in that. Else negative."""
@@ -403,7 +437,7 @@ class ClientProtocol:
         self._transport.write(memoryview(data)[taken:] if taken else data)
 
     def _wait(self, data: bytes, expires_at: float | None) -> None:
-        if self._answer_with(data):
+        if self._outbox is None and self._answer_with(data):
             return
         outbox = self._outbox
         if outbox is None:
@@ -419,6 +453,11 @@ class ClientProtocol:
                 self._drop_outbox()
                 self._clients.loop.call_soon(self._too_slow)
                 return
+        self._put(data, expires_at)
+
+    def _put(self, data: bytes, expires_at: float | None) -> None:
+        outbox = self._outbox
+        assert outbox is not None, "there is something to wait behind"
         outbox.put(data, expires_at)
         self._clients.telemetry.queued_bytes += len(data)
 
@@ -437,14 +476,22 @@ class ClientProtocol:
 
     def resume_writing(self) -> None:
         self._paused = False
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self._write_pong(pong)
+        self._go_on_writing()
+
+    def _go_on_writing(self) -> None:
+        """Write what waits, as far as the client takes it and may be told it."""
         self._write_waiting()
-        if not (self._paused or self._closing or self._overflown):
+        if self._outbox is not None or self._paused:
+            return
+        if self._leaving:
+            self._transport.close()
+        elif not (self._closing or self._overflown):
             self.direct = self._transport.write
 
     def _write_waiting(self) -> None:
-        pong, self._pong = self._pong, None
-        if pong is not None:
-            self.write(pong, 0, None)
         outbox = self._outbox
         if outbox is None:
             return
@@ -456,7 +503,8 @@ class ClientProtocol:
             data = outbox.take(now)
             telemetry.queued_bytes -= before - outbox.size_bytes
             if data is None:
-                self._outbox = None
+                if not outbox.barriers:
+                    self._outbox = None
                 return
             telemetry.outbound_bytes += len(data)
             self._transport.write(data)
@@ -467,8 +515,7 @@ class ClientProtocol:
         self._begin_to_close()
         frame = build_frame(CLOSE, close_payload(code, reason))
         if self._outbox is not None:
-            self._outbox.put(frame, None)
-            self._clients.telemetry.queued_bytes += len(frame)
+            self._put(frame, None)
         elif not self._answer_with(frame):
             self._transport.write(frame)
         # The client now answers; a full socket cannot even carry the question.

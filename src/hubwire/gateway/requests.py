@@ -205,13 +205,14 @@ class Requests:
         excluded = (connection.id,) if request.no_echo else ()
         self._node.execute(Send(to_group(connection.hub, group), message, excluded, None, request.ttl_s))
 
-    def _tell(self, connection: Connection, message: DirectMessage) -> None:
-        self._node.reply(connection, connection.session.direct(message), isinstance(message, EventAnswer))
+    def _tell(self, connection: Connection, message: DirectMessage, acknowledges: bool = False) -> None:
+        frame = connection.session.direct(message)
+        self._node.reply(connection, frame, isinstance(message, EventAnswer), acknowledges)
 
     def _carried_out(self, connection: Connection, request: _Acknowledged, changed: bool = True) -> None:
         if request.ack_id is not None:
             connection.done(request.ack_id)
-            self._tell(connection, Ack(request.ack_id, None, changed))
+            self._tell(connection, Ack(request.ack_id, None, changed), isinstance(request, SendToGroup))
         records.message(connection, type(request).__name__, request)
 
     def _refuse(self, connection: Connection, request: _Acknowledged, refusal: Refused) -> None:

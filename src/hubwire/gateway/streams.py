@@ -200,7 +200,7 @@ class GroupStreams:
         streams = publisher.streams
         if streams.owes and not publisher.is_behind:
             publisher.is_behind = True
-            self._node.reply_late(publisher.connection, publisher.caught_up)
+            self._node.reply_late(publisher.connection, publisher.caught_up, acknowledges=True)
         if streams.in_flight_bytes <= self._limits.in_flight_bytes:
             return None
         written = publisher.written

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, cast
 
 from hubwire.hub.connection import Connection
+from hubwire.hub.gate import Gate
 from hubwire.hub.hub import Hub
 from hubwire.model.errors import QueueOverflow
 from hubwire.model.messages import DataMessage, GroupStateMessage
@@ -49,10 +50,20 @@ class _Segment:
             it be written, and who joins gets holes. None where the receivers were picked one by one.
         picked: receivers where there is no target.
         replies: frames by connection, or where they are to be had.
+        acknowledged: connections that are told by `replies` that their messages are taken.
         holes: by connection id, the positions of messages that this connection must not get.
     """
 
-    __slots__ = ("expires_at", "holes", "hub", "messages", "picked", "replies", "target")
+    __slots__ = (
+        "acknowledged",
+        "expires_at",
+        "holes",
+        "hub",
+        "messages",
+        "picked",
+        "replies",
+        "target",
+    )
 
     def __init__(
         self,
@@ -68,6 +79,7 @@ class _Segment:
         self.messages: list[_Sent] = []
         self.holes: dict[str, list[int]] | None = None
         self.replies: dict[Connection, list[bytes | Late]] | None = None
+        self.acknowledged: dict[Connection, None] | None = None
 
     def receivers(self) -> Collection[Connection]:
         return self.picked if self.hub is None or self.target is None else self.hub.members(self.target)
@@ -86,14 +98,17 @@ class Delivery:
 
     Args:
         spread: writes to many sinks at once; without it each is written to by itself.
+        gate: what is told waits for the disk there; without it nothing is ever on a disk.
     """
 
-    __slots__ = ("_segments", "_spread", "_targets", "_telemetry")
+    __slots__ = ("_gate", "_made", "_segments", "_spread", "_targets", "_telemetry")
 
-    def __init__(self, telemetry: Telemetry, spread: Spread | None = None) -> None:
+    def __init__(self, telemetry: Telemetry, spread: Spread | None = None, gate: Gate | None = None) -> None:
         self._telemetry = telemetry
         self._spread = spread
+        self._gate = gate
         self._segments: list[_Segment] = []
+        self._made = False
         self._targets: set[Target] = set()
 
     @property
@@ -134,24 +149,41 @@ class Delivery:
         segment.messages.append(message)
         self._segments.append(segment)
 
-    def reply(self, connection: Connection, frame: bytes, is_message: bool = False) -> None:
+    def made_entries(self) -> None:
+        """For a message of this turn, entries of the journal were made already: who sent it is told behind them."""
+        self._made = True
+
+    def reply(self, connection: Connection, frame: bytes, is_message: bool = False, acknowledges: bool = False) -> None:
         """
         Append a frame for one connection, behind everything appended so far.
 
         Args:
             is_message: it is no mere answer, and stays in front of the messages that are appended later.
+            acknowledges: it says that messages are taken that were appended before. It leaves when all entries are
+                written that were made for messages up to here.
         """
         self._replies(connection).append(frame)
+        if acknowledges:
+            self._acknowledges(connection)
         if is_message:
             # Nothing more gets into the run of messages that it waits behind.
             self._segments.append(_Segment())
 
-    def reply_late(self, connection: Connection, frames_of: Late) -> None:
+    def reply_late(self, connection: Connection, frames_of: Late, acknowledges: bool = False) -> None:
         """
         As `reply`, with frames that are asked for only once everything appended so far is delivered: what a session
         then holds back may have to go out in front of them.
         """
         self._replies(connection).append(frames_of)
+        if acknowledges:
+            self._acknowledges(connection)
+
+    def _acknowledges(self, connection: Connection) -> None:
+        if self._gate is not None:
+            last = self._segments[-1]
+            if last.acknowledged is None:
+                last.acknowledged = {}
+            last.acknowledged[connection] = None
 
     def _replies(self, connection: Connection) -> list[bytes | Late]:
         if not self._segments:
@@ -187,9 +219,16 @@ class Delivery:
         overflown: list[Connection] = []
         # With one segment each receiver has one write, so nothing needs to be gathered.
         outbox: _Outbox | None = {} if len(segments) > 1 else None
+        gate = self._gate
+        made, self._made = self._made, False
+        asked = 0 if gate is None else gate.asked
         for segment in segments:
             if segment.messages:
                 self._deliver(segment, now, outbox, overflown)
+            if segment.acknowledged is not None and gate is not None and (made or gate.asked != asked):
+                for connection in segment.acknowledged:
+                    if connection.sink is not None:
+                        gate.hold(connection.sink)
             if segment.replies is not None:
                 for connection, replies in segment.replies.items():
                     self._write(connection, _made(replies, now), outbox)
@@ -197,9 +236,20 @@ class Delivery:
             for connection, given in outbox.items():
                 sink = connection.sink
                 if sink is not None:
+                    if gate is not None:
+                        self._hold_durable(gate, connection)
                     for data, count, expires_at in _joined(given) if isinstance(given, list) else (given,):
                         self._hand_over(sink, data, count, expires_at)
+        if gate is not None:
+            gate.settle()
         return overflown
+
+    def guard(self, sink: Sink) -> None:
+        """What is written to a sink from now on waits until everything that was asked for so far is on the disk."""
+        gate = self._gate
+        if gate is not None and gate.shut:
+            gate.hold(sink)
+            gate.settle()
 
     def _deliver(self, segment: _Segment, now: float, outbox: _Outbox | None, overflown: list[Connection]) -> None:
         messages = segment.messages
@@ -213,6 +263,7 @@ class Delivery:
         codec: Codec | None = None
         mine: bytes | Batch | None = None
         until = expires_at
+        gate = self._gate
         receivers = segment.receivers()
         spread = self._spread if len(receivers) >= _MANY else None
         sinks: list[Sink] = []
@@ -237,6 +288,8 @@ class Delivery:
                     continue
                 count = len(batch.parts)
                 until = None if batch.awaited else expires_at
+                if gate is not None and outbox is None and data:
+                    self._hold_durable(gate, connection)
             delivered += count
             sink = connection.sink
             if sink is None or not data:
@@ -267,7 +320,15 @@ class Delivery:
         if outbox is not None:
             _put(outbox, connection, (data, len(frames), None))
         elif connection.sink is not None:
+            if self._gate is not None:
+                self._hold_durable(self._gate, connection)
             self._hand_over(connection.sink, data, len(frames), None)
+
+    @staticmethod
+    def _hold_durable(gate: Gate, connection: Connection) -> None:
+        """A packet that left must be known after a restart, by its number and state."""
+        if gate.shut and connection.session.durable and connection.sink is not None:
+            gate.hold(connection.sink)
 
     def _hand_over(self, sink: Sink, data: bytes, frames: int, expires_at: float | None) -> None:
         if sink.direct is not None:

@@ -19,6 +19,7 @@ __all__ = [
     "Bus",
     "BusReceiver",
     "Change",
+    "Commits",
     "Cookies",
     "Document",
     "HubDirectory",
@@ -33,16 +34,50 @@ __all__ = [
 ]
 
 
+class Commits(Protocol):
+    """
+    How far what must be on the disk is written.
+
+    Attributes:
+        asked: how many changes of the journal were asked for.
+        safe: how many of them, from the first on, are written.
+    """
+
+    asked: int
+    safe: int
+
+    def when_safe(self, act: Callable[[], None]) -> bool:
+        """
+        Call `act`, once and from the event loop, when everything that was asked for so far is written. Those who wait
+        are called in the order in which they asked.
+
+        Returns:
+            False if it is written already: then nothing is called.
+        """
+
+
 class Sink(Protocol):
     """
     One client's way out, given by the edge.
 
     Attributes:
         direct: the short way of `write`, for a fan-out to thousands: hands whole frames to the socket now. Who takes it
-            counts the bytes. None while something waits, and when nothing is written any more.
+            counts the bytes. None while something waits or is held, and when nothing is written any more.
     """
 
     direct: Callable[[bytes], object] | None
+
+    def hold(self) -> None:
+        """
+        Keep back whatever is written from now on, a close frame included, until `release` lets it go. It waits here as
+        what a slow client does not take. What was written before goes its way.
+        """
+
+    def release(self, holds: int) -> None:
+        """
+        Lift the oldest `holds` of those that `hold` has made: what was written up to the next one may leave. Harmless
+        when the socket has ended.
+        """
 
     def write(self, data: bytes, frames: int, expires_at: float | None) -> None:
         """

@@ -203,6 +203,10 @@ class DataPlane:
             message = FromServer(data, metadata=metadata)
         self._node.execute(Send(target, message, without, filter_text, ttl_s))
         self._telemetry.inbound_messages += 1
+        # For members that outlive this server; nobody waits where there is none.
+        waiting = self._node.accepted()
+        if waiting is not None:
+            await waiting
         return _DONE
 
     async def _close(self, whom: _Whom, call: Call, *, excluded: bool = False) -> Reply:

@@ -1,6 +1,6 @@
 """What this room asks of the rooms below it, and nothing more of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -19,6 +19,12 @@ class Node(Protocol):
 
     def execute(self, command: Command, /) -> None:
         """Carry out what nobody answers. Never waits, and an unknown target is no fault."""
+
+    def accepted(self) -> Awaitable[None] | None:
+        """
+        None if everything that was accepted so far is as safe as it is going to be; else to be awaited before anybody
+        is told that it is accepted.
+        """
 
     async def ask(self, query: Query, /) -> Answer:
         """
