@@ -17,7 +17,7 @@ from hubwire.model.commands import Answer, Command, Exists, Query, Send
 from hubwire.model.messages import Data, GroupMessage
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus
-from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
+from hubwire.model.targets import Target, to_connection, to_group, to_groups, to_hub, to_user
 
 HUB = HubKey("default", "chat")
 GROUP = to_group(HUB, "g")
@@ -142,6 +142,7 @@ async def test_message_to_a_topic_without_listeners_goes_nowhere(connect: Connec
         to_user(HUB, "g"),
         to_connection(HUB, "g"),
         to_hub(HUB),
+        to_groups(HUB),
         to_group(HUB, "g.x"),
         to_group(HUB, "*"),
         to_group(HUB, ">"),
@@ -265,6 +266,88 @@ async def test_leaving_one_by_one_leaves_the_others_listening(connect: Connect) 
 
     heard = [[text for text in node.heard if text != "fence"] for node in nodes]
     assert heard == [["0"], ["0", "1"], ["0", "1", "2"], ["0", "1", "2", "3"]]
+
+
+# All groups of a hub
+
+ALL = to_groups(HUB)
+
+
+async def test_who_subscribed_to_all_groups_hears_each_under_its_own_topic(connect: Connect) -> None:
+    """Also of groups that nobody is in; not of other topics of the hub, nor of another hub's groups."""
+    (a,) = await listeners(connect, 1)
+    b = Node(connect())
+    await done(b.bus.subscribe(ALL))
+    elsewhere = to_group(HubKey("default", "other"), "g")
+    for topic in (to_hub(HUB), to_user(HUB, "g"), to_connection(HUB, "g"), elsewhere):
+        a.say("not for b", topic)
+
+    a.say("1")
+    a.say("2", to_group(HUB, "nobody's"))
+
+    await b.hears("1", "2")
+    assert b.topics == [GROUP, to_group(HUB, "nobody's")]
+    await a.hears("1")
+
+
+async def test_who_subscribed_to_all_groups_and_to_one_hears_that_once(connect: Connect) -> None:
+    a, b = await listeners(connect, 2)
+    await done(b.bus.subscribe(ALL))
+
+    a.say("1")
+    b.say("2")
+    a.say("fence", FENCE)
+
+    await a.hears("1", "2", "fence")
+    await b.hears("1", "2", "fence")
+
+
+async def test_who_left_all_groups_hears_those_that_it_subscribed_to(connect: Connect) -> None:
+    a, b = await listeners(connect, 2)
+    other = to_group(HUB, "other")
+    await done(b.bus.subscribe(ALL))
+    await done(b.bus.subscribe(ALL))
+    a.say("1", other)
+    await b.hears("1")
+
+    await done(b.bus.unsubscribe(ALL))
+    a.say("2", other)
+    a.say("3")
+    a.say("fence", FENCE)
+
+    await b.hears("1", "3", "fence")
+
+
+async def test_who_left_a_group_hears_it_among_all_groups(connect: Connect) -> None:
+    a, b = await listeners(connect, 2)
+    await done(b.bus.subscribe(ALL))
+    await done(b.bus.unsubscribe(GROUP))
+
+    a.say("1")
+
+    await b.hears("1")
+
+
+async def test_all_who_subscribed_to_all_groups_hear_each(connect: Connect) -> None:
+    nodes = await listeners(connect, 3, ALL)
+    await done(nodes[0].bus.unsubscribe(ALL))
+    texts = [str(number) for number in range(100)]
+
+    for text in texts:
+        nodes[0].say(text, to_group(HUB, text))
+
+    await nodes[1].hears(*texts)
+    await nodes[2].hears(*texts)
+    assert nodes[0].heard == []
+
+
+async def test_question_to_a_group_is_not_for_who_subscribed_to_all(connect: Connect) -> None:
+    a, b = await listeners(connect, 2)
+    await done(b.bus.unsubscribe(GROUP))
+    await done(b.bus.subscribe(ALL))
+    a.count, b.count = 1, 2
+
+    assert await b.ask("all") == [1]
 
 
 # Receivers that act while they receive

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hubwire.model.commands import Answer, Command, Query
+from hubwire.model.names import HubKey
 from hubwire.model.ports import BusReceiver
 from hubwire.model.targets import Target
 
@@ -20,12 +21,14 @@ __all__ = ["MemoryBus", "MemoryExchange"]
 class MemoryExchange:
     """What the nodes of one process share: who listens to which topic."""
 
-    __slots__ = ("_answering", "_delivering", "_topics", "_waiting")
+    __slots__ = ("_answering", "_delivering", "_of_groups", "_topics", "_waiting")
 
     def __init__(self) -> None:
         # Tuples, so that a delivery goes over what was there when it began. There are several topics for each client
         # and nearly always one node to listen, so that all topics of a lone node hold the same tuple.
         self._topics: dict[Target, tuple[MemoryBus, ...]] = {}
+        # Of all groups of a hub: looked at for each command to a group, so it is empty while nobody listens so.
+        self._of_groups: dict[HubKey, tuple[MemoryBus, ...]] = {}
         self._waiting: deque[tuple[Target, Command]] = deque()
         self._delivering = False
         self._answering: set[asyncio.Task[Answer]] = set()
@@ -37,9 +40,12 @@ class MemoryExchange:
     def _subscribe(self, topic: Target, bus: "MemoryBus") -> None:
         there = self._topics.get(topic)
         if there is None:
-            self._topics[topic] = bus.alone
+            there = bus.alone
         elif bus not in there:
-            self._topics[topic] = (*there, bus)
+            there = (*there, bus)
+        self._topics[topic] = there
+        if topic.kind == "groups":
+            self._of_groups[topic.hub] = there
 
     def _unsubscribe(self, topic: Target, bus: "MemoryBus") -> None:
         there = self._topics.get(topic, ())
@@ -50,6 +56,11 @@ class MemoryExchange:
             self._topics[topic] = left if len(left) > 1 else left[0].alone
         else:
             del self._topics[topic]
+        if topic.kind == "groups":
+            if left:
+                self._of_groups[topic.hub] = self._topics[topic]
+            else:
+                del self._of_groups[topic.hub]
 
     def _publish(self, topic: Target, command: Command) -> None:
         # A receiver may publish while it receives. Delivered on the spot, that would overtake the first command on
@@ -67,14 +78,23 @@ class MemoryExchange:
             self._waiting.clear()
 
     def _deliver(self, topic: Target, command: Command) -> None:
-        listening = self._topics.get(topic, ())
+        listening = self._listening(topic)
         if len(listening) == 1:
             listening[0].receiver.receive(topic, command)
             return
         for bus in listening:
-            now = self._topics.get(topic, ())
+            now = self._listening(topic)
             if now is listening or bus in now:
                 bus.receiver.receive(topic, command)
+
+    def _listening(self, topic: Target) -> "tuple[MemoryBus, ...]":
+        listening = self._topics.get(topic, ())
+        if not self._of_groups or topic.kind != "group":
+            return listening
+        more = self._of_groups.get(topic.hub, ())
+        if more is listening or not more:
+            return listening
+        return (*listening, *[bus for bus in more if bus not in listening]) if listening else more
 
     async def _ask(self, topic: Target, query: Query, want: Literal["first", "all"], timeout_s: float) -> list[Answer]:
         # Not cancelled when the asker leaves or time is up: half of a command with an answer is worse than all of it.

@@ -124,6 +124,9 @@ class Bus(Protocol):
         """
         Hear `topic`. Repeating it is harmless.
 
+        Who subscribes to all groups of a hub hears each command to one of them, under its own topic; once, also who has
+        subscribed to that too. Questions to a group are not for it.
+
         Returns:
             None if a later publish by anybody will be heard; else to be awaited until that is so.
         """

@@ -4,9 +4,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from hubwire.model.names import HubKey
 
-__all__ = ["Target", "TargetKind", "to_connection", "to_group", "to_group_state", "to_hub", "to_user"]
+__all__ = ["Target", "TargetKind", "to_connection", "to_group", "to_group_state", "to_groups", "to_hub", "to_user"]
 
-TargetKind: TypeAlias = Literal["hub", "group", "group state", "user", "connection"]
+TargetKind: TypeAlias = Literal["hub", "group", "groups", "group state", "user", "connection"]
 
 
 class Target(NamedTuple):
@@ -14,7 +14,7 @@ class Target(NamedTuple):
     Whom something is for, and at the same time the topic by which nodes hear of it.
 
     Attributes:
-        name: group name, user id or connection id, case-sensitive; empty for a whole hub.
+        name: group name, user id or connection id, case-sensitive; empty for a whole hub and for all its groups.
     """
 
     kind: TargetKind
@@ -33,6 +33,14 @@ def to_hub(hub: HubKey) -> Target:
 def to_group(hub: HubKey, group: str) -> Target:
     """The members of a group."""
     return tuple.__new__(Target, ("group", hub, group))
+
+
+def to_groups(hub: HubKey) -> Target:
+    """
+    All groups of a hub, for who wants to hear of whatever is sent to any of them. Nothing is sent to it, and nobody
+    belongs to it who could be asked for.
+    """
+    return tuple.__new__(Target, ("groups", hub, ""))
 
 
 def to_group_state(hub: HubKey, group: str) -> Target:
