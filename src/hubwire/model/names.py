@@ -15,6 +15,7 @@ __all__ = [
     "is_group_name",
     "is_hub_name",
     "is_invocation_id",
+    "is_topic_name",
     "is_user_id",
     "metadata_fault",
     "shown_end",
@@ -48,6 +49,19 @@ def is_hub_name(name: str) -> bool:
 def is_group_name(name: str) -> bool:
     """1 to 1024 characters of any script, case-sensitive, not only white space."""
     return 0 < len(name) <= _GROUP_LENGTH and not name.isspace()
+
+
+def is_topic_name(group: str) -> bool:
+    """
+    Can a group be a topic of MQTT: without U+0000 and without what stands for wildcards in filters. What begins with a
+    dollar sign is kept for other uses.
+
+    Args:
+        group: legal as the name of one.
+
+    Source: OASIS MQTT 5.0, 1.5.4, 4.7.1 and 4.7.2.
+    """
+    return group[0] != "$" and "+" not in group and "#" not in group and "\0" not in group
 
 
 def is_user_id(text: str) -> bool:

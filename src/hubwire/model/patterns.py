@@ -84,18 +84,21 @@ class PatternSet:
     All patterns are one automaton, whose states are the places between their tokens, and a set of states is one integer
     with a bit for each. A character moves the bits in front of the tokens that take it by one, and bits in front of an
     asterisk that takes it stay. The time is (characters of the name) times (words of 64 states).
+
+    Attributes:
+        start: the states in front of the first character.
     """
 
-    __slots__ = ("_across", "_ends", "_literals", "_one", "_start", "_within")
+    __slots__ = ("_across", "_ends", "_literals", "_one", "_within", "start")
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._literals: dict[str, int] = {}
         places: dict[_Wildcard, int] = dict.fromkeys(_Wildcard, 0)
-        self._start = 0
+        self.start = 0
         self._ends = 0
         bit = 1
         for pattern in patterns:
-            self._start |= bit
+            self.start |= bit
             for token in pattern._tokens:
                 if isinstance(token, str):
                     self._literals[token] = self._literals.get(token, 0) | bit
@@ -109,19 +112,32 @@ class PatternSet:
         self._across = places[_Wildcard.ACROSS]
         self._within = places[_Wildcard.WITHIN] | self._across
         # An asterisk may take nothing. No asterisk follows another one, so one step is all there is to it.
-        self._start |= (self._start & self._within) << 1
+        self.start |= (self.start & self._within) << 1
 
     def matches(self, name: str) -> bool:
         """One of the patterns stands for `name`."""
-        literals, one, within, across = self._literals, self._one, self._within, self._across
-        states = self._start
+        states = self.start
         for character in name:
-            taken = literals.get(character, 0)
-            if character == ".":
-                states = (states & taken) << 1 | states & across
-            else:
-                states = (states & (taken | one)) << 1 | states & within
+            states = self.step(states, character)
             if not states:
                 return False
-            states |= (states & within) << 1
+        return self.ends(states)
+
+    @property
+    def characters(self) -> set[str]:
+        """Those that mean something in the patterns, but for the dot."""
+        return set(self._literals)
+
+    def step(self, states: int, character: str) -> int:
+        """The states behind a character; 0 for none, from which nothing leads on."""
+        within = self._within
+        taken = self._literals.get(character, 0)
+        if character == ".":
+            states = (states & taken) << 1 | states & self._across
+        else:
+            states = (states & (taken | self._one)) << 1 | states & within
+        return states | (states & within) << 1
+
+    def ends(self, states: int) -> bool:
+        """Is in one of these states all read that a pattern stands for."""
         return states & self._ends != 0

@@ -15,6 +15,7 @@ from hubwire.model.commands import Permission
 from hubwire.model.errors import Conflict
 from hubwire.model.names import is_group_name
 from hubwire.model.patterns import Pattern, PatternSet, parse_pattern
+from hubwire.model.topic_filters import covers, has_wildcards, matches
 
 __all__ = ["Permissions", "RoleSet", "parse_roles"]
 
@@ -46,6 +47,15 @@ def _matches(patterns: PatternSet, group: str) -> bool:
     return patterns.matches(group)
 
 
+@lru_cache(_CACHED_MATCHES)
+def _cover(grants: _Grants, topic_filter: str) -> bool:
+    """Many clients subscribe with few filters, each time that they come."""
+    if grants.patterns is None:
+        return False  # a filter with wildcards stands for more names than anybody lists
+    single = [Pattern(tuple(group)) for group in grants.groups if matches(topic_filter, group)]
+    return covers(PatternSet([*grants.spelled, *single]) if single else grants.patterns, topic_filter)
+
+
 class RoleSet(NamedTuple):
     """
     What the roles of a token allow. One object for all connections with the same roles.
@@ -66,6 +76,15 @@ class RoleSet(NamedTuple):
         if grants is None:
             return False
         return group in grants.groups or (grants.patterns is not None and _matches(grants.patterns, group))
+
+    def allows_filter(self, permission: Permission, topic_filter: str) -> bool:
+        """Is it allowed for every group whose name matches a filter of MQTT."""
+        if permission in self.everywhere:
+            return True
+        if not has_wildcards(topic_filter):
+            return self.allows(permission, topic_filter)
+        grants = self.grants.get(permission)
+        return grants is not None and _cover(grants, topic_filter)
 
     def covers(self, other: "RoleSet") -> bool:
         """
@@ -143,6 +162,20 @@ class Permissions:
             # Asked at each publish, and nearly always answered here.
             return permission in self.roles.everywhere or self.roles.allows(permission, group)
         return self.roles.allows(permission, group) != (group in exceptions.get(permission, ()))
+
+    def allows_filter(self, permission: Permission, topic_filter: str) -> bool:
+        """
+        Is it allowed for every group whose name matches a filter of MQTT, now. Rules that allow single groups do not
+        count where there are wildcards; those that deny one that matches do.
+        """
+        exceptions = self._exceptions
+        if exceptions is None:
+            return self.roles.allows_filter(permission, topic_filter)
+        if not has_wildcards(topic_filter):
+            return self.allows(permission, topic_filter)
+        if not self.roles.allows_filter(permission, topic_filter):
+            return False
+        return not any(matches(topic_filter, group) for group in exceptions.get(permission, ()))
 
     def grant(self, permission: Permission, group: str) -> None:
         """
