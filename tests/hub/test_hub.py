@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from doubles import HUB, connection
 from hubwire.hub.connection import Connection
 from hubwire.hub.hub import Hub
-from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
+from hubwire.model.targets import Target, to_connection, to_group, to_groups, to_hub, to_user
 
 
 def members(hub: Hub, target: Target) -> list[Connection]:
@@ -203,3 +203,53 @@ def test_indexes_agree_whatever_happens(steps: list[tuple[str, int, int]]) -> No
             assert set(hub.members(to_group(HUB, name))) == {other for other, groups in here.items() if name in groups}
         for user in ("u0", "u1"):
             assert set(hub.members(to_user(HUB, user))) == {other for other in here if other.user_id == user}
+
+
+# Filters
+
+
+def hears(hub: Hub, group: str) -> list[Connection]:
+    audience = hub.audience(to_group(HUB, group))
+    return [] if audience is None else list(audience.receivers)
+
+
+def test_filters_are_there_from_the_first_to_the_last() -> None:
+    one, other = connection(id="1"), connection(id="2")
+    hub = hub_with(one, other)
+    assert not hub.concerns(to_groups(HUB))
+
+    hub.subscribe(one, "a/+")
+    hub.subscribe(one, "a/+")
+    hub.subscribe(other, "#")
+    assert hub.concerns(to_groups(HUB))
+    assert set(hears(hub, "a/b")) == {one, other}
+
+    assert not hub.unsubscribe(one, "a/+")
+    assert hears(hub, "a/b") == [other]
+    assert hub.unsubscribe(other, "#")
+    assert not hub.concerns(to_groups(HUB))
+    assert hears(hub, "a/b") == []
+    assert (one.filters, other.filters, hub.filters) == (None, None, None)
+
+
+def test_connection_takes_its_filters_with_it() -> None:
+    one, other = connection(id="1"), connection(id="2")
+    hub = hub_with(one, other)
+    for text in ("a/+", "#"):
+        hub.subscribe(one, text)
+    hub.subscribe(other, "a/+")
+
+    assert same(hub.remove(one), to_connection(HUB, "1"))
+    assert hears(hub, "a/b") == [other]
+    assert same(hub.remove(other), to_connection(HUB, "2"), to_hub(HUB), to_groups(HUB))
+
+
+def test_filter_makes_nobody_a_member() -> None:
+    one = connection()
+    hub = hub_with(one)
+    hub.subscribe(one, "#")
+
+    assert not hub.members(to_group(HUB, "g"))
+    assert not hub.members(to_groups(HUB))
+    assert hub.audience(to_hub(HUB)) is None
+    assert not hub.concerns(to_group(HUB, "g"))

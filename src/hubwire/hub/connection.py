@@ -97,6 +97,7 @@ class Connection:
         session: state machine of its subprotocol.
         codec: of the session; kept here because the fan-out asks for it for each receiver.
         groups: names of the groups it is in (the values mean nothing; a small dict costs less than a set).
+        filters: those that it hears of groups by, as it calls them; None until there is one.
         given_groups: of an MQTT client, those that its session was to begin in.
         sink: its way out; None while a dropped connection waits for its recovery.
         alive: false once it has ended for good.
@@ -114,6 +115,7 @@ class Connection:
         "client_ip",
         "codec",
         "ended_at",
+        "filters",
         "given_groups",
         "groups",
         "hub",
@@ -146,6 +148,7 @@ class Connection:
         self.session = session
         self.codec: Codec = session.codec
         self.groups: dict[str, None] = {}
+        self.filters: dict[str, None] | None = None
         self.given_groups: Sequence[str] = ()
         self.sink: Sink | None = None
         self.alive = True
