@@ -218,6 +218,7 @@ class HeldBus:
 
     Attributes:
         gate: awaited before each subscription; None lets them pass.
+        told: called with "+" and each topic that is subscribed to, and with "-" and each that no more is.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -226,9 +227,14 @@ class HeldBus:
         self.attach = bus.attach
         self.publish = bus.publish
         self.ask = bus.ask
-        self.unsubscribe = bus.unsubscribe
+        self.told: Callable[[str, Target], object] = lambda _sign, _topic: None
+
+    def unsubscribe(self, topic: Target) -> Awaitable[None] | None:
+        self.told("-", topic)
+        return self._bus.unsubscribe(topic)
 
     def subscribe(self, topic: Target) -> Awaitable[None] | None:
+        self.told("+", topic)
         return self._bus.subscribe(topic) if self.gate is None else self._subscribe(topic, self.gate)
 
     async def _subscribe(self, topic: Target, gate: "asyncio.Future[None]") -> None:

@@ -8,7 +8,8 @@ from doubles import RecordingSink, connection
 from hub.test_delivery import GROUP, NOW, House, Spreading
 from hubwire.hub.connection import Connection
 from hubwire.model.messages import Data, GroupMessage, Publication, StreamInfo
-from hubwire.protocols.mqtt.packets import Filter, Properties, Publish, Subscribe
+from hubwire.protocols.mqtt.arrival import Policy
+from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Filter, Properties, Publish, Subscribe
 from hubwire.protocols.reliable import QueueLimits
 from protocols.mqtt import pretend
 
@@ -20,19 +21,33 @@ class Device(pretend.Client):
     A member of the group that is no client of a gateway.
 
     Args:
-        qos: with which it has subscribed; None: it was put into the group.
+        qos: with which it has subscribed; None: it was put into the group, unless it has filters.
+        filters: with the QoS of each; they are numbered from 1 on.
     """
 
     def __init__(self, house: House, version: int = 5, qos: int | None = None, **more: Any) -> None:
         options = {name: more.pop(name) for name in ("no_local",) if name in more}
-        super().__init__(version, **more)
+        filters = more.pop("filters", {})
+        super().__init__(version, policy=Policy(wildcards=True), **more)
         self.house = house
         if qos is not None:
             self.ask(Subscribe(1, (Filter("g", qos, **options),)))
+        for number, (text, highest) in enumerate(filters.items(), start=1):
+            said = Properties(subscription_ids=(number,)) if version == 5 else NO_PROPERTIES
+            self.ask(Subscribe(1, (Filter(text, highest),), said))
         self.connection: Connection = connection(self.session, id=self.session.client_id)
         self.sink = self.connection.sink = house.sinks[self.connection] = RecordingSink()
         house.hub.add(self.connection)
-        house.hub.join(self.connection, "g")
+        if qos is not None or not filters:
+            house.hub.join(self.connection, "g")
+        for text in filters:
+            house.hub.subscribe(self.connection, text)
+
+    @property
+    def identifiers(self) -> list[tuple[int, ...]]:
+        """Of the subscriptions that have brought each."""
+        packets = self.hear(b"".join(write.data for write in self.sink.writes))
+        return [packet.properties.subscription_ids for packet in packets if isinstance(packet, Publish)]
 
     @property
     def got(self) -> list[tuple[str, int]]:
@@ -238,3 +253,83 @@ def test_stream_is_its_payloads_without_its_end(version: int, qos: int | None, e
     house.flush()
     assert len(device.got) == 3
     assert device.session.held()[0] == 3 * expected
+
+
+# Filters
+
+
+@VERSIONS
+def test_members_and_those_whose_filters_match_each_get_one_copy(version: int) -> None:
+    house = House()
+    json = house.client("g")
+    member = Device(house, version, 1, client_id="m")
+    both = Device(house, version, 0, client_id="b", filters={"#": 1, "+": 2})
+    one = Device(house, version, client_id="o", filters={"+": 2})
+    nobody = Device(house, version, client_id="n", filters={"g/+": 2})
+    send(house, "a", "b", qos=2)
+    house.flush()
+
+    assert len(house.got(json)) == 2
+    assert member.got == [("a", 1), ("b", 1)]
+    assert both.got == one.got == [("a", 2), ("b", 2)]
+    assert nobody.got == []
+    if version == 5:
+        assert [set(numbers) for numbers in both.identifiers] == [{1, 2}] * 2
+        assert one.identifiers == [(1,), (1,)]
+        assert member.identifiers == [(), ()]
+    assert house.telemetry.outbound_messages == 8
+
+
+def test_member_that_hears_by_a_filter_too_does_not_change_what_others_get() -> None:
+    """What is put together for one of them is for this one."""
+    house = House()
+    first, both, last = (
+        Device(house, 5, 0, client_id=name, filters=filters)
+        for name, filters in (("f", {}), ("b", {"+": 1}), ("l", {}))
+    )
+    send(house, "a")
+    house.flush()
+
+    assert [device.got for device in (first, both, last)] == [[("a", 0)], [("a", 1)], [("a", 0)]]
+    assert [device.identifiers for device in (first, both, last)] == [[()], [(1,)], [()]]
+
+
+def test_what_is_left_out_is_left_out_for_filters_too() -> None:
+    house = House()
+    one, other = (Device(house, 5, client_id=name, filters={"+": 1, "#": 0}) for name in ("o", "t"))
+    send(house, "a")
+    send(house, "b", excluded=("o",))
+    house.flush()
+
+    assert (one.got, other.got) == ([("a", 1)], [("a", 1), ("b", 1)])
+    assert [set(numbers) for numbers in one.identifiers] == [{1, 2}]
+
+
+def test_many_with_a_filter_are_written_to_at_once_with_the_same_object() -> None:
+    house = Spreading()
+    members = [Device(house, 5, client_id=f"f{number}", filters={"+": 0}) for number in range(9)]
+    plain = devices(house, 9, 5, 0)
+    for device in (*members, *plain):
+        device.sink.direct = lambda data, sink=device.sink: sink.write(data, 1, None)
+    send(house, "a")
+    house.flush()
+
+    assert [len(frames) for frames in house.spreads] == [18]
+    assert [device.got for device in (*members, *plain)] == [[("a", 0)]] * 18
+    assert [device.identifiers for device in members] == [[(1,)]] * 9
+    for group in (members, plain):
+        assert len({id(device.sink.writes[0].data) for device in group}) == 1
+
+
+def test_receivers_that_were_picked_are_told_by_which_filters() -> None:
+    house = House()
+    both = Device(house, 5, 1, client_id="b", filters={"+": 0})
+    one = Device(house, 5, client_id="o", filters={"#": 2})
+    audience = house.hub.audience(GROUP)
+    assert audience is not None
+    message = GroupMessage("g", Data("binary", b"a"), publication=Publication(2))
+    house.delivery.send_to(list(audience.receivers), message, None, audience.matched)
+    house.flush()
+
+    assert (both.got, both.identifiers) == ([("a", 1)], [(1,)])
+    assert (one.got, one.identifiers) == ([("a", 2)], [(1,)])

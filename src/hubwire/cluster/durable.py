@@ -155,7 +155,7 @@ class _Keeper:
     def _add(self, item: KeptItem, packet_id: int) -> int:
         held = self._messages.hold(item.message, item.expires_at)
         number = self._last = self._last + 1
-        self._put(number, QueuedEntry(held.number, number, item.qos, packet_id, item.identifier), held)
+        self._put(number, QueuedEntry(held.number, number, item.qos, packet_id, item.identifiers), held)
         return number
 
     def _put(self, number: int, entry: QueuedEntry, held: _Message | None) -> None:
@@ -186,7 +186,7 @@ class _Keeper:
             self._changes.remove(SUBSCRIPTION, f"{self.prefix}/o/{topic}")
         else:
             self._topics.add(topic)
-            entry = SubscriptionEntry(topic, False, options.qos, options.no_local, options.identifier)
+            entry = SubscriptionEntry(topic, False, options.qos, options.no_local, options.identifiers)
             self._changes.put(SUBSCRIPTION, f"{self.prefix}/o/{topic}", entries.encode(entry))
 
     def member(self, group: str, is_member: bool) -> None:
@@ -367,7 +367,9 @@ class DurableSessions:
             if entry.message
         }
         queue = [_remembered(entry, messages, found) for _, entry in stored.queue]
-        options = {one.topic: (one.qos, one.no_local, one.identifier) for one in stored.subscriptions if not one.member}
+        options = {
+            one.topic: (one.qos, one.no_local, one.identifiers) for one in stored.subscriptions if not one.member
+        }
         session.restore(Kept(options, queue, stored.received), self._monotonic())
         keeper = self._keepers[connection] = _Keeper(self._changes, self._messages, stored.number)
         keeper.restore(stored, messages)
@@ -419,4 +421,4 @@ def _remembered(entry: QueuedEntry, messages: dict[int, _Message], found: Found)
     if not entry.message:
         return Remembered(None, entry.qos, packet_id=packet_id)
     message = messages[entry.message].message
-    return Remembered(message, entry.qos, entry.identifier, found.expires_at(entry.message), packet_id)
+    return Remembered(message, entry.qos, entry.identifiers, found.expires_at(entry.message), packet_id)

@@ -87,7 +87,7 @@ class SubscriptionEntry(Struct, frozen=True, omit_defaults=True):
     member: bool = False
     qos: int = 0
     no_local: bool = False
-    identifier: int | None = None
+    identifiers: tuple[int, ...] = ()
 
 
 class MessageEntry(Struct, frozen=True, array_like=True):
@@ -118,7 +118,7 @@ class QueuedEntry(Struct, frozen=True, array_like=True):
     place: int
     qos: int
     packet_id: int = 0
-    identifier: int | None = None
+    identifiers: tuple[int, ...] = ()
 
 
 class Stored(NamedTuple):

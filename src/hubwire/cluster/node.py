@@ -40,7 +40,7 @@ from hubwire.model.messages import DataMessage, Disconnected, GroupStateMessage
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus, Sink, Spread
 from hubwire.model.standstill import STOOD_STILL_S
-from hubwire.model.targets import Target, to_connection, to_group, to_hub, to_user
+from hubwire.model.targets import Target, to_connection, to_group, to_groups, to_hub, to_user
 from hubwire.model.telemetry import CloseCategory, Telemetry
 
 __all__ = ["Ending", "LeftOut", "Membership", "Node"]
@@ -175,9 +175,12 @@ class Node:
             self._delivery.send(hub, topic, command.message, command.excluded, expires_at)
         else:
             # Who is meant is decided now, not when the turn ends: groups may change in between.
-            picked = _select(hub.members(topic), command.filter, command.excluded)
+            audience = hub.audience(topic)
+            receivers = hub.members(topic) if audience is None else audience.receivers
+            picked = _select(receivers, command.filter, command.excluded)
             if picked:
-                self._delivery.send_to(picked, command.message, expires_at)
+                matched = None if audience is None else dict(audience.matched)
+                self._delivery.send_to(picked, command.message, expires_at, matched)
         self._schedule_flush()
 
     def reply(self, connection: Connection, frame: bytes, is_message: bool = False, acknowledges: bool = False) -> None:
@@ -312,10 +315,10 @@ class Node:
         who holds an acknowledgement misses nothing that is sent later.
 
         Raises:
-            Conflict: the connection is in as many groups as it may be.
+            Conflict: the connection is in as many groups as it may be, its filters counted.
         """
         if self._full(connection, group):
-            raise Conflict(f"A connection may be in {self.max_groups} groups.")
+            raise self._too_many()
         hub = self._hubs[connection.hub]
         topic = to_group(connection.hub, group)
         if hub.members(topic):
@@ -330,9 +333,21 @@ class Node:
         return self._interest.during((topic,), join)
 
     def _full(self, connection: Connection, group: str) -> bool:
-        return len(connection.groups) >= self.max_groups and group not in connection.groups
+        return group not in connection.groups and self._has_all(connection)
+
+    def _has_all(self, connection: Connection) -> bool:
+        filters = connection.filters
+        return len(connection.groups) + (0 if filters is None else len(filters)) >= self.max_groups
+
+    def _too_many(self) -> Conflict:
+        return Conflict(f"A connection may be in {self.max_groups} groups.")
 
     def _joined(self, hub: Hub, connection: Connection, topic: Target) -> None:
+        if connection.filters is not None:
+            # It may hear of what is pending by one of these, and must not be left out for being new in the group.
+            self._settle(topic)
+            if not connection.alive:
+                return
         if hub.join(connection, topic.name):
             self._delivery.joined(connection, topic)
             self.on_membership(connection, topic.name, True)
@@ -351,6 +366,39 @@ class Node:
             self._interest.left((topic,))
         connection.session.left(group)
         self.on_membership(connection, group, False)
+        return True
+
+    def subscribe(self, connection: Connection, name: str) -> Awaitable[None] | None:
+        """
+        Let a connection hear of groups by a filter. What it returns is as of `join`, and so is what is raised.
+
+        Args:
+            name: of the filter.
+        """
+        if connection.filters is not None and name in connection.filters:
+            return None
+        if self._has_all(connection):
+            raise self._too_many()
+        hub = self._hubs[connection.hub]
+
+        def subscribe() -> bool:
+            self.flush()  # what is pending was sent before
+            if connection.alive:
+                hub.subscribe(connection, name)
+            return connection.alive
+
+        return self._interest.during((to_groups(connection.hub),), subscribe)
+
+    def unsubscribe(self, connection: Connection, name: str) -> bool:
+        """
+        The end of that; false if there is none. What was sent before still reaches the connection.
+        """
+        self.flush()
+        if not connection.alive or connection.filters is None or name not in connection.filters:
+            return False
+        if self._hubs[connection.hub].unsubscribe(connection, name):
+            self._interest.left((to_groups(connection.hub),))
+        connection.session.left(name)
         return True
 
     def goodbye(self, connection: Connection) -> None:

@@ -27,7 +27,9 @@ from hubwire.model.messages import (
     SendToGroup,
     SetGroupState,
     StreamFragment,
+    SubscribeFilter,
     SubscribeGroupState,
+    UnsubscribeFilter,
     UnsubscribeGroupState,
 )
 from hubwire.model.names import HubKey, shown_user_id
@@ -259,6 +261,8 @@ def message(connection: Connection, operation: str, request: ClientRequest) -> N
             about: dict[str, object] = {"group": request.group}
         case SetGroupState() | SubscribeGroupState() | UnsubscribeGroupState():
             about = {"group": request.group}
+        case SubscribeFilter() | UnsubscribeFilter():
+            about = {"filter": request.filter}
         case SendEvent() | Invoke():
             about = {"event": request.event}
         case CancelInvocation():

@@ -40,7 +40,9 @@ from hubwire.model.messages import (
     SendToGroup,
     SetGroupState,
     StreamFragment,
+    SubscribeFilter,
     SubscribeGroupState,
+    UnsubscribeFilter,
     UnsubscribeGroupState,
 )
 from hubwire.model.ports import Sink
@@ -54,7 +56,8 @@ _INTERNAL: Final = "Internal server error"
 _NOT_FOUND: Final = 404
 
 _OfState: TypeAlias = SetGroupState | SubscribeGroupState | UnsubscribeGroupState
-_Acknowledged: TypeAlias = SendToGroup | JoinGroup | LeaveGroup | SendEvent | _OfState
+_Joining: TypeAlias = JoinGroup | SubscribeFilter
+_Acknowledged: TypeAlias = SendToGroup | _Joining | LeaveGroup | UnsubscribeFilter | SendEvent | _OfState
 
 
 class Requests:
@@ -114,6 +117,14 @@ class Requests:
                 case LeaveGroup(group):
                     _allow(connection, "joinLeaveGroup", group)
                     changed = self._node.leave(connection, group)
+                case SubscribeFilter(name):
+                    _allow_filter(connection, name)
+                    waiting = self._node.subscribe(connection, name)
+                    if waiting is not None:
+                        return self._join(connection, waiting, request)
+                case UnsubscribeFilter(name):
+                    _allow_filter(connection, name)
+                    changed = self._node.unsubscribe(connection, name)
                 case SetGroupState() | SubscribeGroupState() | UnsubscribeGroupState():
                     return self._of_state(connection, request)
                 case SendEvent():
@@ -130,7 +141,7 @@ class Requests:
             self._carried_out(connection, request, changed)
         return None
 
-    async def _join(self, connection: Connection, waiting: Awaitable[None], request: JoinGroup) -> None:
+    async def _join(self, connection: Connection, waiting: Awaitable[None], request: _Joining) -> None:
         await waiting
         if connection.alive:
             self._carried_out(connection, request)
@@ -240,6 +251,11 @@ class Requests:
 def _allow(connection: Connection, permission: Permission, group: str) -> None:
     if not connection.permissions.allows(permission, group):
         raise Forbidden(f"The client does not have permission to join or leave group '{group}'.")
+
+
+def _allow_filter(connection: Connection, name: str) -> None:
+    if not connection.permissions.allows_filter("joinLeaveGroup", name):
+        raise Forbidden(f"The client does not have permission to join or leave all groups that match '{name}'.")
 
 
 def _ack_error(refusal: Refused) -> AckError:

@@ -10,7 +10,7 @@ when it was given: it never overtakes a message that was accepted before it, and
 unless it is a message itself.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
 from hubwire.hub.connection import Connection
@@ -48,7 +48,9 @@ class _Segment:
     Attributes:
         hub, target: whose members the messages are for, as they are when the segment is written: who leaves first lets
             it be written, and who joins gets holes. None where the receivers were picked one by one.
+            Whose filters match hears of them too.
         picked: receivers where there is no target.
+        matched: of these, those that hear of it by filters, and by which.
         replies: frames by connection, or where they are to be had.
         acknowledged: connections that are told by `replies` that their messages are taken.
         holes: by connection id, the positions of messages that this connection must not get.
@@ -59,6 +61,7 @@ class _Segment:
         "expires_at",
         "holes",
         "hub",
+        "matched",
         "messages",
         "picked",
         "replies",
@@ -71,18 +74,17 @@ class _Segment:
         target: Target | None = None,
         picked: Collection[Connection] = (),
         expires_at: float | None = None,
+        matched: Mapping[Connection, tuple[str, ...]] | None = None,
     ) -> None:
         self.hub = hub
         self.target = target
         self.picked = picked
+        self.matched = matched
         self.expires_at = expires_at
         self.messages: list[_Sent] = []
         self.holes: dict[str, list[int]] | None = None
         self.replies: dict[Connection, list[bytes | Late]] | None = None
         self.acknowledged: dict[Connection, None] | None = None
-
-    def receivers(self) -> Collection[Connection]:
-        return self.picked if self.hub is None or self.target is None else self.hub.members(self.target)
 
     def leave_out(self, connection_id: str, positions: Iterable[int]) -> None:
         if self.holes is None:
@@ -143,9 +145,20 @@ class Delivery:
                 last.leave_out(connection_id, (position,))
         last.messages.append(message)
 
-    def send_to(self, receivers: Collection[Connection], message: _Sent, expires_at: float | None = None) -> None:
-        """Append a message for connections that are already picked."""
-        segment = _Segment(picked=receivers, expires_at=expires_at)
+    def send_to(
+        self,
+        receivers: Collection[Connection],
+        message: _Sent,
+        expires_at: float | None = None,
+        matched: Mapping[Connection, tuple[str, ...]] | None = None,
+    ) -> None:
+        """
+        Append a message for connections that are already picked.
+
+        Args:
+            matched: by which filters some of them hear of it, as `Audience` has it.
+        """
+        segment = _Segment(picked=receivers, expires_at=expires_at, matched=matched)
         segment.messages.append(message)
         self._segments.append(segment)
 
@@ -264,7 +277,14 @@ class Delivery:
         mine: bytes | Batch | None = None
         until = expires_at
         gate = self._gate
-        receivers = segment.receivers()
+        receivers, matched = segment.picked, segment.matched
+        hub, target = segment.hub, segment.target
+        if hub is not None and target is not None:
+            audience = hub.audience(target)
+            if audience is None:
+                receivers = hub.members(target)
+            else:
+                receivers, matched = audience.receivers, audience.matched
         spread = self._spread if len(receivers) >= _MANY else None
         sinks: list[Sink] = []
         theirs: list[bytes] = []
@@ -281,6 +301,8 @@ class Delivery:
                 batch = mine if holes is None else _without(mine, holes.get(connection.id))
                 if batch is None:
                     continue
+                if matched is not None:
+                    batch.matched = matched.get(connection)
                 try:
                     data = connection.session.deliver(batch, now)
                 except QueueOverflow:

@@ -48,7 +48,9 @@ __all__ = [
     "StreamInfo",
     "StreamNack",
     "StreamRequest",
+    "SubscribeFilter",
     "SubscribeGroupState",
+    "UnsubscribeFilter",
     "UnsubscribeGroupState",
     "ends_stream",
 ]
@@ -110,6 +112,32 @@ class LeaveGroup(Struct, frozen=True, gc=False):
     """Stop being a member of `group`. Leaving a group one is not in is a success."""
 
     group: str
+    ack_id: int | None = None
+
+
+class SubscribeFilter(Struct, frozen=True, gc=False):
+    """
+    Hear of every message to a group whose name matches a filter, whatever groups there are. It makes nobody a member of
+    any. Repeating it is a success.
+
+    Attributes:
+        filter: of MQTT, well-formed, mostly with wildcards: `+` for one level of a name and `#` for all that follow.
+        share: name of a shared subscription: one of all who have this filter and this name gets each message. None
+            for a subscription of its own.
+
+    Source: OASIS MQTT 5.0, 4.7 and 4.8.
+    """
+
+    filter: str
+    share: str | None = None
+    ack_id: int | None = None
+
+
+class UnsubscribeFilter(Struct, frozen=True, gc=False):
+    """The end of such a subscription. A success also where there is none."""
+
+    filter: str
+    share: str | None = None
     ack_id: int | None = None
 
 
@@ -275,6 +303,8 @@ class Goodbye(Struct, frozen=True, gc=False):
 ClientRequest: TypeAlias = (
     JoinGroup
     | LeaveGroup
+    | SubscribeFilter
+    | UnsubscribeFilter
     | SendToGroup
     | SendEvent
     | Invoke

@@ -65,11 +65,24 @@ class Batch:
         numbered: frames with numbers from a first one on; only for codecs that number.
         messages: that the parts were made of, one for each; None unless the codec keeps them.
         cache: the codec's own, for what else all receivers share; None at first.
+        matched: the subscriptions that bring it to the client whose session is given it next: filters, and in front of
+            them the name of the group if it is a member. None for this alone, as of all whose protocol has no filters.
         awaited: what a session was given last is on its way by its numbers. It must not be dropped on it, since the
             session would wait for its acknowledgement for ever.
     """
 
-    __slots__ = ("_codec", "_joined", "_numbered", "awaited", "cache", "expires_at", "messages", "parts", "size_bytes")
+    __slots__ = (
+        "_codec",
+        "_joined",
+        "_numbered",
+        "awaited",
+        "cache",
+        "expires_at",
+        "matched",
+        "messages",
+        "parts",
+        "size_bytes",
+    )
 
     def __init__(
         self,
@@ -80,6 +93,7 @@ class Batch:
     ) -> None:
         self.messages = messages
         self.cache: Any = None
+        self.matched: tuple[str, ...] | None = None
         self.awaited = False
         self._codec = codec
         self._joined: bytes | None = None

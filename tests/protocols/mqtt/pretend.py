@@ -20,6 +20,8 @@ from hubwire.model.messages import (
     Publication,
     SendEvent,
     SendToGroup,
+    SubscribeFilter,
+    UnsubscribeFilter,
 )
 from hubwire.protocols.frames import BINARY
 from hubwire.protocols.mqtt.arrival import Arrival, Policy, Refusal
@@ -35,7 +37,7 @@ POLICY = Policy()
 LIMITS = QueueLimits()
 FORBIDDEN = AckError("Forbidden", "not for this client")
 
-Acknowledged: TypeAlias = JoinGroup | LeaveGroup | SendToGroup | SendEvent
+Acknowledged: TypeAlias = JoinGroup | LeaveGroup | SubscribeFilter | UnsubscribeFilter | SendToGroup | SendEvent
 """Requests that may have an ack id."""
 
 
@@ -143,8 +145,20 @@ class Client:
                 answers = answers + self.ack(request)
         return answers
 
-    def deliver(self, *messages: DataMessage | str, expires_at: float | None = None, now: float = NOW) -> list[Packet]:
-        return self.hear(self.session.deliver(batch(self.version, *messages, expires_at=expires_at), now))
+    def deliver(
+        self,
+        *messages: DataMessage | str,
+        expires_at: float | None = None,
+        now: float = NOW,
+        matched: tuple[str, ...] | None = None,
+    ) -> list[Packet]:
+        """
+        Args:
+            matched: see `Batch`.
+        """
+        brought = batch(self.version, *messages, expires_at=expires_at)
+        brought.matched = matched
+        return self.hear(self.session.deliver(brought, now))
 
     def hear(self, data: bytes) -> list[Packet]:
         return heard(data, self.version)

@@ -34,18 +34,20 @@ def test_what_the_server_sends_has_a_topic_of_its_own(version: int) -> None:
 
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("qos", [1, 2])
-@pytest.mark.parametrize("identifier", [None, 300])
+@pytest.mark.parametrize("identifiers", [(), (300,), (1, 300)])
 @pytest.mark.parametrize("size", [0, 1, 90, 100, 110, 120, 130, 16_370, 16_384, 65_520, 65_535, 70_000, 2_097_152])
-def test_pieces_and_an_identifier_are_the_packet(version: int, qos: int, identifier: int | None, size: int) -> None:
+def test_pieces_and_an_identifier_are_the_packet(
+    version: int, qos: int, identifiers: tuple[int, ...], size: int
+) -> None:
     """Also where the two bytes make a length of the packet or of the frame longer."""
     for more in range(8):
         message: DataMessage = GroupMessage("тема", Data("binary", b"x" * (size + more)))
-        frame = build_frame(BINARY, encode(publish(message, version, 0, identifier), version))
+        frame = build_frame(BINARY, encode(publish(message, version, 0, identifiers), version))
 
         head, tail = pieces(frame, qos)
 
-        whole = encode(publish(message, version, qos, identifier, packet_id=0x1234), version)
+        whole = encode(publish(message, version, qos, identifiers, packet_id=0x1234), version)
         assert head + b"\x12\x34" + tail == build_frame(BINARY, whole)
-        without = encode(publish(message, version, 0, identifier, empty=True), version)
+        without = encode(publish(message, version, 0, identifiers, empty=True), version)
         head, tail = pieces(build_frame(BINARY, without), qos, size + more)
         assert head + b"\x12\x34" + tail + message.data.body == build_frame(BINARY, whole)

@@ -146,8 +146,8 @@ def test_publication_keeps_what_is_to_be_forwarded() -> None:
 
     assert publication == Publication(2, "me", "image/png", False, "r", b"c", (("a", "1"), ("a", "2")), 7)
     message = GroupMessage("g", Data("binary", b""), publication=publication)
-    assert properties_of(message, None, None) == properties
-    assert properties_of(message, 3, 5) == Properties(
+    assert properties_of(message, (), None) == properties
+    assert properties_of(message, (3,), 5) == Properties(
         **{
             **{field: getattr(properties, field) for field in properties.__struct_fields__},
             "subscription_ids": (3,),
@@ -170,17 +170,15 @@ def test_what_did_not_come_by_mqtt_says_what_it_is(
     kind: DataKind, content_type: str, payload_format: int | None
 ) -> None:
     for message in (GroupMessage("g", Data(kind, b"x")), FromServer(Data(kind, b"x"))):
-        assert properties_of(message, None, None) == Properties(
-            content_type=content_type, payload_format=payload_format
-        )
+        assert properties_of(message, (), None) == Properties(content_type=content_type, payload_format=payload_format)
         assert qos_of(message) == 1
 
 
 def test_metadata_becomes_user_properties_as_far_as_a_packet_can_hold_it() -> None:
     message = FromServer(Data("text", b"x"), {"a": "1", "b": "x\0y"})
 
-    assert properties_of(message, None, 9).user_properties == (("a", "1"),)
-    assert properties_of(message, None, 9).message_expiry_s == 9
+    assert properties_of(message, (), 9).user_properties == (("a", "1"),)
+    assert properties_of(message, (), 9).message_expiry_s == 9
     assert topic_of(message) == "$webpubsub/server/messages"
 
 
@@ -208,7 +206,7 @@ def test_answer_to_an_event_names_its_status_first(status: int, outcome: str) ->
     assert topic_of(message) == f"$webpubsub/server/events/hello/{outcome}"
     assert message.data.body == b"body"
     assert qos_of(message) == 2
-    assert properties_of(message, None, None) == Properties(
+    assert properties_of(message, (), None) == Properties(
         content_type="text/plain",
         correlation_data=b"c",
         user_properties=(("azure-status-code", str(status)), ("a", "1")),

@@ -347,7 +347,7 @@ def test_receivers_are_told_nothing_of_a_topic_alias() -> None:
 
     assert isinstance(request, SendToGroup)
     message = GroupMessage(request.group, request.data, publication=request.publication)
-    assert properties_of(message, None, None).topic_alias is None
+    assert properties_of(message, (), None).topic_alias is None
 
 
 def test_subscription_identifier_of_a_client_is_the_end() -> None:

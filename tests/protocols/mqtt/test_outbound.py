@@ -103,12 +103,12 @@ def test_subscription_identifiers_share_the_payload(qos: int, size: int) -> None
     """What waits for many clients with one each is in memory once."""
     message = from_mqtt("x" * size, 2, content_type="a/b")
     shared = Shared(batch(5, message), 5, NOW)
-    for identifier in (1, 300):
-        [item] = shared.outgoing(qos, identifier)
+    for identifiers in ((1,), (300,), (300, 1)):
+        [item] = shared.outgoing(qos, identifiers)
         assert item.body is message.data.body
         assert len(item.head) + len(item.tail) < 100
         packet_id = 7 if qos else None
-        properties = Properties(content_type="a/b", subscription_ids=(identifier,))
+        properties = Properties(content_type="a/b", subscription_ids=identifiers)
         packet = Publish("news", message.data.body, qos, packet_id=packet_id, properties=properties)
         assert item.size_bytes == len(encode(packet, 5))
         if qos:

@@ -2,8 +2,15 @@
 
 import pytest
 
-from hubwire.model.messages import AckError, ClientRequest, JoinGroup, LeaveGroup
-from hubwire.protocols.mqtt.arrival import Refusal
+from hubwire.model.messages import (
+    AckError,
+    ClientRequest,
+    JoinGroup,
+    LeaveGroup,
+    SubscribeFilter,
+    UnsubscribeFilter,
+)
+from hubwire.protocols.mqtt.arrival import Policy, Refusal
 from hubwire.protocols.mqtt.packets import (
     NO_PROPERTIES,
     Filter,
@@ -16,12 +23,13 @@ from hubwire.protocols.mqtt.packets import (
     Unsubscribe,
 )
 from hubwire.protocols.mqtt.reasons import ADVICE, Reason
-from protocols.mqtt.pretend import FORBIDDEN, Client, from_mqtt
+from protocols.mqtt.pretend import FORBIDDEN, NOW, Client, batch, from_mqtt
 
 MESSAGES = "$webpubsub/server/messages"
 FAILED = "$webpubsub/server/events/a/failed"
 LIMIT = AckError("InternalServerError", "too many", limit=True)
 INTERNAL = AckError("InternalServerError", "Internal server error")
+WILDCARDS = Policy(wildcards=True)
 
 
 def subscribe(*filters: str | Filter, packet_id: int = 3, identifier: int | None = None) -> Subscribe:
@@ -220,6 +228,100 @@ def test_options_outlive_the_socket() -> None:
     client.back()
 
     assert qos_of(client) == 0
+
+
+# Wildcards
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_filter_with_wildcards_is_a_request_of_its_own(version: int) -> None:
+    client = Client(version, policy=WILDCARDS)
+
+    requests = client.say(subscribe("a/+", "a/b", Filter("#", 2), "a+", "$SYS/#"))
+
+    assert requests == [SubscribeFilter("a/+", None, 1), JoinGroup("a/b", 2), SubscribeFilter("#", None, 3)]
+    assert [client.ack(request) for request in requests[:2]] == [[], []]
+    codes = codes_of(client.ack(requests[2]))
+    assert codes == ((1, 1, 2, 0x8F, 0x8F) if version == 5 else (1, 1, 2, 0x80, 0x80))
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_unsubscribing_ends_filters(version: int) -> None:
+    client = Client(version, policy=WILDCARDS)
+
+    requests = client.say(Unsubscribe(3, ("a/+", "a/b", "#", "a+")))
+
+    assert requests == [UnsubscribeFilter("a/+", None, 1), LeaveGroup("a/b", 2), UnsubscribeFilter("#", None, 3)]
+    assert [client.ack(requests[0], FORBIDDEN), client.ack(requests[1])] == [[], []]
+    answers = client.ack(requests[2], changed=False)
+    assert answers == [Unsuback(3)] if version == 4 else codes_of(answers) == (0x87, 0, 0x11, 0x8F)
+
+
+def heard_as(client: Client, *matched: str, publisher: str | None = None, qos: int = 2) -> list[tuple[int, ...]]:
+    """QoS and identifiers of what the client gets of a message that matches these."""
+    packets = client.deliver(from_mqtt("x", qos, "a/b", publisher=publisher), matched=matched)
+    return [(one.qos, *one.properties.subscription_ids) for one in packets if isinstance(one, Publish)]
+
+
+def test_filters_that_match_together_bring_one_copy_with_the_highest_qos_and_all_identifiers() -> None:
+    client = Client(5, policy=WILDCARDS)
+    client.ask(subscribe(Filter("a/+", 0), identifier=1))
+    client.ask(subscribe(Filter("#", 2)))
+    client.ask(subscribe(Filter("a/b", 1), identifier=300))
+    client.ask(subscribe(Filter("a/#", 1), identifier=1))
+
+    assert heard_as(client, "a/+") == [(0, 1)]
+    assert heard_as(client, "#") == [(2,)]
+    assert heard_as(client, "a/+", "#") == [(2, 1)]
+    assert heard_as(client, "a/b", "a/+") == [(1, 300, 1)]
+    assert heard_as(client, "a/+", "a/#") == [(1, 1, 1)], "the same twice is told twice"
+    assert heard_as(client, "a/b", "a/+", "#", qos=1) == [(1, 300, 1)]
+
+
+def test_client_of_a_group_that_it_was_put_into_and_a_filter_hears_with_the_higher_qos() -> None:
+    client = Client(5, policy=WILDCARDS)
+    client.ask(subscribe(Filter("a/+", 0), identifier=7))
+
+    assert heard_as(client, "a/b", "a/+") == [(1, 7)]
+
+
+def test_no_local_is_looked_at_for_each_filter() -> None:
+    """What the client has published itself comes by those that take it, with their QoS and identifiers alone."""
+    client = Client(5, policy=WILDCARDS)
+    client.ask(subscribe(Filter("a/+", 2, no_local=True), identifier=1))
+    client.ask(subscribe(Filter("#", 1), identifier=2))
+    client.ask(subscribe(Filter("+/b", 0, no_local=True)))
+
+    assert heard_as(client, "a/+", "+/b", publisher="me") == []
+    assert heard_as(client, "a/+", "+/b", publisher="other") == [(2, 1)]
+    assert heard_as(client, "a/+", "#", "+/b", publisher="other") == [(2, 1, 2)]
+    assert heard_as(client, "a/+", "#", "+/b", publisher="me") == [(1, 2)]
+    messages = [from_mqtt(str(n), 2, "a/b", publisher=who) for n, who in enumerate(["me", "other", "me"])]
+    packets = client.deliver(*messages, matched=("a/+", "#"))
+    assert [(one.payload, one.qos) for one in packets if isinstance(one, Publish)] == [(b"0", 1), (b"1", 2), (b"2", 1)]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_options_of_a_filter_end_with_it(version: int) -> None:
+    client = Client(version, policy=WILDCARDS)
+    client.ask(subscribe(Filter("a/+", 2)))
+    client.ask(subscribe(Filter("#", 0)))
+    client.session.left("a/+")
+
+    assert heard_as(client, "#") == [(0,)]
+    client.ask(subscribe(Filter("a/+", 1)))
+    assert heard_as(client, "a/+", "#") == [(1,)]
+
+
+def test_frames_of_filters_with_qos_0_are_one_object_for_everybody() -> None:
+    clients = [Client(5, policy=WILDCARDS) for _ in range(2)]
+    shared = batch(5, from_mqtt("x", 1, "a/b"))
+    for client in clients:
+        client.ask(subscribe(Filter("a/+", 0), Filter("#", 0)))
+        for matched in (("a/+",), ("a/+", "#")):
+            shared.matched = matched
+
+            assert client.session.deliver(shared, NOW) is shared.joined
 
 
 # Topics that are served to everybody

@@ -123,7 +123,7 @@ class Agreement:
             retain_available=0,
             user_properties=user_properties,
             maximum_packet_size=policy.max_packet_bytes,
-            wildcard_available=0,
+            wildcard_available=None if policy.wildcards else 0,
             shared_available=0,
         )
         return fitting(Connack(session_present, 0, properties), self.version, self.max_packet_bytes)

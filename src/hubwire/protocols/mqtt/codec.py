@@ -59,7 +59,7 @@ def publish(
     message: DataMessage,
     version: int,
     qos: int = 0,
-    identifier: int | None = None,
+    identifiers: tuple[int, ...] = (),
     expiry_s: int | None = None,
     packet_id: int | None = None,
     dup: bool = False,
@@ -69,11 +69,11 @@ def publish(
     The packet that a message becomes. RETAIN is 0 always.
 
     Args:
-        identifier, expiry_s: see `properties_of`.
+        identifiers, expiry_s: see `properties_of`.
         packet_id: with QoS 1 and 2.
         empty: without its payload.
     """
-    properties = NO_PROPERTIES if version < 5 else properties_of(message, identifier, expiry_s)
+    properties = NO_PROPERTIES if version < 5 else properties_of(message, identifiers, expiry_s)
     return Publish(topic_of(message), b"" if empty else message.data.body, qos, False, dup, packet_id, properties)
 
 

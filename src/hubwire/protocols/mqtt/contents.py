@@ -167,15 +167,14 @@ def qos_of(message: DataMessage) -> int:
     return 1 if publication is None else publication.qos
 
 
-def properties_of(message: DataMessage, identifier: int | None, expiry_s: int | None) -> Properties:
+def properties_of(message: DataMessage, identifiers: tuple[int, ...], expiry_s: int | None) -> Properties:
     """
     What a PUBLISH of 5.0 says beyond the payload.
 
     Args:
-        identifier: of the subscription; None for none.
+        identifiers: of the subscriptions by which it is sent.
         expiry_s: what is left of the time that the message has; None for as much as it came with.
     """
-    identifiers = () if identifier is None else (identifier,)
     publication = message.publication if isinstance(message, GroupMessage) else None
     if publication is None:
         kind = message.data.kind

@@ -23,7 +23,7 @@ class KeptItem(Protocol):
 
     Attributes:
         qos: with which the client gets it.
-        identifier: of the subscription; None for none.
+        identifiers: of the subscriptions by which it is sent.
         expires_at: monotonic seconds; None for never.
     """
 
@@ -34,7 +34,7 @@ class KeptItem(Protocol):
     def qos(self) -> int: ...
 
     @property
-    def identifier(self) -> int | None: ...
+    def identifiers(self) -> tuple[int, ...]: ...
 
     @property
     def expires_at(self) -> float | None: ...
@@ -50,7 +50,7 @@ class KeptOptions(Protocol):
     def no_local(self) -> bool: ...
 
     @property
-    def identifier(self) -> int | None: ...
+    def identifiers(self) -> tuple[int, ...]: ...
 
 
 class Keeper(Protocol):
@@ -115,7 +115,7 @@ class Remembered(NamedTuple):
 
     message: DataMessage | None
     qos: int
-    identifier: int | None = None
+    identifiers: tuple[int, ...] = ()
     expires_at: float | None = None
     packet_id: int | None = None
 
@@ -125,11 +125,11 @@ class Kept(NamedTuple):
     All of a session but its terms.
 
     Attributes:
-        options: QoS, No Local and identifier, by topic.
+        options: QoS, No Local and identifiers, by topic.
         queue: in the order in which they are to be sent (again).
         received: codes of PUBRECs whose PUBREL has not come, by packet identifier.
     """
 
-    options: Mapping[str, tuple[int, bool, int | None]]
+    options: Mapping[str, tuple[int, bool, tuple[int, ...]]]
     queue: Sequence[Remembered]
     received: Mapping[int, int]

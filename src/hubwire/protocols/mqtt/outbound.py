@@ -29,14 +29,14 @@ _LAST_ID: Final = 65535
 
 class Outgoing:
     """
-    A message for all receivers with the same QoS and subscription identifier.
+    A message for all receivers with the same QoS and subscription identifiers.
 
     Attributes:
         head, tail: of its frame, with the packet identifier in between, if it has one.
         body: what follows behind the tail: the payload of the message itself, unless the tail ends with it.
         size_bytes: of the packet.
         publisher: id of the client of MQTT that published it; None if it was none.
-        identifier: of the subscription; None for none.
+        identifiers: of the subscriptions by which it is sent.
         instant: it is not to wait at all.
 
     Args:
@@ -49,7 +49,7 @@ class Outgoing:
         "body",
         "expires_at",
         "head",
-        "identifier",
+        "identifiers",
         "instant",
         "message",
         "publisher",
@@ -63,7 +63,7 @@ class Outgoing:
         message: DataMessage,
         version: int,
         qos: int,
-        identifier: int | None,
+        identifiers: tuple[int, ...],
         frame: bytes | None = None,
         expires_at: float | None = None,
         expiry_s: int | None = None,
@@ -75,10 +75,10 @@ class Outgoing:
         self.instant = publication is not None and publication.expiry_s == 0
         self.expires_at = expires_at
         self._version = version
-        self.identifier = identifier
+        self.identifiers = identifiers
         self.body = b""
         if frame is None:
-            packet = encode(publish(message, version, 0, identifier, expiry_s, empty=True), version)
+            packet = encode(publish(message, version, 0, identifiers, expiry_s, empty=True), version)
             self.body = message.data.body
             self.head, self.tail = pieces(build_frame(BINARY, packet), self.qos, len(self.body))
         elif self.qos:
@@ -106,7 +106,7 @@ class Outgoing:
         if not dup and self._version == version and (version < 5 or self.expires_at is None):
             return self.frame(packet_id)
         expiry_s = None if self.expires_at is None else remaining_s(self.expires_at, now)
-        message = publish(self.message, version, self.qos, self.identifier, expiry_s, packet_id, dup)
+        message = publish(self.message, version, self.qos, self.identifiers, expiry_s, packet_id, dup)
         return build_frame(BINARY, encode(message, version))
 
     def fits(self, version: int, most_bytes: int) -> bool:
@@ -119,7 +119,7 @@ class Outgoing:
         if not most_bytes or version == self._version:
             return not most_bytes or self.size_bytes <= most_bytes
         expiry_s = None if self.expires_at is None else 0
-        message = publish(self.message, version, self.qos, self.identifier, expiry_s, 1 if self.qos else None)
+        message = publish(self.message, version, self.qos, self.identifiers, expiry_s, 1 if self.qos else None)
         return len(encode(message, version)) <= most_bytes
 
     def is_over(self, now: float) -> bool:
@@ -157,7 +157,7 @@ class Shared:
         self._messages = messages
         self._parts = batch.parts
         self._version = version
-        self._kinds: dict[tuple[int, int | None], list[Outgoing]] = {}
+        self._kinds: dict[tuple[int, tuple[int, ...]], list[Outgoing]] = {}
         self.topic = topic_of(messages[0])
         self.qos = max([qos_of(message) for message in messages])
         expires_at = self._expires_at = batch.expires_at
@@ -166,11 +166,11 @@ class Shared:
         self.plain = batch.joined
         self.largest_bytes = max(map(len, batch.parts))
         if self._told is not None and not all(map(_says_expiry, messages)):
-            self.plain = b"".join([item.whole() for item in self.outgoing(0, None)])
+            self.plain = b"".join([item.whole() for item in self.outgoing(0, ())])
 
-    def outgoing(self, qos: int, identifier: int | None) -> list[Outgoing]:
+    def outgoing(self, qos: int, identifiers: tuple[int, ...]) -> list[Outgoing]:
         """The messages as who has subscribed with these gets them."""
-        key = (qos, identifier)
+        key = (qos, identifiers)
         made = self._kinds.get(key)
         if made is None:
             made = []
@@ -178,8 +178,8 @@ class Shared:
                 if not part:
                     continue  # not for clients of MQTT
                 told = None if _says_expiry(message) else self._told
-                frame = part if identifier is None and told is None else None
-                made.append(Outgoing(message, self._version, qos, identifier, frame, self._expires_at, told))
+                frame = part if not identifiers and told is None else None
+                made.append(Outgoing(message, self._version, qos, identifiers, frame, self._expires_at, told))
             self._kinds[key] = made
         return made
 
@@ -466,7 +466,7 @@ def _restored(message: DataMessage, one: Remembered, version: int, now: float) -
     told = None
     if expires_at is not None and version >= 5 and not _says_expiry(message):
         told = remaining_s(expires_at, now)
-    return Outgoing(message, version, one.qos, one.identifier, None, expires_at, told)
+    return Outgoing(message, version, one.qos, one.identifiers, None, expires_at, told)
 
 
 def _not_due(name: str) -> MqttViolation:

@@ -280,14 +280,27 @@ class MqttSession:
         if shared is None:
             shared = batch.cache = Shared(batch, self._agreement.version, now)
         subscriptions = self._subscriptions
-        options = DEFAULT if subscriptions is None else subscriptions.options.get(shared.topic, DEFAULT)
+        matched = batch.matched
+        if subscriptions is None:
+            options = DEFAULT
+        elif matched is None:
+            options = subscriptions.options.get(shared.topic, DEFAULT)
+        else:
+            options = subscriptions.together(matched)
         agreement = self._agreement
         most = agreement.max_packet_bytes
         batch.awaited = bool(options.qos and shared.qos)
         if options.plain and not batch.awaited and (not most or shared.largest_bytes <= most):
             return b"" if self._away else shared.plain
         self._now = now
-        return self._deliver(shared.outgoing(options.qos, options.identifier), options)
+        messages = shared.outgoing(options.qos, options.identifiers)
+        own = options.own
+        if own is not None:
+            client_id = self._exchange.client_id
+            mine = shared.outgoing(own.qos, own.identifiers)
+            pairs = zip(messages, mine, strict=True)
+            messages = [its if theirs.publisher == client_id else theirs for theirs, its in pairs]
+        return self._deliver(messages, options)
 
     def _deliver(self, messages: list[Outgoing], options: Options) -> bytes:
         outbound = self._sending()
@@ -344,7 +357,7 @@ class MqttSession:
         subscriptions = self._subscriptions
         options = ANSWERS if subscriptions is None else subscriptions.options.get(topic_of(message), ANSWERS)
         try:
-            return self._deliver([Outgoing(message, self.version, options.qos, options.identifier)], options)
+            return self._deliver([Outgoing(message, self.version, options.qos, options.identifiers)], options)
         except QueueOverflow:
             self._exchange.fault = MqttViolation(Reason.QUOTA_EXCEEDED, "too many unacknowledged messages")
             return b""

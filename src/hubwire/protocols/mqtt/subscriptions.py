@@ -1,16 +1,24 @@
 """
 What a client wants of its subscriptions, and the answers to a SUBSCRIBE or UNSUBSCRIBE until they are all there.
 
-Whether the client is a member of a group, the hub knows. Here is only how it wants to hear of it; nothing where that is
-the default, as for groups that others have put it into.
+Whether the client is a member of a group, and which filters it has, the hub knows. Here is only how it wants to hear of
+what these bring; nothing where that is the default, as for groups that others have put it into.
 
-Source: OASIS MQTT 5.0, 3.8 to 3.11.
+Source: OASIS MQTT 5.0, 3.8 to 3.11. Numbers in brackets are its sections.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from hubwire.model.messages import AckError, ClientRequest, JoinGroup, LeaveGroup
+from hubwire.model.messages import (
+    AckError,
+    ClientRequest,
+    JoinGroup,
+    LeaveGroup,
+    SubscribeFilter,
+    UnsubscribeFilter,
+)
+from hubwire.model.topic_filters import has_wildcards
 from hubwire.protocols.mqtt.exchange import Asked, Exchange
 from hubwire.protocols.mqtt.packets import (
     CODES,
@@ -35,22 +43,26 @@ _MAX_SERVED: Final = 1000
 
 class Options:
     """
-    How a client hears of one topic.
+    How a client hears of a topic, by one subscription or by several.
 
     Attributes:
         qos: the highest.
         no_local: not what it has published itself.
-        identifier: of the subscription, told with each message; None for none.
+        identifiers: of the subscriptions, told with each message; one may be there twice [3.3.4].
+        own: how it hears of what it has published itself, where that is by fewer of them; None for no other way.
         plain: it neither leaves anything out nor adds anything.
     """
 
-    __slots__ = ("identifier", "no_local", "plain", "qos")
+    __slots__ = ("identifiers", "no_local", "own", "plain", "qos")
 
-    def __init__(self, qos: int, no_local: bool = False, identifier: int | None = None) -> None:
+    def __init__(
+        self, qos: int, no_local: bool = False, identifiers: tuple[int, ...] = (), own: "Options | None" = None
+    ) -> None:
         self.qos = qos
         self.no_local = no_local
-        self.identifier = identifier
-        self.plain = not no_local and identifier is None
+        self.identifiers = identifiers
+        self.own = own
+        self.plain = not no_local and not identifiers and own is None
 
 
 _PLAIN: Final = (Options(0), Options(1), Options(2))
@@ -116,7 +128,7 @@ class Wish(Asked):
 class Subscriptions:
     """
     Attributes:
-        options: by topic; default ones are not here, unless the client has asked for them.
+        options: by topic and filter; default ones are not here, unless the client has asked for them.
     """
 
     __slots__ = ("_exchange", "_gatherings", "_served", "options")
@@ -126,6 +138,16 @@ class Subscriptions:
         self._exchange = exchange
         self._gatherings: dict[int, _Gathering] = {}
         self._served = 0
+
+    def together(self, names: tuple[str, ...]) -> Options:
+        """
+        How the client hears of what several of its subscriptions bring it: once [3.3.4].
+
+        Args:
+            names: filters, and the name of a group that it may have been put into; one or more.
+        """
+        ways = [self.options.get(name, DEFAULT) for name in names]
+        return ways[0] if len(ways) == 1 else _together(ways)
 
     def knows(self, packet_id: int) -> bool:
         """Has a packet this identifier that is not answered yet."""
@@ -144,12 +166,12 @@ class Subscriptions:
         gathering = _Gathering(packet.packet_id, False)
         self._look_at_room(gathering, len(packet.filters))
         identifiers = packet.properties.subscription_ids
-        identifier = identifiers[0] if identifiers else None
         taken = taken or packet.packet_id in self._gatherings
+        wildcards = self._exchange.agreement.policy.wildcards
         for wanted in packet.filters:
-            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(wanted.topic_filter)
+            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(wanted.topic_filter, wildcards)
             if fault is None:
-                self._want(gathering, wanted.topic_filter, _options(wanted, identifier), requests)
+                self._want(gathering, wanted.topic_filter, _options(wanted, identifiers), requests)
             else:
                 self._refuse(gathering, fault, wanted.topic_filter)
         self._answer_or_wait(gathering)
@@ -165,10 +187,10 @@ class Subscriptions:
             reason = "answer larger than the client takes"
             exchange.violate(Reason.PACKET_TOO_LARGE, "maximum packet size", reason, gathering.packet)
 
-    def restore(self, options: Mapping[str, tuple[int, bool, int | None]]) -> None:
-        """Go on with what the client wanted before: QoS, No Local and identifier, by topic."""
-        for topic, (qos, no_local, identifier) in options.items():
-            self.options[topic] = options_of(qos, no_local, identifier)
+    def restore(self, options: Mapping[str, tuple[int, bool, tuple[int, ...]]]) -> None:
+        """Go on with what the client wanted before: QoS, No Local and identifiers, by topic."""
+        for topic, (qos, no_local, identifiers) in options.items():
+            self.options[topic] = options_of(qos, no_local, identifiers)
             self._served += is_served(topic)
 
     def left(self, topic: str) -> None:
@@ -188,7 +210,8 @@ class Subscriptions:
             at_once = topic not in known
             if at_once:
                 known[topic] = options
-            requests.append(JoinGroup(topic, self._exchange.ask(Wish(gathering, topic, options, at_once))))
+            ack_id = self._exchange.ask(Wish(gathering, topic, options, at_once))
+            requests.append(SubscribeFilter(topic, None, ack_id) if has_wildcards(topic) else JoinGroup(topic, ack_id))
         elif options is (DEFAULT if topic == SERVER_MESSAGES else ANSWERS):
             self._forget_served(topic)
             gathering.codes.append(options.qos)
@@ -213,13 +236,17 @@ class Subscriptions:
         taken = taken or packet.packet_id in self._gatherings
         if taken and exchange.agreement.version < 5:
             exchange.violate(Reason.PACKET_ID_IN_USE, "", "packet identifier that is in use", "UNSUBSCRIBE")
+        wildcards = exchange.agreement.policy.wildcards
         for topic in packet.filters:
-            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(topic)
+            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(topic, wildcards)
             if fault is None and is_served(topic):
                 self._forget_served(topic)
                 gathering.codes.append(Reason.SUCCESS)
             elif fault is None:
-                requests.append(LeaveGroup(topic, exchange.ask(Wish(gathering, topic))))
+                ack_id = exchange.ask(Wish(gathering, topic))
+                requests.append(
+                    UnsubscribeFilter(topic, None, ack_id) if has_wildcards(topic) else LeaveGroup(topic, ack_id)
+                )
             elif taken or fault == Reason.TOPIC_FILTER_INVALID:
                 self._refuse(gathering, fault, topic)
             else:
@@ -296,14 +323,30 @@ class Subscriptions:
         self._gatherings.clear()
 
 
-def _options(wanted: Filter, identifier: int | None) -> Options:
+def _options(wanted: Filter, identifiers: tuple[int, ...]) -> Options:
     """What a client has asked for."""
-    return options_of(wanted.qos, wanted.no_local, identifier)
+    return options_of(wanted.qos, wanted.no_local, identifiers)
 
 
-def options_of(qos: int, no_local: bool, identifier: int | None) -> Options:
+def options_of(qos: int, no_local: bool, identifiers: tuple[int, ...]) -> Options:
     """One object for all who want nothing special."""
-    return Options(qos, no_local, identifier) if no_local or identifier is not None else _PLAIN[qos]
+    return Options(qos, no_local, identifiers) if no_local or identifiers else _PLAIN[qos]
+
+
+def _together(ways: list[Options]) -> Options:
+    qos = max([way.qos for way in ways])
+    identifiers = _identifiers(ways)
+    hearing = [way for way in ways if not way.no_local]
+    if len(hearing) == len(ways):
+        return Options(qos, False, identifiers) if identifiers else _PLAIN[qos]
+    if not hearing:
+        return Options(qos, True, identifiers)
+    own = Options(max([way.qos for way in hearing]), False, _identifiers(hearing))
+    return Options(qos, False, identifiers, own)
+
+
+def _identifiers(ways: list[Options]) -> tuple[int, ...]:
+    return tuple([identifier for way in ways for identifier in way.identifiers])
 
 
 def refusal_of(error: AckError) -> Reason:

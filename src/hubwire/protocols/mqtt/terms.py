@@ -28,6 +28,7 @@ class Policy(Struct, frozen=True):
         receive_maximum: publications with QoS 1 and 2 that a session may leave open, 1 to 65535; told in 5.0.
         max_packet_bytes: of one packet from a client, its first bytes included.
         topic_alias_maximum: numbers that a client of 5.0 may give to topics on one socket, 0 to 255; told if not 0.
+        wildcards: clients may subscribe with them; told in 5.0 if not.
         v4_text: payloads of 3.1.1 are text for other clients where they are UTF-8; else always binary.
     """
 
@@ -38,6 +39,7 @@ class Policy(Struct, frozen=True):
     receive_maximum: int = 1024
     max_packet_bytes: int = 1 << 20
     topic_alias_maximum: int = 0
+    wildcards: bool = False
     v4_text: bool = False
 
 

@@ -1,15 +1,15 @@
 """
 Names of topics and filters: which of them are groups, and the few below `$webpubsub/` that mean something else.
 
-A topic is a group of the same name. Wildcards, shared subscriptions and other topics that begin with `$` are not
-offered.
+A topic is a group of the same name. Shared subscriptions and other topics that begin with `$` are not offered, and
+wildcards only where that is set.
 
 Source: the service's MQTT pages; OASIS MQTT 5.0, 4.7.
 """
 
 from typing import Final
 
-from hubwire.model.names import is_event_name, is_group_name
+from hubwire.model.names import is_event_name, is_group_name, is_topic_name
 from hubwire.protocols.mqtt.reasons import Reason
 
 __all__ = [
@@ -32,7 +32,7 @@ _OUTCOMES: Final = ("succeeded", "failed")
 
 def is_group_topic(topic: str) -> bool:
     """Is this the name of a group that a packet can carry and that is not kept for other uses."""
-    return is_group_name(topic) and topic[0] != "$" and "+" not in topic and "#" not in topic and "\0" not in topic
+    return is_group_name(topic) and is_topic_name(topic)
 
 
 def is_event_topic(topic: str) -> bool:
@@ -59,14 +59,22 @@ def is_served(topic: str) -> bool:
     return topic.startswith(_EVENTS) and outcome in _OUTCOMES and is_event_name(name)
 
 
-def filter_fault(topic_filter: str) -> Reason | None:
-    """Why nobody can subscribe to this; None for names of groups, and for the topics that are served to everybody."""
+def filter_fault(topic_filter: str, wildcards: bool) -> Reason | None:
+    """
+    Why nobody can subscribe to this; None for names of groups, filters, and topics that are served to everybody.
+
+    Args:
+        wildcards: they are offered.
+    """
     if topic_filter.startswith(_SHARED):
         return Reason.SHARED_SUBSCRIPTIONS_UNSUPPORTED
     if not is_group_name(topic_filter) or "\0" in topic_filter:
         return Reason.TOPIC_FILTER_INVALID
     if "+" in topic_filter or "#" in topic_filter:
-        return Reason.WILDCARDS_UNSUPPORTED if _is_pattern(topic_filter) else Reason.TOPIC_FILTER_INVALID
+        if not _is_pattern(topic_filter):
+            return Reason.TOPIC_FILTER_INVALID
+        if not wildcards:
+            return Reason.WILDCARDS_UNSUPPORTED
     if topic_filter[0] == "$" and not is_served(topic_filter):
         return Reason.TOPIC_FILTER_INVALID
     return None
