@@ -179,12 +179,18 @@ class Upstream:
         monotonic: seconds of another clock.
     """
 
-    def __init__(self, directory: Directory | None = None, limits: Limits | None = None, quota: int = 100) -> None:
+    def __init__(
+        self,
+        directory: Directory | None = None,
+        limits: Limits | None = None,
+        quota: int = 100,
+        journal: MemoryJournal | None = None,
+    ) -> None:
         self.directory = directory or Directory()
         self.webhook = FakeWebhook()
         self.tokens = FakeTokens()
         self.secrets = FakeSecrets()
-        self.journal = MemoryJournal()
+        self.journal = journal or MemoryJournal()
         self.telemetry = Telemetry(quota)
         self.pauses: list[float] = []
         self.now = 1_700_000_000.5

@@ -122,7 +122,7 @@ HOUSE = Rule(
         "communication": Room(2, ("auth", "model")),
         "auth": Room(1, ("model",)),
         "logs": Room(2, ("settings",)),
-        "mqtt_clients": Room(7, ("settings", "gateway.arrivals", "protocols.mqtt")),
+        "mqtt_clients": Room(7, ("settings", "gateway.arrivals", "protocols.catalog", "protocols.mqtt")),
         "periodic": Room(1, ()),
         "settings": Room(1, ()),
         "time_limit": Room(1, ()),
@@ -175,6 +175,7 @@ HOUSE = Rule(
         # MQTT opens with its first packet, and a session of it may end by what another client does.
         "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
         "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/restored.py": ("hub.connection", "protocols.mqtt"),
         "gateway/sessions.py": ("hub.connection", "protocols.mqtt"),
         "gateway/wills.py": ("hub.connection",),
         "edge/websocket.py": ("hub.connection",),

@@ -7,10 +7,13 @@ from msgspec.structs import replace
 
 from hubwire.gateway.arrivals import MqttOptions
 from hubwire.mqtt_clients import mqtt_options
+from hubwire.protocols.catalog import QueueLimits
 from hubwire.protocols.mqtt.arrival import Policy
 from hubwire.settings import load
 
-LENIENT = Policy(client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16)
+LENIENT = Policy(
+    client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16, session_expiry_s=604_800
+)
 AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_alias_maximum=0)
 
 
@@ -35,6 +38,7 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_
                 "mqtt_keep_alive": "any",
                 "mqtt_retain": "ignore",
                 "mqtt_topic_alias_maximum": 16,
+                "mqtt_session_expiry_s": 604_800,
             },
             LENIENT,
         ),
@@ -61,4 +65,27 @@ def test_what_has_no_preset_is_what_its_setting_says() -> None:
     }
 
     policy = replace(LENIENT, session_expiry_s=7, receive_maximum=8, max_packet_bytes=9000, v4_text=True)
-    assert mqtt_options(load(given, {})) == MqttOptions(policy, "azure")
+    assert mqtt_options(load(given, {})) == MqttOptions(policy, "azure", True, QueueLimits(10_000, 16 << 20))
+
+
+@pytest.mark.parametrize(
+    ("given", "durable", "expiry_s"),
+    [
+        ({}, True, 604_800),
+        ({"mqtt_compatibility": "azure"}, False, 30),
+        ({"mqtt_durable_sessions": False}, False, 30),
+        ({"mqtt_durable_sessions": False, "mqtt_session_expiry_s": 7}, False, 7),
+        ({"mqtt_compatibility": "azure", "mqtt_durable_sessions": True}, True, 604_800),
+        ({"mqtt_session_expiry_s": 4294967295}, True, 4294967295),
+    ],
+)
+def test_sessions_that_outlive_the_process_last_for_longer(given: dict[str, Any], durable: bool, expiry_s: int) -> None:
+    options = mqtt_options(load(given, {}))
+
+    assert (options.durable, options.policy.session_expiry_s) == (durable, expiry_s)
+
+
+def test_sessions_that_outlive_the_process_have_limits_of_their_own() -> None:
+    given = {"mqtt_durable_queue_messages": 5, "mqtt_durable_queue_bytes": 6000}
+
+    assert mqtt_options(load(given, {})).durable_limits == QueueLimits(5, 6000)

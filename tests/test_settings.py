@@ -58,7 +58,7 @@ def test_bad_setting_is_refused_by_name(options: dict[str, Any], named: str) -> 
         ({"data": 7}, "data: 7 is not text"),
         ({"ready_file": 7}, "ready_file: 7 is not text"),
         ({"mqtt_keep_alive": "180"}, "mqtt_keep_alive: '180' is not one of any, limited"),
-        ({"mqtt_session_expiry_s": 3601}, "mqtt_session_expiry_s: 3601 is not a whole number from 0 to 3600"),
+        ({"mqtt_receive_maximum": 65536}, "mqtt_receive_maximum: 65536 is not a whole number from 1 to 65535"),
         ({"mqtt_receive_maximum": 0}, "mqtt_receive_maximum: 0 is not a whole number from 1 to 65535"),
         ({"mqtt_connect_timeout_s": 0}, "mqtt_connect_timeout_s: 0 is not a number above 0 and up to 300"),
         ({"data": ["x" * 1000]}, f"data: ['{'x' * 98}… is not text"),

@@ -42,6 +42,7 @@ from hubwire.auth.rest_callers import RestCallers
 from hubwire.auth.tunnel_callers import TunnelCallers
 from hubwire.auth.vault_callers import VaultCallers
 from hubwire.cluster.commits import Commits
+from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
 from hubwire.communication_services import Communication, load_communication
 from hubwire.communication_users import CommunicationEntrance, CommunicationUsers, limits_of
@@ -570,7 +571,10 @@ class _Service:
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         events = ConnectionEvents(self._handlers.dispatcher, shown)
         mqtt = mqtt_options(settings)
+        self._mqtt_durable = mqtt.durable
         streams = StreamLimits(settings.max_streams_per_connection, settings.stream_in_flight_bytes)
+        durable = DurableSessions(commits, node.time, time.time, settings.mqtt_durable_sessions_limit)
+        self._durable = durable
         self._gateway = Gateway(
             node,
             principals,
@@ -580,6 +584,7 @@ class _Service:
             limits,
             mqtt,
             users.logins,
+            durable if mqtt.durable else None,
             invocations=settings.invocations_per_connection,
             streams=streams,
         )
@@ -648,7 +653,7 @@ class _Service:
         """All rows of the resource manager."""
 
         async def restart(resource: str) -> None:
-            await self._gateway.end_resource(resource, "The resource is restarting.")
+            await self._gateway.end_resource(resource, "The resource is restarting.", for_good=False)
 
         web_pubsub = WebPubSubTable(self._catalog, self._places, entra.tenant_id, restart, entra.managers).operations()
         subscriptions = SubscriptionTable(
@@ -680,6 +685,8 @@ class _Service:
         Args:
             before: done when resources have their ports, and the main ones are not open yet.
         """
+        if restored := await self._restore():
+            _log.info("%s of MQTT clients go on", _counted(restored, "session"))
         listeners = self._listeners = Listeners(self._front, self._clients)
         await listeners.listen_control(folder.bindable_control_socket())
         await self._listen_for_resources(listeners, sockets, secure, certificates)
@@ -707,6 +714,13 @@ class _Service:
             cut += await self._tunnels.end(asyncio.get_running_loop().time() + self._settings.shutdown_grace_s)
             if cut:
                 _log.warning("cut off %s that did not end in time", _counted(cut, "connection"))
+
+    async def _restore(self) -> int:
+        """Let sessions go on that an earlier process has left; or end them, if none is to outlive a process now."""
+        if self._mqtt_durable:
+            return await self._gateway.restore()
+        await self._durable.forget_all()
+        return 0
 
     async def _listen_for_resources(
         self,
@@ -761,7 +775,7 @@ class _Service:
         if new is None:
             await self._gateway.end_resource(key, "The resource is deleted.")
         elif self._catalog.policy(key).stopped:
-            await self._gateway.end_resource(key, "The resource is stopped.")
+            await self._gateway.end_resource(key, "The resource is stopped.", for_good=False)
 
 
 class _Entra:

@@ -105,7 +105,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         mqtt_retain: what becomes of a publication that MQTT 5.0 asks us to retain.
         mqtt_session_takeover: who may go on with a session of somebody else, or end it.
         mqtt_v4_text: take payloads of MQTT 3.1.1 for text where they are UTF-8.
-        mqtt_session_expiry_s: how long a session may outlive its socket; 0 is not at all.
+        mqtt_session_expiry_s: how long a session may outlive its socket; 0 is not at all, 4294967295 for ever. None for
+            what `mqtt_compatibility` says.
+        mqtt_durable_sessions: sessions that outlive their sockets outlive the process, too; None as before.
+        mqtt_durable_sessions_limit: how many there may be.
+        mqtt_durable_queue_messages, mqtt_durable_queue_bytes: unacknowledged for one of them.
         mqtt_receive_maximum: QoS 1 and 2 publications of a client that wait for their acknowledgement at once.
         mqtt_topic_alias_maximum: topics that a client of 5.0 may give numbers to; None for what
             `mqtt_compatibility` says.
@@ -191,7 +195,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mqtt_retain: Literal["ignore", "refuse"] | None = None
     mqtt_session_takeover: Literal["same-user", "azure"] = "same-user"
     mqtt_v4_text: bool = False
-    mqtt_session_expiry_s: Annotated[int, Meta(ge=0, le=3600)] = 30
+    mqtt_session_expiry_s: Annotated[int, Meta(ge=0, le=4294967295)] | None = None
+    mqtt_durable_sessions: bool | None = None
+    mqtt_durable_sessions_limit: Annotated[int, Meta(ge=1)] = 100_000
+    mqtt_durable_queue_messages: Annotated[int, Meta(ge=1)] = 10_000
+    mqtt_durable_queue_bytes: Annotated[int, Meta(ge=1024)] = 16 << 20
     mqtt_receive_maximum: Annotated[int, Meta(ge=1, le=65535)] = 1024
     mqtt_topic_alias_maximum: Annotated[int, Meta(ge=0, le=255)] | None = None
     mqtt_connect_timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0

@@ -70,7 +70,7 @@ class Process:
 
     async def restored(self, limits: QueueLimits = LIMITS, policy: Policy = POLICY) -> list[Client]:
         """The clients of all sessions that were kept, in the order in which they began."""
-        found = await self.durable.read(self.journal)
+        found = await self.durable.read()
         clients = []
         for stored in found.sessions:
             entry = stored.entry
@@ -223,7 +223,7 @@ async def test_terms_will_and_owner_are_kept() -> None:
     owner.permissions.revoke("sendToGroup", "secret")
     process.durable.changed(owner)
 
-    found = await Process(journal).durable.read(journal)
+    found = await Process(journal).durable.read()
 
     [stored] = found.sessions
     entry = stored.entry
@@ -240,7 +240,7 @@ async def test_session_that_has_lost_its_socket_says_since_when() -> None:
     owner = process.begin(Client(5, properties=KEPT, policy=POLICY, clean_start=False))
 
     async def lost_at() -> float | None:
-        return (await Process(journal).durable.read(journal)).sessions[0].entry.lost_at
+        return (await Process(journal).durable.read()).sessions[0].entry.lost_at
 
     owner.sink = None
     process.now += 5
@@ -250,7 +250,7 @@ async def test_session_that_has_lost_its_socket_says_since_when() -> None:
     process.durable.changed(owner)
 
     assert await lost_at() == UNIX + 5
-    found = await Process(journal).durable.read(journal)
+    found = await Process(journal).durable.read()
     assert found.sessions[0].entry.why == "PingTimeout"
 
 
@@ -298,10 +298,7 @@ async def test_session_that_nobody_goes_on_with_leaves_nothing_behind() -> None:
         client.session.deliver(shared, NOW)
 
     process = Process(journal)
-    found = await process.durable.read(journal)
-    for stored in found.sessions:
-        process.durable.forget(stored)
-    process.durable.adopted(found)
+    await process.durable.forget_all()
 
     assert process.kinds() == {}
 

@@ -12,6 +12,7 @@ from doubles import (
     DurableSession,
     HeldBus,
     Keys,
+    MemoryJournal,
     RecordingSink,
     VirtualLoop,
     connection,
@@ -24,6 +25,7 @@ from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.logins import Logins
 from hubwire.auth.principals import Principals
 from hubwire.cluster.commits import Commits
+from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
 from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.attempt import HandshakeRefused
@@ -35,7 +37,6 @@ from hubwire.hub.streams import StreamLimits
 from hubwire.model.commands import Send
 from hubwire.model.http import RequestHead
 from hubwire.model.messages import Data, GroupMessage
-from hubwire.model.ports import Journal
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.catalog import QueueLimits
@@ -60,6 +61,7 @@ class House:
         logins: of communication users, if there are any.
         streams: that each client may publish.
         journal: what is kept beyond the process, if anything.
+        life: when it begins, in seconds after the first one.
 
     Attributes:
         clock: seconds since 1970, for tokens.
@@ -74,18 +76,23 @@ class House:
         mqtt: MqttOptions | None = None,
         logins: Logins | None = None,
         streams: StreamLimits | None = None,
-        journal: Journal | None = None,
+        journal: MemoryJournal | None = None,
+        life: float = 0.0,
     ) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
+        begun = self.clock + life - self.loop.time()
+        self.commits = None if journal is None else Commits(journal)
+        self.durable = None
+        if self.commits is not None:
+            self.durable = DurableSessions(self.commits, self.loop.time, lambda: begun + self.loop.time(), most=10)
         self.telemetry = Telemetry(quota)
         self.exchange = MemoryExchange()
         self.bus = HeldBus(self.exchange.bus())
-        self.commits = None if journal is None else Commits(journal)
         self.node = Node(self.bus, self.telemetry, self.loop, commits=self.commits)
         self.directory = Directory()
         self.principals = Principals(Keys(), (), 60, lambda: self.clock)
-        self.upstream = Upstream(self.directory)
+        self.upstream = Upstream(self.directory, journal=journal)
         self.gateway = Gateway(
             self.node,
             self.principals,
@@ -95,6 +102,7 @@ class House:
             QueueLimits(queue_messages),
             mqtt or MqttOptions(),
             logins,
+            self.durable,
             streams=streams or StreamLimits(),
         )
         self.ended: list[tuple[Connection, CloseCategory, int, str]] = []

@@ -26,17 +26,20 @@ from hubwire.cluster.durable_entries import (
 )
 from hubwire.hub.connection import Connection
 from hubwire.model.messages import DataMessage
-from hubwire.model.ports import Journal
 from hubwire.protocols.mqtt.keeping import Kept, KeptItem, KeptOptions, Remembered
 from hubwire.protocols.mqtt.session import MqttSession
 
-__all__ = ["DurableSessions"]
+__all__ = ["DurableSessions", "Found", "Stored"]
 
 
 class _Changes(Protocol):
+    """See `Commits`."""
+
     def put(self, kind: str, key: str, body: bytes) -> object: ...
 
     def remove(self, kind: str, key: str) -> object: ...
+
+    async def entries(self, kind: str) -> list[tuple[str, bytes]]: ...
 
 
 class _Message:
@@ -242,6 +245,9 @@ class DurableSessions:
         monotonic: seconds on the clock that deadlines are on.
         unix: seconds since 1970, which mean the same to the next process.
         most: sessions that there may be.
+
+    Attributes:
+        unix: the same.
     """
 
     def __init__(
@@ -249,7 +255,7 @@ class DurableSessions:
     ) -> None:
         self._changes = changes
         self._monotonic = monotonic
-        self._unix = unix
+        self.unix = unix
         self._messages = _Messages(changes, self._elapsed)
         self._keepers: dict[Connection, _Keeper] = {}
         self._last = 0
@@ -257,7 +263,7 @@ class DurableSessions:
 
     def _elapsed(self) -> float:
         """From the beginning of 1970 to that of the monotonic clock."""
-        return self._unix() - self._monotonic()
+        return self.unix() - self._monotonic()
 
     def __len__(self) -> int:
         return len(self._keepers)
@@ -281,13 +287,18 @@ class DurableSessions:
         assert isinstance(session, MqttSession)
         self._last += 1
         keeper = self._keepers[connection] = _Keeper(self._changes, self._messages, self._last)
-        keeper.write(self._entry(connection, session, tuple(roles), self._unix(), None))
+        keeper.write(self._entry(connection, session, tuple(roles), self.unix(), None))
         for group in groups:
             keeper.member(group, True)
         session.keep(keeper)
 
-    def changed(self, connection: Connection) -> None:
-        """Something of a session is another than it was, but for messages and subscriptions. Harmless if not kept."""
+    def changed(self, connection: Connection, *, is_back: bool = False) -> None:
+        """
+        Something of a session is another than it was, but for messages and subscriptions. Harmless if it is not kept.
+
+        Args:
+            is_back: its client is about to get another socket.
+        """
         keeper = self._keepers.get(connection)
         if keeper is not None:
             before = keeper.entry
@@ -295,8 +306,8 @@ class DurableSessions:
             assert before is not None
             assert isinstance(session, MqttSession)
             lost_at = None
-            if connection.sink is None:
-                lost_at = self._unix() if before.lost_at is None else before.lost_at
+            if connection.sink is None and not is_back:
+                lost_at = self.unix() if before.lost_at is None else before.lost_at
             keeper.write(self._entry(connection, session, before.roles, before.opened_at, lost_at))
 
     def _entry(
@@ -348,9 +359,9 @@ class DurableSessions:
 
     # What an earlier process has left.
 
-    async def read(self, journal: Journal) -> "Found":
+    async def read(self) -> "Found":
         """What is there. Damage is logged and left out; what belongs to nothing is removed."""
-        stored, messages, lost = await entries.read(journal)
+        stored, messages, lost = await entries.read(self._changes.entries)
         for kind, key in lost:
             self._changes.remove(kind, key)
         self._last = max((one.number for one in stored), default=0)
@@ -382,6 +393,13 @@ class DurableSessions:
         keeper.end([one.topic for one in stored.subscriptions if one.member])
         for number, _ in stored.queue:
             self._changes.remove(QUEUED, f"{stored.number:x}/{number:x}")
+
+    async def forget_all(self) -> None:
+        """No session goes on."""
+        found = await self.read()
+        for stored in found.sessions:
+            self.forget(stored)
+        self.adopted(found)
 
     def adopted(self, found: "Found") -> None:
         """All sessions that are to go on do: messages of no other are removed."""

@@ -6,15 +6,14 @@ to be sent, which messages of its own it has not released. A message that waits 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from hubwire.model.commands import Permission
 from hubwire.model.messages import NO_METADATA, Data, DataKind, DataMessage, FromServer, GroupMessage, Publication
-from hubwire.model.ports import Journal
 from hubwire.protocols.mqtt.keeping import KeptTerms
 
 __all__ = [
@@ -37,7 +36,8 @@ __all__ = [
 
 _log: Final = logging.getLogger("hubwire.journal")
 
-_S = TypeVar("_S")
+Find: TypeAlias = Callable[[str], Awaitable[list[tuple[str, bytes]]]]
+"""Entries of a kind with their keys."""
 
 SESSION: Final = "session"
 SUBSCRIPTION: Final = "subscription"
@@ -175,7 +175,7 @@ def message_of(entry: MessageEntry) -> DataMessage:
     return GroupMessage(entry.group, data, entry.from_user_id, entry.metadata, entry.publication)
 
 
-async def read(journal: Journal) -> tuple[list[Stored], dict[int, MessageEntry], list[tuple[str, str]]]:
+async def read(find: Find) -> tuple[list[Stored], dict[int, MessageEntry], list[tuple[str, str]]]:
     """
     Everything that is kept.
 
@@ -187,7 +187,7 @@ async def read(journal: Journal) -> tuple[list[Stored], dict[int, MessageEntry],
 
     async def entries(kind: str, type: Any, split: Callable[[str], Any]) -> list[tuple[str, Any, Any]]:
         found = []
-        for key, body in await journal.entries(kind):
+        for key, body in await find(kind):
             try:
                 found.append((key, split(key), msgspec.msgpack.decode(body, type=type)))
             except (msgspec.MsgspecError, ValueError) as error:

@@ -123,6 +123,7 @@ class Node:
         self.on_end: list[Ending] = []
         self.on_lost: Callable[[Connection], None] = lambda _connection: None
         self.on_membership: Membership = lambda _connection, _group, _is_member: None
+        self.on_permission: Callable[[Connection], None] = lambda _connection: None
         self.on_left_out: LeftOut = lambda _connections, _groups: None
         bus.attach(self)
 
@@ -260,24 +261,15 @@ class Node:
         Returns:
             None when that is done; else to be awaited.
         """
-        key = connection.hub
-        topics = [to_hub(key), to_connection(key, connection.id), *(to_group(key, group) for group in groups)]
-        if connection.user_id is not None:
-            topics.append(to_user(key, connection.user_id))
+        topics = _topics(connection, groups)
 
         def let_in() -> bool:
-            hub = self._hubs.get(key)
-            if hub is None:
-                hub = self._hubs[key] = Hub(key, self.state_limits)
             connection.sink = sink
             connection.opened_at = self._loop.time()
-            hub.add(connection)
-            for group in groups:
-                hub.join(connection, group)
+            self._add(connection, groups)
             if self._delivery.pending:
                 for topic in topics:
                     self._delivery.joined(connection, topic)
-            self._telemetry.connections += 1
             self._telemetry.opened += 1
             if connection.session.durable:
                 self._delivery.guard(sink)
@@ -286,6 +278,48 @@ class Node:
             return True
 
         return self._interest.during(topics, let_in)
+
+    def restore(self, connection: Connection, groups: Sequence[str]) -> Awaitable[None] | None:
+        """
+        Let in a connection that an earlier process had, whose client is not there. `await_client` is to follow once all
+        of them are in.
+
+        Args:
+            groups: that it is in.
+
+        Returns:
+            None when that is done; else to be awaited.
+        """
+
+        def let_in() -> bool:
+            self._add(connection, groups)
+            self._telemetry.retained += 1
+            return True
+
+        return self._interest.during(_topics(connection, groups), let_in)
+
+    def await_client(self, connection: Connection, since: float) -> None:
+        """
+        Let a connection that was restored wait for its client.
+
+        Args:
+            since: monotonic seconds, earlier ones first. Who has waited for too long ends soon.
+        """
+        retention_s = connection.session.retention_s
+        if retention_s is not None and retention_s < math.inf:
+            # Else it would look as if this process had stood still, see `_end_waiting`.
+            since = max(since, self._loop.time() - retention_s)
+        self._waiting.hold(connection, since)
+        self._schedule_sweep()
+
+    def _add(self, connection: Connection, groups: Sequence[str]) -> None:
+        hub = self._hubs.get(connection.hub)
+        if hub is None:
+            hub = self._hubs[connection.hub] = Hub(connection.hub, self.state_limits)
+        hub.add(connection)
+        for group in groups:
+            hub.join(connection, group)
+        self._telemetry.connections += 1
 
     def resume(self, connection: Connection, sink: Sink, first: bytes) -> bool:
         """
@@ -624,14 +658,21 @@ class Node:
         await self._end_all(picked, _NORMAL, text, CloseCategory.CLOSED_BY_APP_SERVER, reason)
         return Answer(count=len(picked))
 
-    async def end(self, code: int, text: str, category: CloseCategory, resource: str | None = None) -> None:
+    async def end(
+        self, code: int, text: str, category: CloseCategory, resource: str | None = None, *, for_good: bool = True
+    ) -> None:
         """
         End every connection of this node, those that wait for their recovery included.
 
         Args:
             resource: only those of this one.
+            for_good: else of sessions that outlive the process only the sockets end.
         """
         picked = [c for c in self.connections() if resource is None or c.hub.resource == resource]
+        if not for_good:
+            lasting = [c for c in picked if c.session.durable]
+            picked = [c for c in picked if not c.session.durable]
+            await _in_turns(lasting, lambda connection: self.drop(connection, code, text, category))
         await self._end_all(picked, code, text, category)
 
     async def _end_all(
@@ -647,8 +688,7 @@ class Node:
 
         await _in_turns(picked, close)
 
-    @staticmethod
-    def _permission(hub: Hub, query: PermissionRule) -> Answer:
+    def _permission(self, hub: Hub, query: PermissionRule) -> Answer:
         connection = hub.connections.get(query.target.name)
         if connection is None:
             return Answer()
@@ -659,11 +699,22 @@ class Node:
                 connection.permissions.revoke(query.permission, query.group)
         except Conflict:
             return Answer(count=1, limit_reached=True)
+        if query.action != "check":
+            self.on_permission(connection)
         return Answer(count=1, allowed=connection.permissions.allows(query.permission, query.group))
 
     def _wanted(self, topic: Target) -> bool:
         hub = self._hubs.get(topic.hub)
         return hub is not None and hub.concerns(topic)
+
+
+def _topics(connection: Connection, groups: Sequence[str]) -> list[Target]:
+    """What a connection belongs to that is in some groups."""
+    key = connection.hub
+    topics = [to_hub(key), to_connection(key, connection.id), *(to_group(key, group) for group in groups)]
+    if connection.user_id is not None:
+        topics.append(to_user(key, connection.user_id))
+    return topics
 
 
 def _unix_ms() -> int:

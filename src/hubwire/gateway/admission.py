@@ -120,6 +120,10 @@ class Admission:
         if not let_in:
             self.leave(resource)
 
+    def restored(self, resource: str) -> None:
+        """A connection goes on that had its place in an earlier process, whatever the quota is now."""
+        self._counts[resource] = self._counts.get(resource, 0) + 1
+
     def places(self, resource: str) -> tuple[int, int]:
         """How many are taken for connections that are about to begin, and how many of a resource are at all."""
         return self._opening, self._counts.get(resource, 0)

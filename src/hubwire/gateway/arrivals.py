@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hubwire.auth.callers import ClientClaims
 from hubwire.auth.logins import Login
+from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.admission import Admission
@@ -53,10 +54,14 @@ class MqttOptions(Struct, frozen=True):
     """
     Attributes:
         takeover: see `Sessions`.
+        durable: do sessions that outlive their sockets outlive the process, too.
+        durable_limits: of what clients leave unacknowledged whose sessions outlive the process.
     """
 
     policy: Policy = Policy()
     takeover: Literal["same-user", "azure"] = "same-user"
+    durable: bool = False
+    durable_limits: QueueLimits = QueueLimits(10_000)
 
 
 class Arrivals:
@@ -64,6 +69,10 @@ class Arrivals:
     Args:
         limits: of what each client leaves unacknowledged.
         go_on: handles what a client that has just come in has sent behind its CONNECT.
+        durable: keeps sessions that outlive the process; None if none does.
+
+    Attributes:
+        note: told of refusals of a session, by its hub and client id.
     """
 
     def __init__(
@@ -77,13 +86,27 @@ class Arrivals:
         wills: Wills,
         logged_in: LoggedIn,
         go_on: Callable[[Connection], Awaitable[None] | None],
+        durable: DurableSessions | None = None,
     ) -> None:
         self._node = node
         self._events = events
         self._admission = admission
         self._telemetry = telemetry
         self._policy = options.policy
-        self._sessions = Sessions(node, events, admission, telemetry, limits, options.takeover, wills, logged_in, go_on)
+        self._sessions = Sessions(
+            node,
+            events,
+            admission,
+            telemetry,
+            limits,
+            options.takeover,
+            wills,
+            logged_in,
+            go_on,
+            durable,
+            options.durable_limits,
+        )
+        self.note = self._sessions.note
 
     def greet(
         self, attempt: Attempt, claims: ClientClaims, policy: ResourcePolicy, login: Login | None = None

@@ -2,7 +2,7 @@
 Connections as event handlers see them: who is asked about a client, and what is told of one that is in.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -109,6 +109,7 @@ class ConnectionEvents:
 
     Attributes:
         watch: waits for a task before all is told at the end of the server.
+        on_state: told of each MQTT client to which a handler gave another state.
     """
 
     def __init__(self, dispatcher: Dispatcher, shown: Shown) -> None:
@@ -116,6 +117,7 @@ class ConnectionEvents:
         self._shown = shown
         self._names: dict[str, str] = {}
         self.watch = dispatcher.watch
+        self.on_state: Callable[[Connection], None] = lambda _connection: None
 
     # Before a client is in.
 
@@ -270,6 +272,10 @@ class ConnectionEvents:
         """An MQTT client has come back to its session, by another socket."""
         self._dispatcher.resumed(self._source(connection), arrival)
 
+    async def adopt(self, connections: Iterable[Connection]) -> None:
+        """These go on from an earlier process: nobody is told so, nor that they have ended with it."""
+        await self._dispatcher.adopt(map(self._source, connections))
+
     def hung_up(self, connection: Connection) -> None:
         """A client that cannot come back waits for nothing any more: no event of it is sent again if it fails."""
         if connection.source is not None:
@@ -331,6 +337,7 @@ class ConnectionEvents:
         source = self._source(connection)
         if source.given_up:
             return EventAnswer(event, 500)
+        state = source.state
         try:
             response = await self._dispatcher.mqtt_event(
                 source,
@@ -347,6 +354,8 @@ class ConnectionEvents:
             return EventAnswer(event, 500)
         if not response.succeeded:
             source.given_up = source.client_gone
+        if source.state != state:
+            self.on_state(connection)
         return EventAnswer(
             event, response.status, response.last("content-type"), response.body, answer_properties(response)
         )

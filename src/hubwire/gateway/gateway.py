@@ -17,6 +17,7 @@ from hubwire.auth.callers import ClientClaims
 from hubwire.auth.logins import Login, Logins
 from hubwire.auth.principals import Principals
 from hubwire.auth.signatures import algorithm_of
+from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
 from hubwire.gateway import group_state, records
 from hubwire.gateway.admission import Admission
@@ -29,6 +30,7 @@ from hubwire.gateway.logged_in import LoggedIn
 from hubwire.gateway.newcomer import Newcomer
 from hubwire.gateway.opening import Deciding, Opening
 from hubwire.gateway.requests import Requests
+from hubwire.gateway.restored import Restoring
 from hubwire.gateway.streams import GroupStreams
 from hubwire.gateway.wills import Wills
 from hubwire.hub.connection import Connection
@@ -71,6 +73,7 @@ class Gateway:
     Args:
         limits: of each reliable client's unacknowledged queue, and of an MQTT client's.
         logins: of communication users, at hubs that let them in; None if there are no such users.
+        durable: keeps sessions of MQTT clients that outlive the process; None if none does.
         invocations: that one connection may have pending.
         streams: that each client may publish.
 
@@ -88,6 +91,7 @@ class Gateway:
         limits: QueueLimits,
         mqtt: MqttOptions = _MQTT,
         logins: Logins | None = None,
+        durable: DurableSessions | None = None,
         *,
         invocations: int = 100,
         streams: StreamLimits = _STREAMS,
@@ -103,7 +107,9 @@ class Gateway:
         self._invocations = Invocations(node, events, telemetry, invocations)
         self._requests = Requests(node, events, telemetry, self._invocations, self._streams)
         self._admission = Admission(directory, telemetry)
-        self._wills = Wills(node)
+        self._durable = durable
+        self._mqtt = mqtt
+        self._wills = Wills(node, durable)
         self._logins = logins
         self._logged_in = LoggedIn(node)
         if logins is not None:
@@ -118,12 +124,37 @@ class Gateway:
             self._wills,
             self._logged_in,
             lambda connection: self.receive(connection, b""),
+            durable,
         )
         node.on_lost = self._has_lost_its_socket
-        node.on_membership = events.membership
+        node.on_membership = events.membership if durable is None else self._membership
         node.on_left_out = records.bulk_left_out
+        if durable is not None:
+            events.on_state = node.on_permission = durable.changed
         node.on_end.append(self._ended)
         node.on_end.append(records.ended)
+
+    async def restore(self) -> int:
+        """
+        Let in again who was kept by an earlier process. Called once, before anybody else is let in.
+
+        Returns:
+            how many sessions go on.
+        """
+        if self._durable is None:
+            return 0
+        restoring = Restoring(
+            self._node,
+            self._durable,
+            self._directory,
+            self._admission,
+            self._events,
+            self._wills,
+            self._mqtt.policy,
+            self._mqtt.durable_limits,
+            self._arrivals.note,
+        )
+        return await restoring.restore()
 
     # The opening.
 
@@ -364,10 +395,19 @@ class Gateway:
         self._wills.ended(connection)
         self._streams.ended(connection)
         self._events.ended(connection, reason)
+        if self._durable is not None:
+            self._durable.end(connection)
+
+    def _membership(self, connection: Connection, group: str, is_member: bool) -> None:
+        assert self._durable is not None
+        self._durable.member(connection, group, is_member)
+        self._events.membership(connection, group, is_member)
 
     def _has_lost_its_socket(self, connection: Connection) -> None:
         self._invocations.abandon(connection)
         self._wills.lost(connection)
+        if self._durable is not None:
+            self._durable.changed(connection)
 
     def _resume(self, connection: Connection, sink: Sink) -> Awaitable[None] | None:
         self._invocations.abandon(connection)  # which has another socket still, if there are any
@@ -541,21 +581,28 @@ class Gateway:
         """Refuse new clients from now on."""
         self._admission.stopping = True
 
-    async def end_resource(self, resource: str, text: str) -> None:
+    async def end_resource(self, resource: str, text: str, *, for_good: bool = True) -> None:
         """
         End all connections of a resource, those that wait for their recovery included.
 
         Args:
             text: for the clients.
+            for_good: else sessions that outlive the process outlive this as well.
         """
-        await self._node.end(_GOING_AWAY, text, CloseCategory.SERVICE_RELOAD, resource)
+        await self._node.end(_GOING_AWAY, text, CloseCategory.SERVICE_RELOAD, resource, for_good=for_good)
 
     async def end(self) -> None:
-        """The server goes away: end everybody, those without a socket included."""
-        await self._node.end(_GOING_AWAY, _FAREWELL, CloseCategory.SERVICE_RELOAD)
+        """The server goes away: end everybody, those without a socket included, but for sessions that outlive it."""
+        await self._node.end(_GOING_AWAY, _FAREWELL, CloseCategory.SERVICE_RELOAD, for_good=False)
 
     def farewell(self, connection: Connection) -> None:
-        """The server goes away. One node has nobody to hand a session to, so this ends reliable clients honestly."""
+        """
+        The server goes away. One node has nobody to hand a session to, so this ends reliable clients honestly. Sessions
+        that outlive it are told the same, and wait for the next process.
+        """
+        if connection.session.durable:
+            self._node.drop(connection, _GOING_AWAY, _FAREWELL, CloseCategory.SERVICE_RELOAD)
+            return
         self._node.close(connection, _GOING_AWAY, _FAREWELL, CloseCategory.SERVICE_RELOAD)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from hubwire.auth.callers import ClientClaims
+from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.gateway.admission import Admission
@@ -34,6 +35,7 @@ from hubwire.upstream.sources import EventSource
 __all__ = ["Sessions"]
 
 _NORMAL: Final = 1000
+_FULL: Final = "There are as many sessions that outlive the server as there may be."
 _SUCCEEDED: Final = "The client has begun a new session."
 
 
@@ -44,6 +46,8 @@ class Sessions:
         takeover: who may go on with a session or end it: its user only, and where it has none, others without one that
             were given no less; or whoever names its client id.
         go_on: handles what a client that has just come in has sent behind its CONNECT.
+        durable: keeps sessions that outlive the process; None if none does.
+        durable_limits: of what their clients leave unacknowledged.
     """
 
     def __init__(
@@ -57,7 +61,11 @@ class Sessions:
         wills: Wills,
         logged_in: LoggedIn,
         go_on: Callable[[Connection], Awaitable[None] | None],
+        durable: DurableSessions | None = None,
+        durable_limits: QueueLimits | None = None,
     ) -> None:
+        self._durable = durable
+        self._durable_limits = durable_limits or limits
         self._node = node
         self._events = events
         self._admission = admission
@@ -175,11 +183,16 @@ class Sessions:
         verdict: ConnectVerdict,
         source: EventSource,
     ) -> Awaitable[None] | None:
+        durable = self._durable if _outlives_its_socket(asking) else None
+        if durable is not None and durable.is_full:
+            raise HandshakeRefused(429, _FULL, {"Retry-After": "1"}, f"{_FULL} (mqtt_durable_sessions_limit)")
         asking.newcomer.place.claim(policy)
         waiting: Awaitable[None] | None = None
+        groups: tuple[str, ...] = ()
         let_in = False
         try:
-            connection = self._connection(asking, said, source)
+            limits = self._limits if durable is None else self._durable_limits
+            connection = self._connection(asking, said, source, limits)
             session = connection.session
             assert isinstance(session, MqttSession)
             groups = tuple(group for group in said.groups if session.takes(group))
@@ -188,22 +201,29 @@ class Sessions:
             assigned = asking.client_id if asking.assigned else None
             first = session.connack(False, assigned, verdict.user_properties)
             connection.given_groups = groups
+            if durable is not None:
+                durable.begin(connection, said.roles, groups)
             waiting = self._node.attach(connection, groups, asking.sink, first)
             let_in = True
         finally:
             if waiting is None:
-                self._admission.settle(asking.hub.resource, let_in)
+                self._settle(connection, groups, let_in)
         if waiting is None:
             return self._begun(asking, connection, groups)
         self._beginning[connection.hub, connection.id] = asyncio.Event()
         return self._begun_after(waiting, asking, connection, groups)
 
-    def _connection(self, asking: Asking, said: ClientClaims, source: EventSource) -> Connection:
+    def _settle(self, connection: Connection, groups: tuple[str, ...], let_in: bool) -> None:
+        self._admission.settle(connection.hub.resource, let_in)
+        if not let_in and self._durable is not None:
+            self._durable.end(connection, groups)
+
+    def _connection(self, asking: Asking, said: ClientClaims, source: EventSource, limits: QueueLimits) -> Connection:
         """That of a new session; nobody knows of it yet."""
         newcomer, client_id = asking.newcomer, asking.client_id
         hub = asking.hub
         # By its id: a session that held its own connection would outlive it, until somebody collects garbage.
-        session = newcomer.arrival.session(self._limits, lambda refusal: self._note(hub, client_id, refusal), client_id)
+        session = newcomer.arrival.session(limits, lambda refusal: self.note(hub, client_id, refusal), client_id)
         connection = Connection(
             id=client_id,
             hub=hub,
@@ -218,7 +238,8 @@ class Sessions:
         source.session_id = secrets.token_hex(16)
         return connection
 
-    def _note(self, hub: HubKey, client_id: str, refusal: Refusal) -> None:
+    def note(self, hub: HubKey, client_id: str, refusal: Refusal) -> None:
+        """Something that a client wanted is refused."""
         connection = self._node.connection(hub, client_id)
         if connection is not None:
             records.mqtt_refusal(connection, refusal)
@@ -231,7 +252,7 @@ class Sessions:
             await waiting
             let_in = True
         finally:
-            self._admission.settle(connection.hub.resource, let_in)
+            self._settle(connection, groups, let_in)
             self._beginning.pop((connection.hub, connection.id)).set()
         more = self._begun(asking, connection, groups)
         if more is not None:
@@ -259,6 +280,11 @@ class Sessions:
         connection.codec = session.codec
         connection.client_ip = asking.newcomer.attempt.head.client_ip
         self._events.resumed(connection, source)
+        if self._durable is not None:
+            if session.recoverable:
+                self._durable.changed(connection, is_back=True)
+            else:
+                self._durable.end(connection, tuple(connection.groups))
         first = session.connack(True, None, verdict.user_properties)
         if not self._node.resume(connection, asking.sink, first):
             # Its own will was one message too many for it.
@@ -268,6 +294,12 @@ class Sessions:
         asking.newcomer.connection = connection
         self._logged_in.begun(connection, asking.newcomer.login)
         return self._go_on(connection)
+
+
+def _outlives_its_socket(asking: Asking) -> bool:
+    agreement = asking.newcomer.arrival.agreement
+    assert agreement is not None, "its CONNECT is taken"
+    return agreement.session_expiry_s > 0
 
 
 def _foreign(there: Connection, said: ClientClaims) -> str | None:

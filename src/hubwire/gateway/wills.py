@@ -7,6 +7,7 @@ becomes of it when a client comes by another socket).
 
 import asyncio
 
+from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
 from hubwire.gateway import records
 from hubwire.hub.connection import Connection
@@ -18,10 +19,16 @@ __all__ = ["Wills"]
 
 
 class Wills:
-    """Wills of one node's clients. Each is published once, or removed."""
+    """
+    Wills of one node's clients. Each is published once, or removed.
 
-    def __init__(self, node: Node) -> None:
+    Args:
+        durable: is told of wills that are no more.
+    """
+
+    def __init__(self, node: Node, durable: DurableSessions | None = None) -> None:
         self._node = node
+        self._durable = durable
         self._timers: dict[Connection, asyncio.Handle] = {}
 
     def lost(self, connection: Connection) -> None:
@@ -34,6 +41,22 @@ class Wills:
         else:
             # The end of the session may come first, and publishes it then.
             self._timers[connection] = self._node.later(will.delay_s, self._due, connection)
+
+    def restored(self, connection: Connection, since: float) -> None:
+        """
+        A session goes on from an earlier process.
+
+        Args:
+            since: when it lost its socket, in monotonic seconds.
+        """
+        will = connection.session.will
+        if will is None:
+            return
+        left_s = since + will.delay_s - self._node.time()
+        if left_s <= 0:
+            self._publish(connection)
+        else:
+            self._timers[connection] = self._node.later(left_s, self._due, connection)
 
     def _due(self, connection: Connection) -> None:
         self._timers.pop(connection, None)
@@ -62,6 +85,8 @@ class Wills:
         if will is None:
             return
         connection.session.forget_will()
+        if self._durable is not None:
+            self._durable.changed(connection)
         if not connection.permissions.allows("sendToGroup", will.topic):
             records.will_dropped(connection, will.topic)
             return

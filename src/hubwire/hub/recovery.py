@@ -1,5 +1,6 @@
 """Connections that lost their socket and may come back, each until its deadline."""
 
+import math
 from collections import OrderedDict
 
 from hubwire.hub.connection import Connection
@@ -29,7 +30,10 @@ class Waiting:
         return len(self._periods)
 
     def hold(self, connection: Connection, now: float) -> None:
-        """Begin to wait, at monotonic second `now`."""
+        """
+        Begin to wait, at monotonic second `now`. That of those whose sessions wait for ever has no deadline. Of those
+        who wait equally long, who began earlier is told of earlier.
+        """
         self.release(connection)
         period_s = connection.session.retention_s
         if period_s is None:
@@ -63,8 +67,9 @@ class Waiting:
                 deadlines[connection] += seconds
 
     def next_deadline(self) -> float | None:
-        """When the first wait is over; None if nobody waits."""
-        return min([next(iter(deadlines.values())) for deadlines in self._by_period.values()], default=None)
+        """When the first wait is over; None if nobody waits, or for ever only."""
+        first = min([next(iter(deadlines.values())) for deadlines in self._by_period.values()], default=math.inf)
+        return None if first == math.inf else first
 
     def expired(self, now: float, limit: int) -> list[Connection]:
         """Take out those whose time is over, `limit` at most."""

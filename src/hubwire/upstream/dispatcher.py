@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
@@ -106,6 +106,7 @@ class Dispatcher:
         self._backlog = Backlog()
         self._postponed: dict[EventSource, asyncio.TimerHandle] = {}
         self._draining = False
+        self._adopted: set[str] = set()
         self.handlers_of = HandlersOf(directory)
 
     # What clients wait for.
@@ -521,14 +522,24 @@ class Dispatcher:
             source.journalled = False
             self._journal.remove(_JOURNAL, source.journal_key())
 
+    async def adopt(self, sources: Iterable[EventSource]) -> None:
+        """These connections go on from an earlier process. Whose end is to be told, is told so when it comes."""
+        known = {key for key, _ in await self._journal.entries(_JOURNAL)}
+        for source in sources:
+            key = source.journal_key()
+            if key in known:
+                source.journalled = True
+                self._adopted.add(key)
+
     async def recover(self) -> int:
         """
-        Tell the end of connections whose handlers were not told it before the process ended.
+        Tell the end of connections whose handlers were not told it before the process ended, but of those that go on.
 
         Returns:
             how many.
         """
-        entries = await self._journal.entries(_JOURNAL)
+        entries = [entry for entry in await self._journal.entries(_JOURNAL) if entry[0] not in self._adopted]
+        self._adopted.clear()
         for key, body in entries:
             try:
                 entry = msgspec.json.decode(body, type=JournalledSource)

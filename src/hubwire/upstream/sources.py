@@ -172,6 +172,10 @@ class EventSource:
         self._next_id += 1
         return number
 
+    def skip(self, numbers: int) -> None:
+        """Leave out numbers of events that an earlier process may have used."""
+        self._next_id += numbers
+
     def signature(self, keys: AccessKeys, sign: Callable[[str, AccessKeys], str]) -> str:
         """The same for all its events, as long as the keys are."""
         if self._signed_with is not keys:

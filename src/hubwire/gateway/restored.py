@@ -1,0 +1,132 @@
+"""
+Sessions of an earlier process: let in again before anybody else, as those who wait for their clients.
+
+Nobody is told that they are connected, since they were; their ends are told when they come. What time has done to them
+meanwhile, such as a will that is due, comes after all of them are in, so that each hears of the others.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from hubwire.cluster.durable import DurableSessions, Found, Stored
+from hubwire.cluster.node import Node
+from hubwire.gateway.admission import Admission
+from hubwire.gateway.events import ConnectionEvents
+from hubwire.gateway.wills import Wills
+from hubwire.hub.connection import Connection
+from hubwire.model.errors import NotFound
+from hubwire.model.names import HubKey
+from hubwire.model.permissions import Permissions, parse_roles
+from hubwire.model.ports import HubDirectory
+from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.mqtt.arrival import Policy, Refusal
+from hubwire.protocols.mqtt.session import MqttSession
+from hubwire.upstream.sources import EventSource
+
+__all__ = ["Restoring"]
+
+_EVENTS_PER_S: Final = 1000
+"""Of one session: so many numbers of events are left out for each second of its life before this process."""
+
+
+class Restoring:
+    """
+    Args:
+        limits: of what each client leaves unacknowledged.
+        note: told of refusals of a session; see `MqttSession`.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        durable: DurableSessions,
+        directory: HubDirectory,
+        admission: Admission,
+        events: ConnectionEvents,
+        wills: Wills,
+        policy: Policy,
+        limits: QueueLimits,
+        note: Callable[[HubKey, str, Refusal], None],
+    ) -> None:
+        self._node = node
+        self._durable = durable
+        self._directory = directory
+        self._admission = admission
+        self._events = events
+        self._wills = wills
+        self._policy = policy
+        self._limits = limits
+        self._note = note
+
+    async def restore(self) -> int:
+        """
+        Let everybody in who was kept. Called once, before anybody else is let in.
+
+        Returns:
+            how many sessions go on.
+        """
+        found = await self._durable.read()
+        restored: list[tuple[Connection, float]] = []
+        for stored in found.sessions:
+            if not self._is_wanted(stored):
+                self._durable.forget(stored)
+                continue
+            connection = self._connection(stored, found)
+            groups = [one.topic for one in stored.subscriptions if one.member and connection.session.takes(one.topic)]
+            waiting = self._node.restore(connection, groups)
+            if waiting is not None:
+                await waiting
+            self._admission.restored(connection.hub.resource)
+            restored.append((connection, self._since(stored)))
+        self._durable.adopted(found)
+        await self._events.adopt([connection for connection, _ in restored])
+        for connection, since in sorted(restored, key=lambda one: one[1]):
+            self._node.await_client(connection, since)
+            self._wills.restored(connection, since)
+            self._durable.changed(connection)
+        return len(restored)
+
+    def _is_wanted(self, stored: Stored) -> bool:
+        """Not where its resource is gone, or sessions are to last no longer than their sockets."""
+        try:
+            self._directory.policy(stored.entry.resource)
+        except NotFound:
+            return False
+        return self._policy.session_expiry_s > 0
+
+    def _since(self, stored: Stored) -> float:
+        """When it lost its socket, in monotonic seconds; just now, if it had one when the process ended."""
+        lost_at = stored.entry.lost_at
+        return self._node.time() - (0.0 if lost_at is None else max(self._durable.unix() - lost_at, 0.0))
+
+    def _connection(self, stored: Stored, found: Found) -> Connection:
+        entry = stored.entry
+        hub, client_id = HubKey(entry.resource, entry.hub), entry.client_id
+        session = MqttSession.restored(
+            self._policy, entry.terms, self._limits, lambda refusal: self._note(hub, client_id, refusal), client_id
+        )
+        permissions = Permissions(parse_roles(entry.roles))
+        permissions.restore(entry.rules)
+        connection = Connection(
+            id=client_id,
+            hub=hub,
+            user_id=entry.user_id,
+            permissions=permissions,
+            session=session,
+            client_ip=entry.client_ip,
+            origin=entry.origin,
+        )
+        connection.given_groups = entry.given_groups
+        connection.why = CloseCategory(entry.why)
+        age_s = max(self._durable.unix() - entry.opened_at, 0.0)
+        connection.opened_at = self._node.time() - age_s
+        source = EventSource(
+            hub, client_id, entry.origin, entry.user_id, physical_id=entry.physical_id, session_id=entry.session_id
+        )
+        source.state = entry.state
+        source.skip(math.ceil(age_s * _EVENTS_PER_S))
+        connection.source = source
+        self._durable.adopt(connection, stored, found)
+        return connection
