@@ -16,7 +16,7 @@ from hubwire.model.hubs import HubSettings
 from hubwire.model.targets import to_connection, to_group, to_user
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.protocols.mqtt.arrival import Policy
-from hubwire.protocols.mqtt.packets import Disconnect, Packet, Pubcomp, Publish, Pubrec, Pubrel
+from hubwire.protocols.mqtt.packets import Connack, Disconnect, Packet, Pubcomp, Publish, Pubrec, Pubrel, Suback
 from vectors import mqtt_wire as wire
 
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
@@ -177,6 +177,28 @@ async def test_what_rest_has_changed_is_kept(houses: Houses) -> None:
     assert await count(house, "g") == 1
     [connection] = house.node.connections()
     assert connection.permissions.allows("sendToGroup", "g")
+
+
+async def test_filters_are_kept_and_left() -> None:
+    houses = Houses(wildcards=True)
+    device = Device(houses.now)
+    await device.connect(clean=False)
+    await device.send(wire.subscribe(5, 1, ("a/+", 1), ("b/#", 1)))
+    await device.send(wire.subscribe(5, 2, ("a/#", 2), said=(b"\x0b\x09",)), wire.unsubscribe(5, 3, "b/#"))
+
+    house = await houses.next(wildcards=True)
+    house.send("a/x", "1")
+    house.send("b/x", "2")
+    house.send("a/x/y", "3")
+    await settle()
+    await moved(device, house).connect(clean=False)
+
+    assert device.messages == [("a/x", b"1"), ("a/x/y", b"3")]
+    assert [p.properties.subscription_ids for p in device.heard if isinstance(p, Publish)] == [(9,), (9,)]
+    [connection] = house.node.connections()
+    assert list(connection.filters or ()) == ["a/#", "a/+"]
+    await device.send(wire.unsubscribe(5, 1, "a/#", "a/+"))
+    assert houses.kinds() == {"session", "message", "queued"}
 
 
 async def test_group_that_was_left_is_left_in_the_next_life(houses: Houses) -> None:
@@ -378,6 +400,54 @@ async def test_sessions_of_earlier_lives_have_their_places(houses: Houses) -> No
     for connection in house.node.connections():
         await house.node.ask(Close(to_connection(HUB, connection.id)))
     assert house.gateway._admission.places(HUB.resource) == (0, 0)
+
+
+# Before it is on the disk
+
+
+async def test_client_is_told_nothing_before_its_session_is_written(houses: Houses) -> None:
+    houses.journal.fail("the disk is full")
+    device = Device(houses.now, groups=["g"])
+    assert await device.connect(clean=False) == []
+    houses.now.send("g", "x")
+    assert await device.send(wire.subscribe(5, 1, ("h", 1))) == []
+
+    houses.journal.mend()
+    await settle()
+
+    assert [type(packet) for packet in device.heard] == [Connack, Publish, Suback]
+
+
+@VERSIONS
+async def test_clean_client_is_told_nothing_before_the_end_of_the_session_is_written(
+    houses: Houses, version: int
+) -> None:
+    device = Device(houses.now, "d", version)
+    await device.connect(clean=False)
+    device.lose()
+    await settle()
+    houses.journal.fail("the disk is full")
+    assert await device.connect(clean=True) == []
+
+    houses.journal.mend()
+    await settle()
+
+    assert [type(packet) for packet in device.heard] == [Connack]
+    assert houses.kinds() == set()
+
+
+async def test_goodbye_is_answered_once_its_consequences_are_written(houses: Houses) -> None:
+    device = Device(houses.now)
+    await device.connect(clean=False, will=will(0))
+    await settle()
+    houses.journal.fail("the disk is full")
+    await device.send(wire.disconnect())
+    assert device.code is None
+
+    houses.journal.mend()
+    await settle()
+
+    assert device.code == 1000
 
 
 # A graceful end

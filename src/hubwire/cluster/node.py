@@ -184,6 +184,10 @@ class Node:
                 self._delivery.send_to(picked, command.message, expires_at, matched)
         self._schedule_flush()
 
+    def guard(self, sink: Sink) -> None:
+        """Let nothing more leave by a sink before all is on the disk that was asked for so far."""
+        self._delivery.guard(sink)
+
     def reply(self, connection: Connection, frame: bytes, is_message: bool = False, acknowledges: bool = False) -> None:
         """
         Answer one client, behind everything that was accepted before; with a message, in front of all later ones.
@@ -279,24 +283,29 @@ class Node:
 
         return self._interest.during(topics, let_in)
 
-    def restore(self, connection: Connection, groups: Sequence[str]) -> Awaitable[None] | None:
+    def restore(self, connection: Connection, groups: Sequence[str], filters: Sequence[str]) -> Awaitable[None] | None:
         """
         Let in a connection that an earlier process had, whose client is not there. `await_client` is to follow once all
         of them are in.
 
         Args:
             groups: that it is in.
+            filters: that it hears of groups by.
 
         Returns:
             None when that is done; else to be awaited.
         """
+        key = connection.hub
 
         def let_in() -> bool:
             self._add(connection, groups)
+            for name in filters:
+                self._hubs[key].subscribe(connection, name)
             self._telemetry.retained += 1
             return True
 
-        return self._interest.during(_topics(connection, groups), let_in)
+        topics = _topics(connection, groups)
+        return self._interest.during([*topics, to_groups(key)] if filters else topics, let_in)
 
     def await_client(self, connection: Connection, since: float) -> None:
         """
@@ -440,7 +449,10 @@ class Node:
         self.flush()
         sink = connection.sink
         if sink is not None and connection.alive:
+            durable = connection.session.durable
             self.lost(connection, sink, False, CloseCategory.NORMAL, _NORMAL)
+            if durable:
+                self.guard(sink)  # the close frame says that nothing is left of a will, nor of a session that has ended
             sink.close(_NORMAL, "")
 
     def lost(self, connection: Connection, sink: Sink, final: bool, category: CloseCategory, code: int) -> None:

@@ -20,6 +20,7 @@ from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import HubDirectory
 from hubwire.model.telemetry import CloseCategory
+from hubwire.model.topic_filters import has_wildcards
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.protocols.mqtt.arrival import Policy, Refusal
 from hubwire.protocols.mqtt.session import MqttSession
@@ -75,7 +76,7 @@ class Restoring:
                 continue
             connection = self._connection(stored, found)
             groups = [one.topic for one in stored.subscriptions if one.member and connection.session.takes(one.topic)]
-            waiting = self._node.restore(connection, groups)
+            waiting = self._node.restore(connection, groups, self._filters(stored))
             if waiting is not None:
                 await waiting
             self._admission.restored(connection.hub.resource)
@@ -95,6 +96,11 @@ class Restoring:
         except NotFound:
             return False
         return self._policy.session_expiry_s > 0
+
+    def _filters(self, stored: Stored) -> list[str]:
+        if not self._policy.wildcards:
+            return []
+        return [one.topic for one in stored.subscriptions if not one.member and has_wildcards(one.topic)]
 
     def _since(self, stored: Stored) -> float:
         """When it lost its socket, in monotonic seconds; just now, if it had one when the process ended."""

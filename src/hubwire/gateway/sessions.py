@@ -143,8 +143,11 @@ class Sessions:
             if there.alive and self._is_kept(there, asking):
                 return self._resume(asking, there, verdict, source)
             if there.alive:
+                durable = there.session.durable
                 self._let_go(there)
                 self._node.close(there, _NORMAL, _SUCCEEDED, CloseCategory.NORMAL)
+                if durable:
+                    self._node.guard(asking.sink)  # its CONNACK says that nothing is left of that session
         return self._begin(asking, policy, said, verdict, source)
 
     def _check_owner(self, asking: Asking, there: Connection, said: ClientClaims) -> None:
