@@ -347,7 +347,8 @@ async def _serve(
         stack.callback(folder.close)
         store = await _open_store(settings, folder)
         stack.push_async_callback(store.close)
-        journal = await open_journal(folder.journal_url)
+        interval_s = settings.journal_fsync_interval_s if settings.journal_fsync == "interval" else None
+        journal = await open_journal(folder.journal_url, interval_s)
         stack.push_async_callback(journal.close)
         directory = await _load_directory(store)
         catalog = await _load_catalog(store, directory)

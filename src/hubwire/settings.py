@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         certificate, private_key: PEM files to show instead of what the local authority issues; both or none.
         data: folder of the database, the lock and the control socket.
         store: URL of a database to keep the store in; None is the file in `data`. May hold a password.
+        journal_fsync: bring each group of the journal to the disk before anybody is told of it, or once in an interval.
+        journal_fsync_interval_s: that interval.
         ready_file: written once the server listens, removed at exit.
         public_endpoints: URLs under which clients reach this server, the first one canonical.
         trusted_proxies: addresses or networks whose X-Forwarded-* headers are believed.
@@ -126,6 +128,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_certificate_header: str | None = None
     data: str = "data"
     store: str | None = None
+    journal_fsync: Literal["always", "interval"] = "always"
+    journal_fsync_interval_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     ready_file: str | None = None
     public_endpoints: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()

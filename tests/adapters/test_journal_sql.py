@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import event
 
 from hubwire.adapters.journal_sql import SqlJournal, open_journal
 from hubwire.adapters.store_sql import open_store
@@ -53,7 +52,7 @@ def stored(folder: Path) -> dict[str, bytes]:
 def transactions(journal: SqlJournal) -> list[None]:
     """Grows by one with each that is committed."""
     seen: list[None] = []
-    event.listen(journal._engine, "commit", lambda _: seen.append(None))
+    journal._file.connection.set_trace_callback(lambda text: seen.append(None) if text == "COMMIT" else None)
     return seen
 
 
@@ -122,6 +121,33 @@ async def test_whatever_is_asked_for_during_a_write_goes_into_the_next_one(tmp_p
     assert stored(tmp_path)["first"] == b"2"
     assert len(stored(tmp_path)) == 701
     await journal.close()
+
+
+async def test_whoever_waits_waits_for_no_rest(journal: SqlJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody did when the rest began."""
+    monkeypatch.setattr("hubwire.adapters.journal_sql._REST_S", 3600)
+    await journal.put("k", "first", b"")
+    await until(lambda: journal._rest, "it rests")
+    for number in range(5):
+        journal.put("k", f"{number}", b"")
+
+        await asyncio.wait_for(journal.written(), DEADLINE_S)
+
+    await asyncio.wait_for(journal.close(), DEADLINE_S)
+
+
+async def test_rounds_are_not_more_than_they_need_to_be(journal: SqlJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast the disk is."""
+    monkeypatch.setattr("hubwire.adapters.journal_sql._ROUND_S", 0.2)
+    committed = transactions(journal)
+
+    for number in range(50):
+        journal.put("k", f"{number}", b"")
+        written = journal.written()
+        await asyncio.sleep(0)
+    await written
+
+    assert len(committed) < 10
 
 
 async def test_entries_that_come_one_by_one_are_gathered(journal: SqlJournal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,8 +297,7 @@ async def test_full_disk_is_an_outage_that_ends_when_there_is_room(journal: SqlJ
     """What has room is written meanwhile, and nothing is half written."""
 
     def allow(pages: int) -> None:
-        with journal._engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        journal._file.connection.execute(f"PRAGMA max_page_count = {pages}")
 
     await journal.put("k", "before", b"")
     allow(50)
@@ -313,68 +338,14 @@ def collected() -> Iterator[None]:
     gc.collect()
 
 
-async def test_where_too_much_waits_the_oldest_is_lost(
-    journal: SqlJournal,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Whoever waits for one of them is told that it is not stored."""
-    caplog.set_level(logging.INFO, "hubwire.journal")
-    monkeypatch.setattr("hubwire.adapters.journal_sql._WAITING_LIMIT", 10)
+async def test_nothing_is_lost_however_much_waits(journal: SqlJournal, tmp_path: Path) -> None:
     with locked(tmp_path):
-        journal.put("k", "00", b"")
-        await until(lambda: journal._failing and not journal._writing, "it has failed")
-        for number in range(1, 25):
-            written = journal.put("k", f"{number:02}", b"")
-        with pytest.raises(NotStored):
-            await written
-
-    await until(lambda: not journal._failing, "it works again")
-    assert set(stored(tmp_path)) == {f"{number:02}" for number in range(15, 25)}
-    assert [line for line in said(caplog) if "lost" in line[1]] == [
-        ("ERROR", "more than 10 entries wait to be written to the journal: the oldest are lost"),
-        ("ERROR", "15 entries of the journal were lost"),
-    ]
-
-
-async def test_what_was_lost_before_it_was_tried_is_not_taken_for_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The disk is only slow, and nothing fails."""
-    monkeypatch.setattr("hubwire.adapters.journal_sql._WAITING_LIMIT", 10)
-    journal = await open_journal(url(tmp_path))
-    with locked(tmp_path):
-        writing = journal.put("k", "first", b"")
-        await until(lambda: journal._writing, "it is being written")
-        lost = journal.put("k", "00", b"")
-        for number in range(1, 11):
-            journal.put("k", f"{number:02}", b"")
-    await writing
-    with pytest.raises(NotStored, match="too much waits"):
-        await lost
-
-    assert set(stored(tmp_path)) == {"first", *(f"{number:02}" for number in range(1, 11))}
-    await journal.close()
-
-
-async def test_what_was_lost_in_the_middle_of_a_round_is_not_taken_for_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hubwire.adapters.journal_sql._WAITING_LIMIT", 10)
-    monkeypatch.setattr("hubwire.adapters.journal_sql._GROUP_LIMIT", 2)
-    journal = await open_journal(url(tmp_path))
-    with locked(tmp_path):
-        for key in "abc":
-            earlier = journal.put("k", key, b"")
-        await until(lambda: journal._writing, "two of them are being written")
-        for number in range(10):
+        for number in range(150_000):
             journal.put("k", f"{number}", b"")
-    with pytest.raises(NotStored, match="too much waits"):
-        await earlier
-    await journal.close()
+        await until(lambda: journal._failing, "it has failed")
+    await journal.written()
 
-    assert set(stored(tmp_path)) == {*"ab", *"0123456789"}
+    assert len(stored(tmp_path)) == 150_000
 
 
 async def test_journal_that_cannot_be_written_to_its_end_says_what_is_lost(
@@ -419,11 +390,79 @@ async def test_new_files_are_for_their_owner_alone(journal: SqlJournal, tmp_path
     assert modes == {"journal.db": 0o600, "journal.db-wal": 0o600, "journal.db-shm": 0o600}
 
 
-async def test_writes_go_to_a_write_ahead_log_and_wait_for_no_disk(journal: SqlJournal) -> None:
-    with journal._engine.connect() as connection:
-        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+def synchronous(journal: SqlJournal) -> list[object]:
+    """What SQLite was told of syncs: 2 at each commit, 1 where its own files would be torn else."""
+    pragmas = ("journal_mode", "synchronous")
+    return [journal._file.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
 
-    assert pragmas == ["wal", 1]
+
+async def test_each_group_is_synced_before_anybody_is_told(journal: SqlJournal) -> None:
+    assert synchronous(journal) == ["wal", 2]
+
+
+@contextmanager
+def synced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Files that are synced by us, not by SQLite; fails with the reason in `failing`."""
+    real = os.fdatasync
+    seen: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        if FAILING:
+            raise OSError(5, FAILING[0])
+        seen.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", sync)
+        yield seen
+    FAILING.clear()
+
+
+FAILING: Final[list[str]] = []
+
+
+async def test_with_an_interval_what_was_written_is_synced_once_in_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_journal(url(tmp_path), 0.5)
+    assert synchronous(journal) == ["wal", 1]
+    with synced(monkeypatch) as syncs:
+        for number in range(5):
+            await journal.put("k", f"{number}", b"")
+        assert syncs == []
+        await until(lambda: syncs, "it is synced")
+        await until(lambda: journal._syncer is None, "that is all")
+        assert syncs == ["journal.db-wal"]
+
+        await journal.put("k", "later", b"")
+        await until(lambda: len(syncs) == 2, "and what is written later, too")
+        await journal.put("k", "last", b"")
+        await journal.close()
+
+    assert len(stored(tmp_path)) == 7
+
+
+async def test_sync_that_fails_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hubwire.journal")
+    journal = await open_journal(url(tmp_path), 0.01)
+    with synced(monkeypatch) as syncs:
+        FAILING.append("Input/output error")
+        await journal.put("k", "a", b"")
+        await until(lambda: said(caplog), "it is told")
+        await asyncio.sleep(0.05)
+        FAILING.clear()
+        await until(lambda: syncs and journal._syncer is None, "it is synced")
+    await journal.close()
+
+    assert said(caplog) == [
+        (
+            "ERROR",
+            "cannot sync the journal: Input/output error; what is written since may be lost with the power",
+        ),
+        ("INFO", "the journal is synced again"),
+    ]
 
 
 async def test_closed_journal_is_a_single_file(tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from hubwire.model.errors import StartFailed
 
-__all__ = ["FileKind", "engine_options", "path_of", "prepare", "reader", "reading", "reason", "set_up"]
+__all__ = ["FileKind", "engine_options", "path_of", "prepare", "reader", "reading", "reason", "set_up", "writer"]
 
 _URL_PREFIXES: Final = ("sqlite:///", "sqlite+aiosqlite:///")
 _BUSY_S: Final = 5.0
 """To wait for another process, such as a command line that has the same file open."""
 _READ_CACHE_KIB: Final = 16 * 1024
+_STATEMENTS: Final = 64
+"""That the driver keeps ready."""
 
 
 class FileKind(NamedTuple):
@@ -143,6 +145,25 @@ def reader(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         # The way to a document leads over the same few thousand pages again and again, however many there are.
         connection.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def writer(path: Path, kind: FileKind) -> sqlite3.Connection:
+    """
+    The only connection of a process to a file that is prepared, for one thread at a time, whichever that is. It begins
+    and ends its transactions itself.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
+    )
+    try:
+        connection.execute(f"PRAGMA synchronous = {kind.synchronous}")
     except BaseException:
         connection.close()
         raise
