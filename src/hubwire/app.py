@@ -524,7 +524,7 @@ class _Service:
         self._hosts = Hosts(catalog, settings.public_endpoints)
         self._places = places
         self._telemetry = Telemetry(settings.max_connections)
-        commits = Commits(journal)
+        commits = self._commits = Commits(journal)
         node = Node(
             MemoryExchange().bus(),
             self._telemetry,
@@ -712,6 +712,7 @@ class _Service:
                     "%s could not be told in time; ends of connections are told at the next start",
                     _counted(late, "event"),
                 )
+            self._commits.pass_on()  # the journal writes what it knows of, and is closed
             cut += await self._tunnels.end(asyncio.get_running_loop().time() + self._settings.shutdown_grace_s)
             if cut:
                 _log.warning("cut off %s that did not end in time", _counted(cut, "connection"))

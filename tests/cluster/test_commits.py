@@ -29,6 +29,45 @@ async def test_what_is_put_and_removed_gets_into_the_journal(journal: MemoryJour
     assert journal.kept == {("k", "a"): b"1", ("other", "a"): b"3"}
 
 
+async def test_what_a_turn_asks_for_gets_there_as_one_when_no_more_of_it_is_to_come(journal: MemoryJournal) -> None:
+    commits = Commits(journal)
+    more = True
+    commits.held = lambda: more
+    commits.put("k", "a", b"1")
+    await settle()
+    commits.put("k", "b", b"2")
+    commits.remove("k", "a")
+    await settle()
+    assert (journal.kept, commits.safe) == ({}, 0)
+
+    more = False
+    commits.pass_on()
+    assert journal.kept == {("k", "b"): b"2"}
+    await settle()
+    assert commits.safe == commits.asked == 3
+    commits.put("k", "c", b"3")
+    await settle()
+    assert commits.safe == 4
+
+
+async def test_what_is_asked_for_is_found_at_once(journal: MemoryJournal) -> None:
+    commits = Commits(journal)
+    commits.held = lambda: True
+    commits.put("k", "a", b"1")
+
+    assert await commits.entries("k") == [("a", b"1")]
+
+
+async def test_key_that_cannot_be_written_is_refused_to_who_asks(journal: MemoryJournal) -> None:
+    commits = Commits(journal)
+    commits.put("k", "a", b"1")
+    with pytest.raises(UnicodeEncodeError):
+        commits.put("k", "\udcff", b"")
+
+    await commits.written()
+    assert journal.kept == {("k", "a"): b"1"}
+
+
 async def test_everything_has_a_number_and_is_safe_once_it_is_written(journal: MemoryJournal) -> None:
     commits = Commits(journal)
     assert (commits.asked, commits.safe) == (0, 0)

@@ -1,5 +1,6 @@
 """Sessions of MQTT clients that outlive the process: a second house goes on where the journal of the first one ends."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -403,6 +404,26 @@ async def test_sessions_of_earlier_lives_have_their_places(houses: Houses) -> No
 
 
 # Before it is on the disk
+
+
+async def test_message_and_that_it_was_taken_are_written_together(houses: Houses) -> None:
+    """Else a crash in between would lose it, since its sender is not asked again; or double it."""
+    sender, listener = Device(houses.now, "s"), Device(houses.now, "l", groups=["g"])
+    await sender.connect(clean=False)
+    await listener.connect(clean=False)
+    listener.lose()
+    seen: list[set[str]] = []
+
+    def look() -> None:
+        seen.append({"received", "queued"} & houses.kinds())
+        if len(seen) < 20:
+            asyncio.get_running_loop().call_soon(look)
+
+    look()
+    await sender.send(wire.publish(5, "g", b"x", 2, 7))
+
+    assert [kinds for kinds in seen if len(kinds) == 1] == []
+    assert len(seen[-1]) == 2
 
 
 async def test_client_is_told_nothing_before_its_session_is_written(houses: Houses) -> None:

@@ -108,6 +108,9 @@ class Node:
         self._hubs: dict[HubKey, Hub] = {}
         self._commits = commits
         self._delivery = Delivery(telemetry, spread, None if commits is None else Gate(commits))
+        if commits is not None:
+            # A message is carried out when it comes, and its receivers wait for it when it is handed over.
+            commits.held = self._has_pending
         self._interest = Interest(bus, self._wanted)
         self.state_limits = state_limits or StateLimits()
         self.states = StatesOfGroups(
@@ -237,6 +240,11 @@ class Node:
         for connection in overflown:
             # 1008 tells the official clients not to try a recovery: there is nothing left to recover.
             self.close(connection, 1008, "Too many unacknowledged messages.", CloseCategory.SLOW_CLIENT)
+        if self._commits is not None:
+            self._commits.pass_on()
+
+    def _has_pending(self) -> bool:
+        return self._delivery.pending
 
     def _settle(self, topic: Target) -> None:
         """Write out what was accepted for a topic, before somebody comes to it or leaves it."""
