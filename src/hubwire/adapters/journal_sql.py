@@ -54,8 +54,6 @@ _REST_S: Final = 0.01
 """Between two rounds while nobody waits: what comes one by one is gathered."""
 _AGAIN_S: Final = 0.25
 """The same after a round that failed."""
-_GROUP_LIMIT: Final = 1000
-"""Entries in one transaction, so that one that fails has not cost much."""
 _ROWS: Final = 256
 """In one statement, at most: a bound of older versions of SQLite is 999 values."""
 _CHECKPOINT_PAGES: Final = 4096
@@ -230,22 +228,14 @@ class SqlJournal:
         self._rest = None
 
     async def _write_waiting(self) -> str | None:
-        """Write what waits now, in groups. Returns why there is something left, or None."""
-        left = len(self._waiting)
-        while left > 0:
-            size = min(left, _GROUP_LIMIT, len(self._waiting))
-            if not size:
-                break  # it was removed before it was written
-            left -= size
-            why = await self._write_group(size)
-            self._report(why)
-            if why is not None:
-                return why
-        return None
-
-    async def _write_group(self, size: int) -> str | None:
-        """Write the oldest that wait. Returns why they wait again, or None."""
-        group = [self._waiting.popitem(last=False) for _ in range(size)]
+        """
+        Write what waits now, all of it or nothing, however much it is: who asks for several things relies on that.
+        Returns why it waits again, or None.
+        """
+        if not self._waiting:
+            return None  # it was removed before it was written
+        group = list(self._waiting.items())
+        self._waiting.clear()
         self._writing = dict(group)
         loop = asyncio.get_running_loop()
         why = await loop.run_in_executor(self._thread, self._file.write, group, self._stored)
@@ -261,6 +251,7 @@ class SqlJournal:
                 self._waiting.move_to_end(id, last=False)
         elif self._fsync_interval_s is not None and self._syncer is None:
             self._syncer = loop.create_task(self._sync_later(self._fsync_interval_s))
+        self._report(why)
         return why
 
     async def _sync_later(self, seconds: float) -> None:

@@ -202,7 +202,8 @@ class Store(Protocol):
 class Journal(Protocol):
     """
     What must survive a crash and is written often, such as the list of accepted connects. Written in groups: whatever
-    is asked for while a write is under way goes with the next one.
+    is asked for while a write is under way goes with the next one. What is asked for without anybody else having a turn
+    meanwhile is written all of it, or nothing.
     """
 
     def put(self, kind: str, key: str, body: bytes) -> Awaitable[None]:
