@@ -12,7 +12,12 @@ from hubwire.protocols.mqtt.arrival import Policy
 from hubwire.settings import load
 
 LENIENT = Policy(
-    client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16, session_expiry_s=604_800
+    client_ids="lenient",
+    keep_alive="any",
+    retain="ignore",
+    topic_alias_maximum=16,
+    wildcards=True,
+    session_expiry_s=604_800,
 )
 AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_alias_maximum=0)
 
@@ -27,6 +32,8 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_
         ({"mqtt_keep_alive": "limited"}, replace(LENIENT, keep_alive="limited")),
         ({"mqtt_retain": "refuse"}, replace(LENIENT, retain="refuse")),
         ({"mqtt_topic_alias_maximum": 0}, replace(LENIENT, topic_alias_maximum=0)),
+        ({"mqtt_wildcards": False}, replace(LENIENT, wildcards=False)),
+        ({"mqtt_compatibility": "azure", "mqtt_wildcards": True}, replace(AZURE, wildcards=True)),
         ({"mqtt_compatibility": "azure", "mqtt_client_ids": "lenient"}, replace(AZURE, client_ids="lenient")),
         ({"mqtt_compatibility": "azure", "mqtt_keep_alive": "any"}, replace(AZURE, keep_alive="any")),
         ({"mqtt_compatibility": "azure", "mqtt_retain": "ignore"}, replace(AZURE, retain="ignore")),
@@ -39,6 +46,7 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_
                 "mqtt_retain": "ignore",
                 "mqtt_topic_alias_maximum": 16,
                 "mqtt_session_expiry_s": 604_800,
+                "mqtt_wildcards": True,
             },
             LENIENT,
         ),

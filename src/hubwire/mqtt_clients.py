@@ -21,7 +21,7 @@ _SHORT_S: Final = 30
 """What sessions may wait for their clients at most, where they outlive the process and where they do not."""
 
 _PRESETS: Final = {
-    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16),
+    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16, wildcards=True),
     "azure": Policy(client_ids="azure", keep_alive="limited", retain="refuse"),
 }
 
@@ -45,6 +45,7 @@ def mqtt_options(settings: Settings) -> MqttOptions:
         receive_maximum=settings.mqtt_receive_maximum,
         max_packet_bytes=settings.max_message_bytes,
         topic_alias_maximum=preset.topic_alias_maximum if aliases is None else aliases,
+        wildcards=preset.wildcards if settings.mqtt_wildcards is None else settings.mqtt_wildcards,
         v4_text=settings.mqtt_v4_text,
     )
     limits = QueueLimits(settings.mqtt_durable_queue_messages, settings.mqtt_durable_queue_bytes)

@@ -165,7 +165,7 @@ def test_packets_are_read_however_frames_cut_them(place: Place, framing: Framing
             client,
             (
                 connect(version, "framed"),
-                subscribe(version, 1, ("framed", 0), ("a/+", 1)),
+                subscribe(version, 1, ("framed", 0), ("a+", 1)),
                 publish(version, "framed", b"one"),
                 PINGREQ,
                 publish(version, "framed", bytes(300), 1, 2),
@@ -177,7 +177,7 @@ def test_packets_are_read_however_frames_cut_them(place: Place, framing: Framing
         client.ends_with(
             1000,
             "CONNACK 0 00",
-            f"SUBACK 1 00 {'a2' if version == 5 else '80'}",
+            f"SUBACK 1 00 {'8f' if version == 5 else '80'}",
             "PUBLISH framed 0 one",
             "PINGRESP",
             f"PUBLISH framed 0 {chr(0) * 300}",
@@ -300,7 +300,7 @@ def test_connack_of_5_tells_what_is_not_offered(place: Place) -> None:
             **({0x22: [16]} if place.mode == "lenient" else {}),
             0x25: [0],
             0x27: [LIMIT_BYTES],
-            0x28: [0],
+            **({} if place.mode == "lenient" else {0x28: [0]}),
             0x2A: [0],
         }
         client.leave()
@@ -340,8 +340,8 @@ def test_client_that_wants_no_reasons_gets_them_only_where_they_may_be(place: Pl
     """With "request problem information" 0 not in a PUBACK or SUBACK [3.1.2.11.7]."""
     for wanted in (0, 1):
         with place.entered(5, said=(bytes((0x17, wanted)),)) as client:
-            client.say(publish(5, "$SYS/x", b"", 1, 1), subscribe(5, 2, ("#", 0)))
-            heard = client.expect("PUBACK 1 90", "SUBACK 2 a2")
+            client.say(publish(5, "$SYS/x", b"", 1, 1), subscribe(5, 2, ("#a", 0)))
+            heard = client.expect("PUBACK 1 90", "SUBACK 2 8f")
             assert [0x1F in packet.properties for packet in heard] == [bool(wanted)] * 2
             client.leave()
 

@@ -25,6 +25,7 @@ __all__ = [
     "RELIABLE",
     "ROLES",
     "SAYING",
+    "WILDCARDS",
     "Acknowledge",
     "Call",
     "Confirm",
@@ -68,6 +69,13 @@ OFFERS: Final[Mapping[Kind, tuple[str, ...]]] = {
 """What they ask for; those of MQTT come otherwise."""
 
 GROUPS: Final = ("a", "b", "b.x", "ü/%")
+WILDCARDS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "+": lambda group: "/" not in group,
+    "#": lambda group: True,
+    "ü/+": lambda group: group == "ü/%",
+    "b.x/#": lambda group: group == "b.x",
+}
+"""Filters of MQTT, and which groups they stand for."""
 ANY_MESSAGE: Final = b"\x0a\x04%s/x\x12\x02\x00\xff"
 """A serialised `google.protobuf.Any`."""
 USERS: Final = ("anna", "bob", None)
@@ -160,7 +168,7 @@ class Packet(NamedTuple):
 
     Attributes:
         what: SUBSCRIBE, UNSUBSCRIBE or PUBLISH.
-        group: the only filter, or the topic.
+        group: the only filter, with wildcards or without, or the topic.
         qos: of a subscription or a publication.
         data: text has a content type that says so, where there are content types.
     """
@@ -413,11 +421,12 @@ def _packet(draw: random.Random, world: World) -> Operation | None:
     if not names:
         return None
     name, group = draw.choice(names), draw.choice(GROUPS)
+    wanted = draw.choice(tuple(WILDCARDS)) if draw.random() < 0.4 else group
     match draw.choice(("subscribe", "subscribe", "unsubscribe", "publish", "publish", "publish")):
         case "subscribe":
-            return Packet(name, "subscribe", group, draw.choice((0, 1, 1)))
+            return Packet(name, "subscribe", wanted, draw.choice((0, 1, 1)))
         case "unsubscribe":
-            return Packet(name, "unsubscribe", group)
+            return Packet(name, "unsubscribe", wanted)
     return Packet(name, "publish", group, draw.choice((0, 1, 1)), draw.choice(("a text", "ü", b"\x00\xff", b"")))
 
 

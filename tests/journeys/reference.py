@@ -17,6 +17,7 @@ from journeys.operations import (
     IN_PROTOBUF,
     NUMBERED,
     ROLES,
+    WILDCARDS,
     Acknowledge,
     Call,
     Confirm,
@@ -90,6 +91,7 @@ class Peer:
     One connection, as `Connect` describes it, from its opening to its end and beyond.
 
     Attributes:
+        filters: of MQTT, with wildcards.
         streams: that it has open.
         ended, ended_before: what it was told of those that it had, by this socket and by earlier ones.
     """
@@ -100,6 +102,7 @@ class Peer:
         self.user = how.user
         self.roles = how.roles
         self.groups = set(how.groups)
+        self.filters: set[str] = set()
         self.publish_to = how.publish_to
         self.no_echo = how.no_echo
         self.id = ""
@@ -130,6 +133,14 @@ class Peer:
         """What was granted or revoked for this very group counts more than all roles."""
         by_role = any(ROLES[role][0] == permission and ROLES[role][1](group) for role in self.roles)
         return self.rules.get((permission, group), by_role)
+
+    def may_subscribe(self, wanted: str) -> bool:
+        """To what stands for many groups it must be allowed in all of them, those that nobody has thought of too."""
+        if wanted not in WILDCARDS:
+            return self.may("joinLeaveGroup", wanted)
+        rules = [(group, given) for (permission, group), given in self.rules.items() if permission == "joinLeaveGroup"]
+        denied = any(WILDCARDS[wanted](group) and not given for group, given in rules)
+        return "webpubsub.joinLeaveGroup" in self.roles and not denied
 
     def connected(self, again: bool = False) -> Frame:
         if self.kind in MQTT:
@@ -175,7 +186,10 @@ class _Message(NamedTuple):
         """As an MQTT client gets it."""
         topic = self.frame.get("group", "$webpubsub/server/messages")
         payload = self.plain[1].encode() if isinstance(self.plain[1], str) else self.plain[1]
-        qos = min(self.qos, peer.qos.get(topic, 1))
+        wanted = [peer.qos[filter] for filter in peer.filters if WILDCARDS[filter](topic) and topic[0] != "$"]
+        if topic in peer.groups or not wanted:
+            wanted.append(peer.qos.get(topic, 1))
+        qos = min(self.qos, max(wanted))
         if not peer.tells_codes:
             return ("publish", topic, payload, qos, None, ())
         return ("publish", topic, payload, qos, self.content_type, tuple(self.frame.get("metadata", {}).items()))
@@ -320,6 +334,11 @@ class Reference:
             case _:
                 return [peer for peer in alive if peer.id == name]
 
+    def _hearing(self, group: str) -> list[Peer]:
+        """Who is sent what is sent to a group."""
+        alive = [peer for peer in self.peers.values() if peer.alive]
+        return [p for p in alive if group in p.groups or any(WILDCARDS[filter](group) for filter in p.filters)]
+
     def _request(self, peer: Peer, frame: dict[str, Any] | str) -> None:
         if isinstance(frame, str):
             self._close(peer, 1007, ANY)
@@ -363,7 +382,7 @@ class Reference:
                 origin = _from_group(group, peer.user)
                 message = _message(origin, kind, data, _plain(kind, data), frame.get("metadata"))
                 out = (peer.id,) if frame.get("noEcho") else ()
-                self._deliver(self._who("group", group), message, out, frame.get("ttlSeconds", 0))
+                self._deliver(self._hearing(group), message, out, frame.get("ttlSeconds", 0))
 
     def _stream_request(self, peer: Peer, frame: dict[str, Any]) -> None:
         stream = peer.stream
@@ -426,7 +445,7 @@ class Reference:
         message = _message(_from_group(known.group, peer.user), kind, data, _plain(kind, data))
         message.frame["stream"] = info
         out = (peer.id,) if known.no_echo else ()
-        self._deliver(self._who("group", known.group), message, out, 0)
+        self._deliver(self._hearing(known.group), message, out, 0)
 
     def _payload(self, peer: Peer, data: str | bytes) -> None:
         """A simple client has no acks: it is closed where others are refused."""
@@ -438,24 +457,26 @@ class Reference:
         else:
             kind, value = ("text", data) if isinstance(data, str) else ("binary", base64.b64encode(data).decode())
             message = _message(_from_group(group, peer.user), kind, value, data)
-            self._deliver(self._who("group", group), message, (peer.id,) if peer.no_echo else (), 0)
+            self._deliver(self._hearing(group), message, (peer.id,) if peer.no_echo else (), 0)
 
     def _packet(self, peer: Peer, packet: Packet) -> None:
         group, stream = packet.group, peer.stream
         assert stream is not None
-        allowed = peer.may("sendToGroup" if packet.what == "publish" else "joinLeaveGroup", group)
+        allowed = peer.may("sendToGroup", group) if packet.what == "publish" else peer.may_subscribe(group)
+        known = peer.filters if group in WILDCARDS else peer.groups
         match packet.what:
             case "subscribe" if allowed:
-                peer.groups.add(group)
+                known.add(group)
                 peer.qos[group] = packet.qos
                 stream.say(("suback", packet.qos))
             case "subscribe":
                 stream.say(("suback", 0x87 if peer.tells_codes else 0x80))
             case "unsubscribe":
-                code = 0x87 if not allowed else 0 if group in peer.groups else 0x11
+                code = 0x87 if not allowed else 0 if group in known else 0x11
                 stream.say(("unsuback", code if peer.tells_codes else None))
                 if allowed:
-                    self._leave(peer, group)
+                    known.discard(group)
+                    peer.qos.pop(group, None)
             case "publish":
                 self._publish(peer, stream, packet, allowed)
 
@@ -468,7 +489,7 @@ class Reference:
             origin = _from_group(packet.group, peer.user)
             message = _message(origin, "text" if text else "binary", value, plain)
             message = message._replace(content_type="text/plain" if text else None, qos=packet.qos)
-            self._deliver(self._who("group", packet.group), message, (), 0)
+            self._deliver(self._hearing(packet.group), message, (), 0)
         if packet.qos:
             stream.say(("puback", 0 if allowed or not peer.tells_codes else 0x87))
         elif not allowed:
@@ -559,6 +580,7 @@ class Reference:
     def _forget(self, peer: Peer) -> None:
         peer.alive = False
         peer.groups = set()
+        peer.filters = set()
         peer.held = []
         for stream_id in tuple(peer.streams):
             self._end_stream(peer, stream_id, {"name": "Cancelled", "message": ANY})
@@ -568,7 +590,7 @@ class Reference:
     def _call(self, operation: str, *what: Any) -> int:
         match operation, what:
             case "send", (whom, name, excluded, filter, ttl_s, kind, body):
-                picked = _filtered(self._who(whom, name), filter)
+                picked = _filtered(self._hearing(name) if whom == "group" else self._who(whom, name), filter)
                 opaque = kind in ("binary", "protobuf")
                 value = base64.b64encode(body).decode() if opaque else body.decode()
                 data = json.loads(body) if kind == "json" else value

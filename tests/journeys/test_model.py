@@ -21,9 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from doubles import HUB, RecordingSink, head, settle
 from gateway.devices import Device
 from gateway.house import URL, House
+from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
 from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.mqtt.arrival import Policy
 from hubwire.protocols.mqtt.packets import Connack, Disconnect, Puback, Publish, Suback, Unsuback
 from hubwire.protocols.mqtt.packets import Packet as MqttPacket
 from hubwire.rest.app import build_app
@@ -98,7 +100,7 @@ class Premises:
     """A house with its REST application, and clients by the names of the reference."""
 
     def __init__(self) -> None:
-        self.house = House(1000, QUEUE)
+        self.house = House(1000, QUEUE, mqtt=MqttOptions(Policy(wildcards=True)))
         self.reference = Reference(QUEUE, (0, 0, 5, 300), CLIENTS)
         self.clients: dict[str, _Client] = {}
         self.unsettled = 0

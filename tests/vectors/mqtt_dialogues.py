@@ -568,9 +568,10 @@ def _names(version: int) -> Iterator[Dialogue]:
         "nothing": ("", 0x8F),
         "a blank": (" ", 0x8F),
         "1025 characters": ("t" * 1025, 0x8F),
-        "a plus": ("+", 0xA2),
-        "a hash": ("#", 0xA2),
-        "a plus and a hash": ("+/a/#", 0xA2),
+        "a plus": ("+/none", 0xA2),
+        "a hash": ("none/#", 0xA2),
+        "a plus and a hash": ("+/none/#", 0xA2),
+        "a plus that is nothing": ("/none/+/", 0xA2),
         "a plus within": ("a+", 0x8F),
         "a hash within": ("a#", 0x8F),
         "a hash before the end": ("a/#/b", 0x8F),
@@ -582,12 +583,30 @@ def _names(version: int) -> Iterator[Dialogue]:
     }
     for name, (topic_filter, code) in filters.items():
         said = code if version == 5 else 0x80
+        refused = heard(f"SUBACK {_ID} 01 {said:02x} 02")
+        is_taken = code == 0xA2
         yield Dialogue(
             f"subscribe to {name}",
             version,
             (subscribe(version, _ID, ("a", 1), (topic_filter, 1), ("b", 2)),),
-            heard(f"SUBACK {_ID} 01 {said:02x} 02"),
+            heard(f"SUBACK {_ID} 01 01 02") if is_taken else refused,
+            azure=refused if is_taken else None,
         )
+    # What is the server's is for no wildcard, as a whole level or below others [4.7.2].
+    for name, topic_filter in (
+        ("a hash", "$SYS/#"),
+        ("a plus", "$SYS/+"),
+        ("a plus of the application", "$webpubsub/+"),
+    ):
+        taken_for, missing = (0x8F, 0xA2) if version == 5 else (0x80, 0x80)
+        yield Dialogue(
+            f"subscribe to {name} below what is the server's",
+            version,
+            (subscribe(version, _ID, (topic_filter, 1)),),
+            heard(f"SUBACK {_ID} {taken_for:02x}"),
+            azure=heard(f"SUBACK {_ID} {missing:02x}"),
+        )
+    yield from _matches(version)
     for name, served in (
         ("messages of the application", "$webpubsub/server/messages"),
         ("successes of an event", "$webpubsub/server/events/e/succeeded"),
@@ -599,6 +618,72 @@ def _names(version: int) -> Iterator[Dialogue]:
             (subscribe(version, 1, (served, 2)), unsubscribe(version, 2, served)),
             heard("SUBACK 1 02", acknowledged("UNSUBACK", version, packet_id=2)),
         )
+
+
+def _matches(version: int) -> Iterator[Dialogue]:
+    """What comes by filters, and what does not [4.7.1]; where there are none, nothing does."""
+    unwanted = 0xA2 if version == 5 else 0x80
+    for number, (topic_filter, topics, others) in enumerate(
+        (
+            ("/+", ("", "b", "ü", " ", "b.c"), ("b/c", "/")),
+            ("/+/c", ("b/c", "/c"), ("c", "b/d", "b/b/c")),
+            ("/#", ("", "b", "b/c", "/", "$b"), ()),
+            ("#", ("", "/b"), ()),
+            ("/b/#", ("b", "b/", "b/c/d"), ("bc", "B", "")),
+            ("/+/#", ("", "b", "b/c"), ()),
+            ("/+/+/d", ("b/c/d",), ("b/d", "b/c/d/")),
+        )
+    ):
+        place = f"filters/{version}/{number}"
+        wanted = f"{place}{topic_filter}" if topic_filter != "#" else f"{place}/#"
+        root = f"{place}/"
+        said = tuple(publish(version, root + topic, b"x") for topic in (*topics, *others))
+        come = [f"PUBLISH {root}{topic} 0 x" for topic in topics]
+        # The name alone, without the slash: it is a level less, which a hash stands for too.
+        said += (publish(version, place, b"y"),)
+        if topic_filter in ("/#", "#"):
+            come.append(f"PUBLISH {place} 0 y")
+        yield Dialogue(
+            f"filter {number}",
+            version,
+            (subscribe(version, 1, (wanted, 1)), *said, unsubscribe(version, 2, wanted), *said),
+            heard("SUBACK 1 01", *come, acknowledged("UNSUBACK", version, packet_id=2)),
+            azure=heard(f"SUBACK 1 {unwanted:02x}", acknowledged("UNSUBACK", version, 0x11, 2)),
+        )
+    both = (f"overlap/{version}/+", f"overlap/{version}/#", f"overlap/{version}/b")
+    topic = both[2]
+    yield Dialogue(
+        "filters that overlap",
+        version,
+        (
+            subscribe(version, 1, (both[0], 0), (both[1], 2), (topic, 1)),
+            publish(version, topic, b"x", 2, 7),
+            unsubscribe(version, 2, both[1]),
+            publish(version, topic, b"y", 2, 8),
+            unsubscribe(version, 3, both[0], topic),
+            publish(version, topic, b"z", 2, 9),
+        ),
+        heard(
+            "SUBACK 1 00 02 01",
+            f"PUBLISH {topic} 2 x",
+            acknowledged("PUBREC", version, packet_id=7),
+            acknowledged("UNSUBACK", version, packet_id=2),
+            f"PUBLISH {topic} 1 y",
+            acknowledged("PUBREC", version, packet_id=8),
+            "UNSUBACK 3 00 00" if version == 5 else "UNSUBACK 3",
+            acknowledged("PUBREC", version, packet_id=9),
+        ),
+        azure=heard(
+            f"SUBACK 1 {unwanted:02x} {unwanted:02x} 01",
+            f"PUBLISH {topic} 1 x",
+            acknowledged("PUBREC", version, packet_id=7),
+            acknowledged("UNSUBACK", version, 0x11, 2),
+            f"PUBLISH {topic} 1 y",
+            acknowledged("PUBREC", version, packet_id=8),
+            "UNSUBACK 3 11 00" if version == 5 else "UNSUBACK 3",
+            acknowledged("PUBREC", version, packet_id=9),
+        ),
+    )
 
 
 # Bytes that are no packet, or none of this version.
@@ -1305,16 +1390,23 @@ def _states() -> Iterator[Dialogue]:
 
 
 def _denied(version: int) -> Iterator[Dialogue]:
-    def row(name: str, say: tuple[bytes, ...], outcome: Outcome) -> Dialogue:
-        return Dialogue(f"{name} without a role", version, say, outcome, denied=True)
+    def row(name: str, say: tuple[bytes, ...], outcome: Outcome, azure: Outcome | None = None) -> Dialogue:
+        return Dialogue(f"{name} without a role", version, say, outcome, azure, denied=True)
 
     refused, unsupported = (0x87, 0xA2) if version == 5 else (0x80, 0x80)
     yield row(
         "subscribe",
         (subscribe(version, _ID, ("t", 2), ("$webpubsub/server/messages", 1), ("#", 0)),),
-        heard(f"SUBACK {_ID} {refused:02x} 01 {unsupported:02x}"),
+        heard(f"SUBACK {_ID} {refused:02x} 01 {refused:02x}"),
+        azure=heard(f"SUBACK {_ID} {refused:02x} 01 {unsupported:02x}"),
     )
     yield row("unsubscribe", (unsubscribe(version, _ID, "t"),), heard(acknowledged("UNSUBACK", version, 0x87)))
+    yield row(
+        "unsubscribe from a filter",
+        (unsubscribe(version, _ID, "t/+"),),
+        heard(acknowledged("UNSUBACK", version, 0x87)),
+        azure=heard(acknowledged("UNSUBACK", version, 0x11)),
+    )
     # No fault of the packet: 3.1.1 is closed without one, too.
     yield row(
         "publish of qos 0",

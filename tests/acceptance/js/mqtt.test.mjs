@@ -61,6 +61,27 @@ for (const protocolVersion of [4, 5]) {
     assert.deepEqual(seen.errors, []);
   });
 
+  test(`version ${protocolVersion}: hears by filters with wildcards, until they end`, async (t) => {
+    const admin = service();
+    const { client, seen } = await open(t, await url(admin), version);
+    const granted = await client.subscribeAsync({ "site/+/door": { qos: 1 }, "site/#": { qos: 2 } });
+    assert.deepEqual(
+      granted.map(({ topic, qos }) => [topic, qos]),
+      [["site/+/door", 1], ["site/#", 2]],
+    );
+    const send = (group) => admin.group(group).sendToAll(group, { contentType: "text/plain" });
+    for (const group of ["site/a/door", "site", "other", "site/a/door/x"]) await send(group);
+    await until(() => seen.messages.length === 3, "what matches");
+    await client.unsubscribeAsync("site/#");
+    for (const group of ["site", "site/b/door"]) await send(group);
+    await until(() => seen.messages.length === 4, "what still matches");
+    assert.deepEqual(
+      seen.messages.map(({ topic, payload }) => [topic, payload.toString()]),
+      ["site/a/door", "site", "site/a/door/x", "site/b/door"].map((topic) => [topic, topic]),
+    );
+    assert.deepEqual(seen.errors, []);
+  });
+
   test(`version ${protocolVersion}: talks to the official client library and to the server`, async (t) => {
     const admin = service();
     const { client, seen } = await open(t, await url(admin, { userId: "device" }), version);
@@ -207,7 +228,6 @@ test("what is granted and what is not is in the CONNACK", async (t) => {
     topicAliasMaximum: 16,
     maximumPacketSize: 1 << 20,
     retainAvailable: false,
-    wildcardSubscriptionAvailable: false,
     sharedSubscriptionAvailable: false,
   });
 });
