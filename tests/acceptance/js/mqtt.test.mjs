@@ -216,13 +216,13 @@ test("what is granted and what is not is in the CONNACK", async (t) => {
     clientId: "",
     clean: true,
     keepalive: 600,
-    properties: { sessionExpiryInterval: 3600 },
+    properties: { sessionExpiryInterval: 1_000_000 },
   });
   const { properties } = seen.connacks[0];
   assert.match(properties.assignedClientIdentifier, /^[0-9a-f]{32}$/);
   delete properties.assignedClientIdentifier;
   assert.deepEqual(properties, {
-    sessionExpiryInterval: 30,
+    sessionExpiryInterval: 604_800,
     serverKeepAlive: 180,
     receiveMaximum: 1024,
     topicAliasMaximum: 16,
