@@ -27,7 +27,7 @@ AZ := .build/az/.hubwire-az
 WORKERS ?= 4
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak format proto wheel lock \
+.PHONY: help serve setup test style types tests tests-compiled coverage bench bench-quick fuzz soak crash format proto wheel lock \
 	postgresql clean
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo 'make bench-quick        a short look at the same, under 3 minutes; writes nothing'
 	@echo 'make fuzz               ten minutes of damaged input for every parser and a real server; SECONDS=... for another time'
 	@echo 'make soak               an hour of churn and half load, and what stays of it in memory; SECONDS=... for another time'
+	@echo 'make crash              200 times: kill a server under load, and see that all it acknowledged is there; KILLS=...'
 	@echo 'make format             put the sources into the one form that style accepts'
 	@echo 'make proto              the classes of the protobuf schema, after a change of that'
 	@echo 'make postgresql         the programs of PostgreSQL, which the tests of the store start; as the superuser'
@@ -97,6 +98,10 @@ fuzz: $(DEV)
 
 soak: $(DEV) $(RUNTIME)
 	PYTHONPATH=tests $(BIN)/python -u -m soak --seconds $(or $(SECONDS),3600) $(ARGS)
+
+# On the package as it is compiled and installed.
+crash: $(DEV) $(RUNTIME)
+	PYTHONPATH=tests $(BIN)/python -u -m crash --kills $(or $(KILLS),200) $(ARGS)
 
 format: $(DEV)
 	$(BIN)/ruff format $(SOURCES)
