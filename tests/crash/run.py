@@ -308,7 +308,7 @@ class _Test:
         """Or until nothing new happens any more; then the verdict says what is missing."""
         clock = asyncio.get_running_loop().time
         seen, since = (-1, -1), clock()
-        while not condition() and clock() < since + _QUIET_S:  # noqa: ASYNC110  of several clients
+        while not condition() and clock() < since + _QUIET_S:
             await asyncio.sleep(0.1)
             now = (self.book.heard, self.book.accepted)
             if now != seen:
