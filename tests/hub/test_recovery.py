@@ -1,9 +1,13 @@
 """Connections that wait for their client to come back."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from doubles import connection
 from hubwire.hub.connection import Connection
 from hubwire.hub.recovery import Waiting
 from hubwire.protocols.mqtt.packets import Properties
+from hubwire.protocols.mqtt.terms import Policy
 from protocols.mqtt import pretend
 
 PERIOD_S = 32.0
@@ -101,7 +105,7 @@ def test_session_that_says_how_long_it_may_wait_waits_for_that_long() -> None:
     assert (len(waiting), waiting.next_deadline()) == (3, 105.0)
     assert waiting.expired(105.0, 100) == [short]
     assert waiting.next_deadline() == 120.0
-    assert waiting.expired(132.0, 100) == [usual, long]
+    assert waiting.expired(132.0, 100) == [long, usual]
     assert (len(waiting), waiting.next_deadline()) == (0, None)
 
 
@@ -136,11 +140,56 @@ def test_more_time_is_for_all_periods() -> None:
     assert waiting.next_deadline() == 182.0
 
 
-def test_nothing_is_left_of_a_period_that_nobody_waits_for() -> None:
-    waiting = Waiting(PERIOD_S)
-    for period_s in range(1, 50):
-        one = device(period_s)
-        waiting.hold(one, 100.0)
-        assert waiting.release(one)
+def test_who_may_wait_for_ever_has_no_deadline() -> None:
+    for_ever = Properties(session_expiry_s=0xFFFFFFFF)
+    ever = connection(pretend.Client(5, properties=for_ever, policy=Policy(session_expiry_s=0xFFFFFFFF)).session)
+    waiting, other = Waiting(PERIOD_S), device(20)
+    waiting.hold(ever, 100.0)
+    assert (len(waiting), waiting.next_deadline()) == (1, None)
+    waiting.hold(other, 100.0)
 
-    assert (waiting._by_period, waiting._periods) == ({}, {})
+    waiting.extend(5.0)
+
+    assert waiting.next_deadline() == 125.0
+    assert waiting.expired(1e12, 100) == [other]
+    assert not waiting.is_over(ever, 1e12)
+    assert (len(waiting), waiting.next_deadline()) == (1, None)
+    assert waiting.release(ever)
+
+
+def test_those_who_come_and_go_leave_nothing_behind() -> None:
+    waiting = Waiting(PERIOD_S)
+    connections = [connection("reliable") for _ in range(10)]
+    for turn in range(1000):
+        for one in connections:
+            waiting.hold(one, float(turn))
+            waiting.release(one)
+
+    assert (len(waiting), waiting.next_deadline()) == (0, None)
+    assert len(waiting._first) < 100
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["hold", "release", "extend", "expire"])), max_size=60))
+def test_whatever_happens_whose_time_is_over_is_told_once_and_in_order(steps: list[tuple[int, str]]) -> None:
+    """Against a list that is sorted each time."""
+    waiting = Waiting(PERIOD_S)
+    connections = [device(3), device(7), device(7), connection("reliable"), device(30)]
+    periods = [3.0, 7.0, 7.0, PERIOD_S, 30.0]
+    known: dict[Connection, float] = {}
+    for now, (number, what) in enumerate(steps):
+        one = connections[number]
+        if what == "hold":
+            known[one] = now + periods[number]
+            waiting.hold(one, float(now))
+        elif what == "release":
+            assert waiting.release(one) == (known.pop(one, None) is not None)
+        elif what == "extend":
+            known = {each: deadline + number for each, deadline in known.items()}
+            waiting.extend(float(number))
+        else:
+            due = sorted(deadline for deadline in known.values() if deadline <= now)[:number]
+            over = waiting.expired(float(now), number)
+            assert [known.pop(each) for each in over] == due
+        assert waiting.next_deadline() == min(known.values(), default=None)
+        assert len(waiting) == len(known)
+        assert all(waiting.is_over(each, float(now)) == (known.get(each, 1e9) <= now) for each in connections)

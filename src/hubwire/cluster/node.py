@@ -320,7 +320,7 @@ class Node:
         Let a connection that was restored wait for its client.
 
         Args:
-            since: monotonic seconds, earlier ones first. Who has waited for too long ends soon.
+            since: monotonic seconds. Who has waited for too long ends soon.
         """
         retention_s = connection.session.retention_s
         if retention_s is not None and retention_s < math.inf:

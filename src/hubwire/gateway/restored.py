@@ -83,7 +83,7 @@ class Restoring:
             restored.append((connection, self._since(stored)))
         self._durable.adopted(found)
         await self._events.adopt([connection for connection, _ in restored])
-        for connection, since in sorted(restored, key=lambda one: one[1]):
+        for connection, since in restored:
             self._node.await_client(connection, since)
             self._wills.restored(connection, since)
             self._durable.changed(connection)
