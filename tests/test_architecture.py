@@ -168,6 +168,7 @@ HOUSE = Rule(
         "gateway/opening.py": ("hub.connection",),
         "gateway/records.py": ("hub.connection", "protocols.mqtt"),
         "gateway/requests.py": ("hub.connection",),
+        "gateway/retaining.py": ("hub.connection",),
         "gateway/streams.py": ("hub.connection", "hub.streams"),
         # Sessions that outlive the process are those of MQTT.
         "cluster/durable.py": ("protocols.mqtt",),

@@ -223,6 +223,7 @@ def rest_tables() -> dict[str, list[Documented]]:
     from hubwire.rest.issuer import IssuerTable
     from hubwire.rest.managed_identity import ManagedIdentityTable
     from hubwire.rest.metrics import Probes
+    from hubwire.rest.retained import RetainedTable
     from hubwire.rest.secrets import SecretTable
     from hubwire.rest.subscriptions import SubscriptionTable
     from hubwire.rest.vault_control import VaultControl
@@ -242,6 +243,7 @@ def rest_tables() -> dict[str, list[Documented]]:
     subscriptions = SubscriptionTable(nobody, nobody, "", "", "", nobody, ())
     tables = {
         "## Operations": plane.operations(),
+        "## Retained messages": RetainedTable(nobody).operations(),
         "## Control socket": control.operations(),
         "## Directory": DirectoryTable(nobody, nobody, "").operations(),
         "## Token issuer": IssuerTable(nobody, nobody).operations(),

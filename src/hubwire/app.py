@@ -44,6 +44,8 @@ from hubwire.auth.vault_callers import VaultCallers
 from hubwire.cluster.commits import Commits
 from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
+from hubwire.cluster.retained import Retained
+from hubwire.cluster.retained_portions import PortionLimits
 from hubwire.communication_services import Communication, load_communication
 from hubwire.communication_users import CommunicationEntrance, CommunicationUsers, limits_of
 from hubwire.edge import fanout
@@ -61,6 +63,7 @@ from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.tunnel_handshake import TunnelEntrance
 from hubwire.hosting import Hosts, OwnPorts, Places
 from hubwire.hub.group_state import StateLimits
+from hubwire.hub.retained import RetainedLimits
 from hubwire.hub.streams import StreamLimits
 from hubwire.key_vaults import KeyVaults, VaultEntrance, load_vaults
 from hubwire.logs import configure, flush_records
@@ -92,6 +95,7 @@ from hubwire.rest.issuer import IssuerTable
 from hubwire.rest.managed_identity import ManagedIdentityTable
 from hubwire.rest.operation import Operation
 from hubwire.rest.ports import Server
+from hubwire.rest.retained import RetainedTable
 from hubwire.rest.subscriptions import SubscriptionTable
 from hubwire.rest.web_pubsub import WebPubSubTable
 from hubwire.settings import BadSetting, Settings
@@ -111,6 +115,9 @@ _TOKEN_KEYS_S: Final = 3600.0
 
 _HEAP_S: Final = 30.0
 """Between two looks at the memory that nobody uses: giving back 200 MiB takes 40 ms, for which everybody waits."""
+
+_RETAINED_S: Final = 1.0
+"""Between two looks at the time of retained messages. What is over is told nobody before; this makes room."""
 
 _LAST_EVENTS_S: Final = 5.0
 """For what handlers are to be told of a resource's connections before it is deleted."""
@@ -350,6 +357,10 @@ async def _serve(
         interval_s = settings.journal_fsync_interval_s if settings.journal_fsync == "interval" else None
         journal = await open_journal(folder.journal_url, interval_s)
         stack.push_async_callback(journal.close)
+        commits = Commits(journal)
+        limits = RetainedLimits(settings.mqtt_retained_messages, settings.mqtt_retained_bytes)
+        retained = Retained(commits, limits)
+        await retained.load()
         directory = await _load_directory(store)
         catalog = await _load_catalog(store, directory)
         # Bound before anything is built: what we tell others about ourselves has the port in it.
@@ -410,6 +421,8 @@ async def _serve(
             places,
             identity,
             journal,
+            commits,
+            retained,
             vaults,
             vaults.secrets(elsewhere),
             communication,
@@ -441,6 +454,7 @@ async def _serve(
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        stack.callback(Every(_RETAINED_S, retained.sweep).cancel)
         if (own_heap := heap()) is not None:
             stack.callback(Every(_HEAP_S, partial(_give_back, own_heap)).cancel)
         _log.info("serving %s, listening on %s", server.endpoint, ", ".join(map(address_of, [*sockets, *secure])))
@@ -512,6 +526,8 @@ class _Service:
         places: Places,
         identity: IdentitySource,
         journal: Journal,
+        commits: Commits,
+        retained: Retained,
         vaults: KeyVaults,
         secrets: SecretSource,
         communication: Communication,
@@ -523,8 +539,9 @@ class _Service:
         self._principals = principals
         self._hosts = Hosts(catalog, settings.public_endpoints)
         self._places = places
+        self._retained = retained
         self._telemetry = Telemetry(settings.max_connections)
-        commits = self._commits = Commits(journal)
+        self._commits = commits
         node = Node(
             MemoryExchange().bus(),
             self._telemetry,
@@ -540,6 +557,11 @@ class _Service:
                 settings.group_states_bytes,
             ),
             commits=commits,
+            retained=retained,
+            # So that with as many again of other messages it is not more than a session may leave unacknowledged.
+            portions=PortionLimits(
+                max(1, min(100, settings.reliable_queue_messages // 2)), max(1, settings.reliable_queue_bytes // 4)
+            ),
         )
         self._listeners: Listeners | None = None
         self._handlers = EventHandlers(
@@ -616,6 +638,7 @@ class _Service:
                 *entra.operations(),
                 *self._management(server, entra, deployments),
                 *HandlerTable(self._handlers.review.states).operations(),
+                *RetainedTable(retained).operations(),
                 *vaults.operations(entra.managers, entrance_of_vaults),
                 *communication.operations(entra.managers),
                 *users.operations(entrance_of_services),
@@ -781,6 +804,7 @@ class _Service:
         key = old.name.lower()
         if new is None:
             await self._gateway.end_resource(key, "The resource is deleted.")
+            await self._retained.forget_resource(key)
         elif self._catalog.policy(key).stopped:
             await self._gateway.end_resource(key, "The resource is stopped.", for_good=False)
 

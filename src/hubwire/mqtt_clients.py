@@ -21,7 +21,7 @@ _SHORT_S: Final = 30
 """What sessions may wait for their clients at most, where they outlive the process and where they do not."""
 
 _PRESETS: Final = {
-    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="ignore", topic_alias_maximum=16, wildcards=True),
+    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="keep", topic_alias_maximum=16, wildcards=True),
     "azure": Policy(client_ids="azure", keep_alive="limited", retain="refuse"),
 }
 

@@ -104,7 +104,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         mqtt_compatibility: what the three settings after it are where they are not given; see `mqtt_clients`.
         mqtt_client_ids: which client ids are taken.
         mqtt_keep_alive: which keep-alive intervals of MQTT 3.1.1 are taken.
-        mqtt_retain: what becomes of a publication that MQTT 5.0 asks us to retain.
+        mqtt_retain: what becomes of a publication that is to be retained.
+        mqtt_retained_messages, mqtt_retained_bytes: of each hub, that are kept.
         mqtt_session_takeover: who may go on with a session of somebody else, or end it.
         mqtt_v4_text: take payloads of MQTT 3.1.1 for text where they are UTF-8.
         mqtt_session_expiry_s: how long a session may outlive its socket; 0 is not at all, 4294967295 for ever. None for
@@ -197,7 +198,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mqtt_compatibility: Literal["lenient", "azure"] = "lenient"
     mqtt_client_ids: Literal["lenient", "azure"] | None = None
     mqtt_keep_alive: Literal["any", "limited"] | None = None
-    mqtt_retain: Literal["ignore", "refuse"] | None = None
+    mqtt_retain: Literal["keep", "ignore", "refuse"] | None = None
+    mqtt_retained_messages: Annotated[int, Meta(ge=1)] = 10_000
+    mqtt_retained_bytes: Annotated[int, Meta(ge=1024)] = 64 << 20
     mqtt_session_takeover: Literal["same-user", "azure"] = "same-user"
     mqtt_v4_text: bool = False
     mqtt_session_expiry_s: Annotated[int, Meta(ge=0, le=4294967295)] | None = None

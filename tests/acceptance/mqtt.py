@@ -277,7 +277,7 @@ class MqttClient:
         assert answer.packet_id == packet_id
         return answer.codes
 
-    def publish(self, topic: str, payload: bytes = b"", qos: int = 1, **properties: Any) -> int:
+    def publish(self, topic: str, payload: bytes = b"", qos: int = 1, retain: bool = False, **properties: Any) -> int:
         """
         Publish, and with QoS 1 and 2 wait until that is done. `properties` by their names in `Properties`.
 
@@ -286,7 +286,7 @@ class MqttClient:
         """
         packet_id = self.next_id() if qos else None
         said = Properties(**properties) if properties else NO_PROPERTIES
-        self.send(Publish(topic, payload, qos, packet_id=packet_id, properties=said))
+        self.send(Publish(topic, payload, qos, retain, packet_id=packet_id, properties=said))
         if packet_id is None:
             return 0
         if qos == 1:

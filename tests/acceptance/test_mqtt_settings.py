@@ -107,21 +107,23 @@ def test_client_of_version_5_is_told_its_keep_alive(
             assert client.connack.properties.server_keep_alive_s == told
 
 
-def test_retain_is_ignored_or_refused(server: Server, azure: Server, hub: str) -> None:
-    """In 3.1.1, which knows no server without it, always the first."""
-    with (
-        MqttClient(server, hub, groups=["g"]) as subscriber,
-        MqttClient(server, hub) as newer,
-        MqttClient(server, hub, version=4) as older,
-    ):
-        for client in (newer, older):
-            assert client.connack.properties.retain_available == (0 if client.version == 5 else None)
-            client.send(Publish("g", b"x", 0, retain=True))
-            message = subscriber.message()
-            assert (message.payload, message.retain) == (b"x", False)
-    with MqttClient(server, hub) as late:
-        late.subscribe("g")
-        assert late.heard() == []
+def test_retain_is_kept_ignored_or_refused(server: Server, azure: Server, start_server: StartServer, hub: str) -> None:
+    """In 3.1.1, which knows no server without it, never the last."""
+    for each, kept in ((server, True), (start_server(*settings(mqtt_retain="ignore")), False)):
+        with (
+            MqttClient(each, hub, groups=["g"]) as subscriber,
+            MqttClient(each, hub) as newer,
+            MqttClient(each, hub, version=4) as older,
+        ):
+            for client in (newer, older):
+                told = client.connack.properties.retain_available
+                assert told == (0 if client.version == 5 and not kept else None)
+                client.send(Publish("g", b"x", 0, retain=True))
+                message = subscriber.message()
+                assert (message.payload, message.retain) == (b"x", False)
+        with MqttClient(each, hub) as late:
+            late.subscribe("g")
+            assert [(one.payload, one.retain) for one in late.heard()] == ([(b"x", True)] if kept else [])
 
     with MqttClient(azure, hub, groups=["g"]) as subscriber, MqttClient(azure, hub) as newer:
         newer.send(Publish("g", b"x", 0, retain=True))
@@ -154,7 +156,7 @@ def test_what_cannot_be_chosen_is_announced_as_absent(server: Server, azure: Ser
         with MqttClient(each, hub) as client:
             told = client.connack.properties
             absent = (told.retain_available, told.wildcard_available, told.shared_available)
-            assert absent == (0, None if each is server else 0, 0)
+            assert absent == ((None, None, 0) if each is server else (0, 0, 0))
             assert (told.maximum_qos, told.subscription_ids_available) == (None, None)
             assert (told.receive_maximum, told.maximum_packet_size) == (1024, 1 << 20)
             assert told.topic_alias_maximum == (16 if each is server else None)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from doubles import HUB, MemoryJournal, connection
 from hubwire.cluster.durable import DurableSessions
@@ -193,6 +194,26 @@ async def test_subscriptions_keep_their_options() -> None:
     assert flights(restored.deliver(from_mqtt("c", 2, "c"))) == [("c", 1, False, 2)]
     assert flights(restored.deliver(from_mqtt("b", 2, "b"))) == [("b", 1, False, 3)]
     assert flights(restored.deliver("served")) == [("served", 0, False, None)]
+
+
+async def test_flag_of_retained_messages_is_told_in_the_next_life() -> None:
+    """Of what was kept, and to who wants it of new messages as they were published."""
+    journal = MemoryJournal()
+    client = Process(journal).client()
+    client.ask(Subscribe(1, (Filter("news", 1, retain_as_published=True),)))
+    client.session.lost()
+    client.deliver(from_mqtt("a", 1, retain=True), replace(from_mqtt("b", 1, retain=True), retained=True))
+    client.deliver(from_mqtt("c", 1))
+
+    [restored] = await next_life(journal)
+    heard = [*restored.back(), *restored.deliver(from_mqtt("d", 1, retain=True))]
+
+    assert [(one.payload, one.retain) for one in heard if isinstance(one, Publish)] == [
+        (b"a", True),
+        (b"b", True),
+        (b"c", False),
+        (b"d", True),
+    ]
 
 
 async def test_time_of_a_message_goes_on_between_two_lives() -> None:

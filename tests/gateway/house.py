@@ -27,12 +27,14 @@ from hubwire.auth.principals import Principals
 from hubwire.cluster.commits import Commits
 from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
+from hubwire.cluster.retained import Retained
 from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
+from hubwire.hub.retained import RetainedLimits
 from hubwire.hub.streams import StreamLimits
 from hubwire.model.commands import Send
 from hubwire.model.http import RequestHead
@@ -62,9 +64,10 @@ class House:
         streams: that each client may publish.
         journal: what is kept beyond the process, if anything.
         life: when it begins, in seconds after the first one.
+        retained: messages that each hub may have.
 
     Attributes:
-        clock: seconds since 1970, for tokens.
+        clock: seconds since 1970, for tokens and retained messages.
         upstream: its event handlers, if hubs have any.
     """
 
@@ -78,6 +81,7 @@ class House:
         streams: StreamLimits | None = None,
         journal: MemoryJournal | None = None,
         life: float = 0.0,
+        retained: RetainedLimits | None = None,
     ) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
@@ -89,7 +93,8 @@ class House:
         self.telemetry = Telemetry(quota)
         self.exchange = MemoryExchange()
         self.bus = HeldBus(self.exchange.bus())
-        self.node = Node(self.bus, self.telemetry, self.loop, commits=self.commits)
+        self.retained = Retained(self.commits, retained or RetainedLimits(), lambda: self.clock)
+        self.node = Node(self.bus, self.telemetry, self.loop, commits=self.commits, retained=self.retained)
         self.directory = Directory()
         self.principals = Principals(Keys(), (), 60, lambda: self.clock)
         self.upstream = Upstream(self.directory, journal=journal)

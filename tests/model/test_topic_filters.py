@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubwire.model.patterns import PatternSet, parse_pattern
-from hubwire.model.topic_filters import covers, has_wildcards, matches
+from hubwire.model.topic_filters import covers, has_wildcards, is_topic_filter, matches
 
 LETTERS = "ab./$"
 
@@ -16,6 +16,32 @@ LETTERS = "ab./$"
 def patterns(*texts: str) -> PatternSet:
     parsed = [parse_pattern(text) for text in texts]
     return PatternSet([pattern for pattern in parsed if pattern is not None])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("a", True),
+        ("/", True),
+        ("+", True),
+        ("#", True),
+        ("a/+/b/#", True),
+        ("+/+", True),
+        ("$x/#", True),
+        ("x" * 1024, True),
+        ("", False),
+        (" ", False),
+        ("a+", False),
+        ("+a/b", False),
+        ("a#", False),
+        ("#/a", False),
+        ("a/#/", False),
+        ("a\0", False),
+        ("x" * 1025, False),
+    ],
+)
+def test_wildcards_are_whole_levels_and_the_rest_is_last(text: str, is_one: bool) -> None:
+    assert is_topic_filter(text) == is_one
 
 
 def stands_for(topic_filter: Sequence[str], levels: Sequence[str]) -> bool:

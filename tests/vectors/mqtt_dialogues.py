@@ -431,7 +431,7 @@ def _well_formed(version: int) -> Iterator[Dialogue]:
             NORMAL,
         ),
     )
-    # Retained messages are not offered, which 5.0 is told in the CONNACK and 3.1.1 cannot be.
+    # In mode azure retained messages are not offered, which 5.0 is told in the CONNACK and 3.1.1 cannot be.
     for qos, answers in ((0, ()), (1, (puback,)), (2, (pubrec,))):
         for payload in (b"x", b""):
             yield Dialogue(
@@ -441,6 +441,33 @@ def _well_formed(version: int) -> Iterator[Dialogue]:
                 Outcome(answers),
                 fault(5, 0x9A) if version == 5 else None,
             )
+    # Kept, sent to who subscribes, taken away, and so sent to nobody.
+    kept, none = publish(version, "kept", b"x", 1, 2, retain=True), publish(version, "kept", b"", 1, 2, retain=True)
+    acked = acknowledged("PUBACK", version, packet_id=2)
+    yield Dialogue(
+        "publish to be retained, subscribe, unsubscribe, publish to take it away and subscribe",
+        version,
+        (
+            kept,
+            subscribe(version, 3, ("kept", 0)),
+            unsubscribe(version, 4, "kept"),
+            none,
+            subscribe(version, 5, ("kept", 0)),
+        ),
+        Outcome(
+            (
+                acked,
+                "SUBACK 3 00",
+                "PUBLISH kept 0 x retain",
+                acknowledged("UNSUBACK", version, packet_id=4),
+                acked,
+                "SUBACK 5 00",
+            )
+        ),
+        fault(5, 0x9A)
+        if version == 5
+        else Outcome((acked, "SUBACK 3 00", acknowledged("UNSUBACK", 4, packet_id=4), acked, "SUBACK 5 00")),
+    )
 
 
 _MESSAGE_SAID: Final = (

@@ -22,6 +22,7 @@ from hubwire.cli.managed_identities import managed_identity
 from hubwire.cli.operator import status, url
 from hubwire.cli.proxy import proxy
 from hubwire.cli.resources import resource
+from hubwire.cli.retained import retained
 from hubwire.cli.secrets import secret
 from hubwire.cli.send import send
 from hubwire.cli.serve import serve
@@ -47,7 +48,7 @@ def commands() -> None:
 
 
 for command in (
-    *(serve, status, url, connect, send, tunnel),
+    *(serve, status, url, connect, send, retained, tunnel),
     *(resource, hub, keys, deploy, export, bicep),
     *(communication, identity, vault, secret, env, app, managed_identity, user, ca, proxy, completion),
 ):

@@ -75,7 +75,7 @@ class _Messages:
             self.last += 1
             known = self._known[id(message)] = _Message(self.last, message)
             until = None if expires_at is None else expires_at + self._elapsed()
-            self._changes.put(MESSAGE, f"{known.number:x}", entries.written(message, until))
+            self._changes.put(MESSAGE, f"{known.number:x}", entries.encode(entries.entry_of(message, until)))
         known.waiting += 1
         return known
 
@@ -158,7 +158,7 @@ class _Keeper:
     def _add(self, item: KeptItem, packet_id: int) -> int:
         held = self._messages.hold(item.message, item.expires_at)
         number = self._last = self._last + 1
-        self._put(number, QueuedEntry(held.number, number, item.qos, packet_id, item.identifiers), held)
+        self._put(number, QueuedEntry(held.number, number, item.qos, packet_id, item.identifiers, item.retain), held)
         return number
 
     def _put(self, number: int, entry: QueuedEntry, held: _Message | None) -> None:
@@ -189,7 +189,9 @@ class _Keeper:
             self._changes.remove(SUBSCRIPTION, f"{self.prefix}/o/{topic}")
         else:
             self._topics.add(topic)
-            entry = SubscriptionEntry(topic, False, options.qos, options.no_local, options.identifiers)
+            entry = SubscriptionEntry(
+                topic, False, options.qos, options.no_local, options.identifiers, options.as_published
+            )
             self._changes.put(SUBSCRIPTION, f"{self.prefix}/o/{topic}", entries.encode(entry))
 
     def member(self, group: str, is_member: bool) -> None:
@@ -379,7 +381,9 @@ class DurableSessions:
         }
         queue = [_remembered(entry, messages, found) for _, entry in stored.queue]
         options = {
-            one.topic: (one.qos, one.no_local, one.identifiers) for one in stored.subscriptions if not one.member
+            one.topic: (one.qos, one.no_local, one.identifiers, one.as_published)
+            for one in stored.subscriptions
+            if not one.member
         }
         session.restore(Kept(options, queue, stored.received), self._monotonic())
         keeper = self._keepers[connection] = _Keeper(self._changes, self._messages, stored.number)
@@ -439,4 +443,5 @@ def _remembered(entry: QueuedEntry, messages: dict[int, _Message], found: Found)
     if not entry.message:
         return Remembered(None, entry.qos, packet_id=packet_id)
     message = messages[entry.message].message
-    return Remembered(message, entry.qos, entry.identifiers, found.expires_at(entry.message), packet_id)
+    expires_at = found.expires_at(entry.message)
+    return Remembered(message, entry.qos, entry.identifiers, expires_at, packet_id, entry.retain)

@@ -25,13 +25,14 @@ __all__ = [
     "SUBSCRIPTION",
     "MessageEntry",
     "QueuedEntry",
+    "RetainedEntry",
     "SessionEntry",
     "Stored",
     "SubscriptionEntry",
     "encode",
+    "entry_of",
     "message_of",
     "read",
-    "written",
 ]
 
 _log: Final = logging.getLogger("hubwire.journal")
@@ -88,6 +89,7 @@ class SubscriptionEntry(Struct, frozen=True, omit_defaults=True):
     qos: int = 0
     no_local: bool = False
     identifiers: tuple[int, ...] = ()
+    as_published: bool = False
 
 
 class MessageEntry(Struct, frozen=True, array_like=True):
@@ -106,6 +108,18 @@ class MessageEntry(Struct, frozen=True, array_like=True):
     publication: Publication | None = None
 
 
+class RetainedEntry(Struct, frozen=True, array_like=True):
+    """
+    A message that is kept for who subscribes later.
+
+    Attributes:
+        kept_at: seconds since 1970.
+    """
+
+    kept_at: float
+    message: MessageEntry
+
+
 class QueuedEntry(Struct, frozen=True, array_like=True):
     """
     Attributes:
@@ -119,6 +133,7 @@ class QueuedEntry(Struct, frozen=True, array_like=True):
     qos: int
     packet_id: int = 0
     identifiers: tuple[int, ...] = ()
+    retain: bool = False
 
 
 class Stored(NamedTuple):
@@ -141,20 +156,18 @@ class Stored(NamedTuple):
 _encoder: Final = msgspec.msgpack.Encoder(enc_hook=dict)  # metadata may be a view of a dictionary
 
 
-def encode(entry: SessionEntry | SubscriptionEntry | MessageEntry | QueuedEntry | int) -> bytes:
+def encode(entry: SessionEntry | SubscriptionEntry | MessageEntry | RetainedEntry | QueuedEntry | int) -> bytes:
     return _encoder.encode(entry)
 
 
-def written(message: DataMessage, expires_at: float | None) -> bytes:
+def entry_of(message: DataMessage, expires_at: float | None) -> MessageEntry:
     """
-    A message as its entry has it.
-
     Args:
         expires_at: seconds since 1970.
     """
     data = message.data
     if isinstance(message, GroupMessage):
-        entry = MessageEntry(
+        return MessageEntry(
             message.group,
             data.kind,
             data.body,
@@ -163,9 +176,7 @@ def written(message: DataMessage, expires_at: float | None) -> bytes:
             message.metadata,
             message.publication,
         )
-    else:
-        entry = MessageEntry(None, data.kind, data.body, expires_at, None, message.metadata)
-    return encode(entry)
+    return MessageEntry(None, data.kind, data.body, expires_at, None, message.metadata)
 
 
 def message_of(entry: MessageEntry) -> DataMessage:

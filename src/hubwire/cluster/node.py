@@ -14,12 +14,15 @@ from hubwire.cluster.commits import Commits
 from hubwire.cluster.group_state import StatesOfGroups
 from hubwire.cluster.interest import Interest
 from hubwire.cluster.pace import Pace
+from hubwire.cluster.retained import Retained
+from hubwire.cluster.retained_portions import PortionLimits, RetainedPortions
 from hubwire.hub.connection import Connection
 from hubwire.hub.delivery import Delivery, Late
 from hubwire.hub.gate import Gate
 from hubwire.hub.group_state import StateLimits
 from hubwire.hub.hub import Hub
 from hubwire.hub.recovery import Waiting
+from hubwire.hub.retained import Kept
 from hubwire.model.commands import (
     AddToGroups,
     Answer,
@@ -36,7 +39,7 @@ from hubwire.model.commands import (
 )
 from hubwire.model.errors import Conflict
 from hubwire.model.filters import compile_filter
-from hubwire.model.messages import DataMessage, Disconnected, GroupStateMessage
+from hubwire.model.messages import DataMessage, Disconnected, GroupMessage, GroupStateMessage
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus, Sink, Spread
 from hubwire.model.standstill import STOOD_STILL_S
@@ -83,9 +86,12 @@ class Node:
         state_limits: of states that connections have in groups.
         now_ms: Unix milliseconds.
         commits: what must be on the disk before anybody is told of it; None where nothing is kept there.
+        retained: messages for who subscribes later; without it they are kept in memory.
+        portions: of these, in which a client gets them.
 
     Attributes:
         states: of connections in groups.
+        retained: see there.
     """
 
     def __init__(
@@ -100,6 +106,8 @@ class Node:
         state_limits: StateLimits | None = None,
         now_ms: Callable[[], int] | None = None,
         commits: Commits | None = None,
+        retained: Retained | None = None,
+        portions: PortionLimits | None = None,
     ) -> None:
         self._bus = bus
         self._telemetry = telemetry
@@ -116,6 +124,8 @@ class Node:
         self.states = StatesOfGroups(
             bus, self._interest, self._hubs, self.ask, self._settle, self.tell, now_ms or _unix_ms
         )
+        self.retained = retained or Retained()
+        self._portions = RetainedPortions(self.retained, loop, self._send_retained, portions or PortionLimits())
         self._waiting = Waiting(recovery_s)
         self._sweep: asyncio.Handle | None = None
         self._sweep_due = 0.0
@@ -212,6 +222,36 @@ class Node:
         if connection.alive:
             self._delivery.send_to((connection,), message)
             self._schedule_flush()
+
+    def keep(self, hub: HubKey, message: GroupMessage) -> None:
+        """
+        Keep a publication for who subscribes later, before it is sent. Its publisher is told behind its entry.
+
+        Raises:
+            Conflict: there is no room.
+        """
+        self.retained.keep(hub, message)
+        self._delivery.made_entries()
+
+    def tell_retained(self, connection: Connection, name: str) -> None:
+        """
+        Send one client what is kept for a group or filter, to which it has just subscribed: it gets what is published
+        from now on, and this stands for what was published before.
+        """
+        self._portions.tell(connection, name)
+
+    def _send_retained(self, connection: Connection, name: str, found: Sequence[Kept]) -> None:
+        delivery, target = self._delivery, to_group(connection.hub, name)
+        lasting: list[GroupMessage] = []
+        for kept in found:
+            message, left_s = self.retained.told(kept)
+            if left_s is None:
+                lasting.append(message)
+            else:
+                delivery.send_retained(connection, target, name, (message,), self._loop.time() + left_s)
+        if lasting:
+            delivery.send_retained(connection, target, name, lasting, None)
+        self._schedule_flush()
 
     def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
@@ -409,6 +449,7 @@ class Node:
         """
         topic = to_group(connection.hub, group)
         self._settle(topic)
+        self._portions.left(connection, group)
         if connection.states is not None:
             self.states.clear(connection, group)
         if not connection.alive or group not in connection.groups:
@@ -445,6 +486,7 @@ class Node:
         The end of that; false if there is none. What was sent before still reaches the connection.
         """
         self.flush()
+        self._portions.left(connection, name)
         if not connection.alive or connection.filters is None or name not in connection.filters:
             return False
         if self._hubs[connection.hub].unsubscribe(connection, name):
@@ -536,6 +578,7 @@ class Node:
     ) -> None:
         connection.alive = False
         connection.ended_at = self._loop.time()
+        self._portions.ended(connection)
         groups = connection.groups
         hub = self._hubs[connection.hub]
         if connection.states is not None:

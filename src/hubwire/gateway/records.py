@@ -45,6 +45,7 @@ __all__ = [
     "mqtt_never_arrived",
     "mqtt_refusal",
     "mqtt_refused",
+    "not_retained",
     "recovered",
     "recovery_refused",
     "refused",
@@ -220,6 +221,15 @@ def will_dropped(connection: Connection, topic: str) -> None:
     """The will of a client that may not publish to its topic."""
     text = "The will is dropped: the client has no role to send to its topic (webpubsub.sendToGroup)"
     _connection(logging.WARNING, "WillDropped", connection, text, topic=topic[:_SHOWN])
+
+
+def not_retained(connection: Connection, topic: str) -> None:
+    """The first message that is not kept since its hub has as many as it may have."""
+    text = (
+        "The hub is full of retained messages (mqtt_retained_messages, mqtt_retained_bytes): more are refused, or, "
+        "with QoS 0 and as wills, delivered and not kept"
+    )
+    _connection(logging.WARNING, "NotRetained", connection, text, topic=topic[:_SHOWN])
 
 
 def _listed(names: Sequence[str]) -> str:

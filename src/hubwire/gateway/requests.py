@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from typing import Final, TypeAlias
 
 from hubwire.cluster.node import Node
-from hubwire.gateway import group_state, records
+from hubwire.gateway import group_state, records, retaining
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.invocations import Invocations
 from hubwire.gateway.streams import GroupStreams
@@ -114,6 +114,8 @@ class Requests:
                     waiting = self._node.join(connection, group)
                     if waiting is not None:
                         return self._join(connection, waiting, request)
+                    self._joined(connection, request)
+                    return None
                 case LeaveGroup(group):
                     _allow(connection, "joinLeaveGroup", group)
                     changed = self._node.leave(connection, group)
@@ -122,6 +124,8 @@ class Requests:
                     waiting = self._node.subscribe(connection, name)
                     if waiting is not None:
                         return self._join(connection, waiting, request)
+                    self._joined(connection, request)
+                    return None
                 case UnsubscribeFilter(name):
                     _allow_filter(connection, name)
                     changed = self._node.unsubscribe(connection, name)
@@ -144,7 +148,14 @@ class Requests:
     async def _join(self, connection: Connection, waiting: Awaitable[None], request: _Joining) -> None:
         await waiting
         if connection.alive:
-            self._carried_out(connection, request)
+            self._joined(connection, request)
+
+    def _joined(self, connection: Connection, request: _Joining) -> None:
+        """What is kept comes behind the ack, with which the options of the subscription hold."""
+        self._carried_out(connection, request)
+        if request.retained:
+            name = request.group if isinstance(request, JoinGroup) else request.filter
+            self._node.tell_retained(connection, name)
 
     def _of_state(self, connection: Connection, request: _OfState) -> Awaitable[None] | None:
         def accepted() -> None:
@@ -213,6 +224,9 @@ class Requests:
             raise Forbidden(f"The client does not have permission to send to group '{group}'.")
         self._telemetry.inbound_messages += 1
         message = GroupMessage(group, request.data, connection.user_id, request.metadata, request.publication)
+        publication = request.publication
+        if publication is not None and publication.retain:
+            retaining.keep(self._node, connection, message, must=request.ack_id is not None)
         excluded = (connection.id,) if request.no_echo else ()
         self._node.execute(Send(to_group(connection.hub, group), message, excluded, None, request.ttl_s))
 

@@ -9,7 +9,7 @@ import asyncio
 
 from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
-from hubwire.gateway import records
+from hubwire.gateway import records, retaining
 from hubwire.hub.connection import Connection
 from hubwire.model.commands import Send
 from hubwire.model.messages import GroupMessage
@@ -91,5 +91,7 @@ class Wills:
             records.will_dropped(connection, will.topic)
             return
         message = GroupMessage(will.topic, will.data, connection.user_id, will.metadata, will.publication)
+        if will.publication.retain:
+            retaining.keep(self._node, connection, message, must=False)
         self._node.execute(Send(to_group(connection.hub, will.topic), message, ttl_s=will.ttl_s))
         records.will_published(connection, will.topic)

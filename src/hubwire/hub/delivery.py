@@ -162,6 +162,21 @@ class Delivery:
         segment.messages.append(message)
         self._segments.append(segment)
 
+    def send_retained(
+        self, connection: Connection, target: Target, name: str, messages: Sequence[_Sent], expires_at: float | None
+    ) -> None:
+        """
+        Append messages for a connection that has subscribed to what they were kept for.
+
+        Args:
+            target: what has to be written out before the connection leaves it.
+            name: of the subscription: a filter, or the name of the group.
+        """
+        segment = _Segment(picked=(connection,), expires_at=expires_at, matched={connection: (name,)})
+        segment.messages.extend(messages)
+        self._segments.append(segment)
+        self._targets.add(target)
+
     def made_entries(self) -> None:
         """For a message of this turn, entries of the journal were made already: who sent it is told behind them."""
         self._made = True

@@ -84,6 +84,8 @@ class Publication(Struct, frozen=True):
         is_text: payload format indicator: true for 1, false for 0, None for none.
         user_properties: names and values in their order; names may be repeated.
         expiry_s: message expiry interval, for subscribers; how long it waits here is said by who sends it.
+        retain: it is to be kept for who subscribes later, in place of what is kept for its group; empty, in place of
+            nothing.
 
     Source: OASIS MQTT 5.0, 3.3.2.3.
     """
@@ -96,16 +98,23 @@ class Publication(Struct, frozen=True):
     correlation_data: bytes | None = None
     user_properties: tuple[tuple[str, str], ...] = ()
     expiry_s: int | None = None
+    retain: bool = False
 
 
 # Requests of clients. `ack_id` is None for fire and forget: then neither success nor failure is answered.
 
 
 class JoinGroup(Struct, frozen=True, gc=False):
-    """Become a member of `group`. Repeating it is a success."""
+    """
+    Become a member of `group`. Repeating it is a success.
+
+    Attributes:
+        retained: be sent the message that is kept for the group, too.
+    """
 
     group: str
     ack_id: int | None = None
+    retained: bool = False
 
 
 class LeaveGroup(Struct, frozen=True, gc=False):
@@ -124,6 +133,7 @@ class SubscribeFilter(Struct, frozen=True, gc=False):
         filter: of MQTT, well-formed, mostly with wildcards: `+` for one level of a name and `#` for all that follow.
         share: name of a shared subscription: one of all who have this filter and this name gets each message. None
             for a subscription of its own.
+        retained: be sent the messages that are kept for what it stands for, too. Not with a share.
 
     Source: OASIS MQTT 5.0, 4.7 and 4.8.
     """
@@ -131,6 +141,7 @@ class SubscribeFilter(Struct, frozen=True, gc=False):
     filter: str
     share: str | None = None
     ack_id: int | None = None
+    retained: bool = False
 
 
 class UnsubscribeFilter(Struct, frozen=True, gc=False):
@@ -345,6 +356,7 @@ class GroupMessage(Struct, frozen=True):
         from_user_id: None when REST or an anonymous client sent it.
         publication: None unless it came by MQTT.
         stream: None unless it is a part of one.
+        retained: it was kept, and is for a client that has subscribed since.
     """
 
     group: str
@@ -353,6 +365,7 @@ class GroupMessage(Struct, frozen=True):
     metadata: Mapping[str, str] = NO_METADATA
     publication: Publication | None = None
     stream: StreamInfo | None = None
+    retained: bool = False
 
 
 class FromServer(Struct, frozen=True):

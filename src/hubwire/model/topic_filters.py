@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Collection
 from typing import Final
 
-from hubwire.model.names import is_topic_name
+from hubwire.model.names import is_group_name, is_topic_name
 from hubwire.model.patterns import PatternSet
 
-__all__ = ["covers", "has_wildcards", "matches"]
+__all__ = ["covers", "has_wildcards", "is_topic_filter", "matches"]
 
 _NEVER: Final = frozenset("+#\0")
 """Characters that are in no topic."""
@@ -27,6 +27,18 @@ _MOST_STEPS: Final = 20_000
 def has_wildcards(topic_filter: str) -> bool:
     """Does a filter stand for more than one name."""
     return "+" in topic_filter or "#" in topic_filter
+
+
+def is_topic_filter(text: str) -> bool:
+    """Is this a filter that can stand for groups: its wildcards are whole levels, and `#` only the last of them."""
+    if not is_group_name(text) or "\0" in text:
+        return False
+    levels = text.split("/")
+    last = len(levels) - 1
+    return all(
+        ("+" not in level and "#" not in level) or level == "+" or (level == "#" and position == last)
+        for position, level in enumerate(levels)
+    )
 
 
 def matches(topic_filter: str, group: str) -> bool:

@@ -8,10 +8,23 @@ from msgspec import Struct
 from hubwire.model.commands import Answer, Command, Query
 from hubwire.model.communication import CommunicationCaller, CommunicationService
 from hubwire.model.hubs import AccessKeys, KeyKind
+from hubwire.model.messages import GroupMessage
+from hubwire.model.names import HubKey
 from hubwire.model.vaults import VaultCaller
 from hubwire.rest.call import Call, Caller
 
-__all__ = ["Callers", "Catalog", "CommunicationDoor", "Managers", "Node", "Principals", "Server", "VaultDoor"]
+__all__ = [
+    "Callers",
+    "Catalog",
+    "CommunicationDoor",
+    "Kept",
+    "Managers",
+    "Node",
+    "Principals",
+    "Retained",
+    "Server",
+    "VaultDoor",
+]
 
 
 class Node(Protocol):
@@ -31,6 +44,41 @@ class Node(Protocol):
         The answers of all nodes as one: `count` summed, `members` merged in order and cut to the limit, `allowed`,
         `limit_reached` and `untakable` true if one node says so.
         """
+
+
+class Kept(Protocol):
+    """A retained message, and when it was published, in Unix seconds."""
+
+    @property
+    def message(self) -> GroupMessage: ...
+
+    @property
+    def kept_at(self) -> float: ...
+
+
+class Retained(Protocol):
+    """Retained messages of all hubs."""
+
+    def page(self, hub: HubKey, topic_filter: str, after: str, limit: int, /) -> Sequence[Any]:
+        """Those that a filter means, as `Kept`, in the order of their topics, after one of them."""
+
+    def get(self, hub: HubKey, topic: str, /) -> Kept | None:
+        """The one of a topic."""
+
+    def told(self, kept: Any, /) -> tuple[GroupMessage, float | None]:
+        """As it is told to a subscriber now, and how many seconds it has left; None for ever."""
+
+    def counts(self, hub: HubKey, /) -> tuple[int, int]:
+        """How many a hub has, and how many bytes they count for."""
+
+    def forget(self, hub: HubKey, topic: str, /) -> bool:
+        """Keep nothing for a topic. False if nothing was."""
+
+    async def forget_all(self, hub: HubKey, topic_filter: str, /) -> int:
+        """Keep nothing of what a filter means. Returns how much that was."""
+
+    async def written(self) -> None:
+        """Wait until that is on the disk."""
 
 
 class Callers(Protocol):

@@ -82,6 +82,25 @@ for (const protocolVersion of [4, 5]) {
     assert.deepEqual(seen.errors, []);
   });
 
+  test(`version ${protocolVersion}: is sent what was retained before it came`, async (t) => {
+    const admin = service();
+    const { client } = await open(t, await url(admin), version);
+    const { client: other, seen } = await open(t, await url(admin), version);
+    await client.publishAsync("state", "on", { qos: 1, retain: true });
+    await other.subscribeAsync("state", { qos: 1 });
+    await until(() => seen.messages.length === 1, "what was retained");
+    await client.publishAsync("state", "off", { qos: 1, retain: true });
+    await until(() => seen.messages.length === 2, "a new message");
+    const told = seen.messages.map(({ payload, packet }) => [payload.toString(), packet.qos, packet.retain]);
+    assert.deepEqual(told, [["on", 1, true], ["off", 1, false]]);
+    await other.unsubscribeAsync("state");
+    await client.publishAsync("state", "", { qos: 1, retain: true });
+    await other.subscribeAsync("state", { qos: 1 });
+    await client.publishAsync("state", "again", { qos: 1 });
+    await until(() => seen.messages.length === 3, "a third message");
+    assert.equal(seen.messages[2].payload.toString(), "again");
+  });
+
   test(`version ${protocolVersion}: talks to the official client library and to the server`, async (t) => {
     const admin = service();
     const { client, seen } = await open(t, await url(admin, { userId: "device" }), version);
@@ -227,7 +246,6 @@ test("what is granted and what is not is in the CONNACK", async (t) => {
     receiveMaximum: 1024,
     topicAliasMaximum: 16,
     maximumPacketSize: 1 << 20,
-    retainAvailable: false,
     sharedSubscriptionAvailable: false,
   });
 });

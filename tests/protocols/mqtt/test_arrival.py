@@ -254,7 +254,8 @@ def test_will_may_be_long_but_not_longer(version: int) -> None:
 def test_will_that_is_to_be_retained_may_be_refused() -> None:
     will = Will("a", b"", retain=True)
 
-    taken(connect(5, will=will))
+    for policy in (Policy(), Policy(retain="keep")):
+        taken(connect(5, will=will), policy)
     taken(connect(4, will=will), AZURE)
     assert code_of(refused(connect(5, will=will), AZURE), 5) == Reason.RETAIN_UNSUPPORTED
 
@@ -345,12 +346,13 @@ def test_connack_says_what_is_not_offered() -> None:
 
 
 def test_connack_does_not_say_what_a_client_takes_for_granted() -> None:
-    client = Client(5, policy=Policy(receive_maximum=65535))
+    client = Client(5, policy=Policy(receive_maximum=65535, retain="keep"))
     [connack] = client.hear(client.session.connack(True))
 
     assert isinstance(connack, Connack)
     assert connack.session_present
     assert connack.properties.receive_maximum is None
+    assert connack.properties.retain_available is None
 
 
 def test_connack_is_no_larger_than_the_client_takes() -> None:

@@ -142,9 +142,9 @@ def test_publication_keeps_what_is_to_be_forwarded() -> None:
         user_properties=(("a", "1"), ("a", "2")),
     )
 
-    publication = publication_of(properties, 2, "me")
+    publication = publication_of(properties, 2, "me", True)
 
-    assert publication == Publication(2, "me", "image/png", False, "r", b"c", (("a", "1"), ("a", "2")), 7)
+    assert publication == Publication(2, "me", "image/png", False, "r", b"c", (("a", "1"), ("a", "2")), 7, True)
     message = GroupMessage("g", Data("binary", b""), publication=publication)
     assert properties_of(message, (), None) == properties
     assert properties_of(message, (3,), 5) == Properties(
@@ -219,7 +219,7 @@ def test_will_is_a_message_that_waits() -> None:
     )
     connect = Connect(5, "me", True, 60, Will("late", b"gone", 1, True, properties))
 
-    assert will_of(connect, "me", 30, False) == WillMessage(
+    assert will_of(connect, "me", 30, False, False) == WillMessage(
         "late",
         Data("text", b"gone"),
         {"a": "1"},
@@ -227,4 +227,12 @@ def test_will_is_a_message_that_waits() -> None:
         delay_s=30,
         ttl_s=5,
     )
-    assert will_of(Connect(4, "me", True, 60), "me", 30, False) is None
+    assert will_of(Connect(4, "me", True, 60), "me", 30, False, True) is None
+
+
+@pytest.mark.parametrize(("asked", "keeps", "retain"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_will_is_kept_if_the_client_asks_for_it_and_the_server_keeps(asked: bool, keeps: bool, retain: bool) -> None:
+    will = will_of(Connect(5, "me", True, 60, Will("late", b"gone", 1, asked)), "me", 30, False, keeps)
+
+    assert will is not None
+    assert will.publication.retain == retain

@@ -368,6 +368,23 @@ def test_retained_message_is_sent_or_refused(qos: int) -> None:
 
         assert len(requests) == taken
         assert fault_of(client) == (None if taken else Reason.RETAIN_UNSUPPORTED)
+        assert not any(is_to_be_kept(request) for request in requests)
+
+
+def is_to_be_kept(request: ClientRequest) -> bool:
+    assert isinstance(request, SendToGroup)
+    assert request.publication is not None
+    return request.publication.retain
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_retained_message_is_to_be_kept_where_that_is_offered(version: int, qos: int) -> None:
+    client = Client(version, policy=Policy(retain="keep"))
+
+    said = [publish(qos, retain=True), publish(qos, 8), publish(qos, 9, payload=b"", retain=True)]
+
+    assert [is_to_be_kept(request) for request in client.say(*said)] == [True, False, True]
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])

@@ -1,8 +1,10 @@
 """What MQTT clients are sent: shared frames, packet identifiers, windows, queues, and what another socket repeats."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hubwire.model.errors import QueueOverflow
 from hubwire.model.messages import Data, EventAnswer, FromServer, Publication, SendEvent
@@ -78,6 +80,65 @@ def test_qos_is_the_lower_one(version: int, published: int, subscribed: int) -> 
     assert packet.qos == min(published, subscribed)
     assert not packet.retain
     assert not packet.dup
+
+
+def subscribed(version: int, qos: int, *, as_published: bool, **more: Any) -> Client:
+    made = client(version, **more)
+    made.ask(Subscribe(1, (Filter("news", qos, retain_as_published=as_published),)))
+    return made
+
+
+def flags(packets: Sequence[Packet]) -> list[bool]:
+    return [packet.retain for packet in packets if isinstance(packet, Publish)]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_flag_of_a_new_message_is_told_to_who_wants_it_as_it_was_published(qos: int) -> None:
+    """In one batch with others, for both kinds of subscriptions."""
+    shared = batch(5, from_mqtt("a", 2, retain=True), from_mqtt("b", 2), text_message("c"))
+    for as_published, expected in ((True, [True, False, False]), (False, [False] * 3), (True, [True, False, False])):
+        one = subscribed(5, qos, as_published=as_published)
+        packets = one.hear(one.session.deliver(shared, NOW))
+        assert flags(packets) == expected
+        assert texts(packets) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("as_published", [False, True])
+def test_message_that_was_kept_has_the_flag_for_everybody(version: int, qos: int, as_published: bool) -> None:
+    kept = replace(from_mqtt("x", 2, retain=True), retained=True)
+    one = subscribed(version, qos, as_published=as_published and version == 5)
+
+    [packet] = one.deliver(kept)
+
+    assert isinstance(packet, Publish)
+    assert (packet.payload, packet.qos, packet.retain) == (b"x", qos, True)
+
+
+def test_flag_is_repeated_on_another_socket() -> None:
+    """That of what is under way, and that of what waits; in whatever version."""
+    for version in (5, 4):
+        one = subscribed(5, 2, as_published=True, window=2)
+        one.deliver(from_mqtt("a", 1, retain=True), replace(from_mqtt("b", 2, retain=True), retained=True))
+        one.deliver(from_mqtt("c", 1, retain=True), from_mqtt("d", 1))
+        one.session.lost()
+
+        packets = one.back(properties=KEPT if version == 5 else NO_PROPERTIES, version=version)
+
+        assert texts(packets) == ["a", "b", "c", "d"]
+        assert flags(packets) == [True, True, True, False]
+
+
+@pytest.mark.parametrize("size", [0, 100, 70_000])
+def test_flag_and_identifier_go_together(size: int) -> None:
+    one = client(5)
+    one.ask(Subscribe(1, (Filter("news", 1, retain_as_published=True),), Properties(subscription_ids=(7,))))
+
+    [packet] = one.deliver(from_mqtt("x" * size, 1, retain=True))
+
+    assert isinstance(packet, Publish)
+    assert (packet.retain, packet.properties.subscription_ids, len(packet.payload)) == (True, (7,), size)
 
 
 def test_batch_may_hold_messages_of_every_qos() -> None:

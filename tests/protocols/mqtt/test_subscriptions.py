@@ -1,5 +1,7 @@
 """SUBSCRIBE and UNSUBSCRIBE: what is asked for, what is answered, and what it changes."""
 
+from typing import Literal
+
 import pytest
 
 from hubwire.model.messages import (
@@ -322,6 +324,82 @@ def test_frames_of_filters_with_qos_0_are_one_object_for_everybody() -> None:
             shared.matched = matched
 
             assert client.session.deliver(shared, NOW) is shared.joined
+
+
+# Retained messages
+
+
+KEEPS = Policy(retain="keep")
+
+
+def asks(client: Client, handling: int = 0, topic: str = "news") -> bool:
+    """Does a SUBSCRIBE that is granted ask for what is kept."""
+    [request] = client.say(subscribe(Filter(topic, 1, retain_handling=handling)))
+    client.ack(request)
+    assert isinstance(request, JoinGroup)
+    return request.retained
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_each_subscribe_asks_for_what_is_kept(version: int) -> None:
+    client = Client(version, policy=KEEPS)
+
+    assert [asks(client), asks(client)] == [True, True]
+
+
+@pytest.mark.parametrize("retain", ["ignore", "refuse"])
+def test_nothing_is_asked_for_where_nothing_is_kept(retain: Literal["ignore", "refuse"]) -> None:
+    assert not asks(Client(5, policy=Policy(retain=retain)))
+
+
+def test_only_a_new_subscription_may_ask_for_it() -> None:
+    client = Client(5, policy=KEEPS)
+    assert [asks(client, 1), asks(client, 1)] == [True, False]
+
+    client.ask(Unsubscribe(4, ("news",)))
+    client.session.left("news")
+
+    assert asks(client, 1)
+
+
+def test_subscription_is_new_behind_its_end_that_is_under_way() -> None:
+    """Both packets may come at once; and a third one is no news."""
+    client = Client(5, policy=KEEPS)
+    asks(client)
+
+    again = Filter("news", 1, retain_handling=1)
+    requests = client.say(Unsubscribe(4, ("news",)), subscribe(again, packet_id=5), subscribe(again, packet_id=6))
+
+    assert requests == [LeaveGroup("news", 2), JoinGroup("news", 3, True), JoinGroup("news", 4, False)]
+
+
+def test_subscription_is_no_news_behind_an_end_that_was_refused() -> None:
+    client = Client(5, policy=KEEPS)
+    asks(client)
+    [leave] = client.say(Unsubscribe(4, ("news",)))
+
+    client.ack(leave, FORBIDDEN)
+
+    assert not asks(client, 1)
+
+
+def test_subscription_is_no_news_on_another_socket() -> None:
+    client = Client(5, policy=KEEPS, properties=Properties(session_expiry_s=30))
+    asks(client)
+    client.session.lost()
+    client.back()
+
+    assert [asks(client, 1), asks(client, 0)] == [False, True]
+
+
+def test_subscription_may_never_ask_for_it() -> None:
+    assert not asks(Client(5, policy=KEEPS), 2)
+
+
+def test_topic_that_is_served_has_nothing_kept() -> None:
+    client = Client(5, policy=KEEPS)
+
+    assert client.say(subscribe(MESSAGES)) == []
 
 
 # Topics that are served to everybody

@@ -120,7 +120,7 @@ class Agreement:
             server_keep_alive_s=self.keep_alive_s if self._keep_alive_told else None,
             receive_maximum=None if policy.receive_maximum >= _NO_LIMIT else policy.receive_maximum,
             topic_alias_maximum=self.topic_aliases or None,
-            retain_available=0,
+            retain_available=None if policy.retain == "keep" else 0,
             user_properties=user_properties,
             maximum_packet_size=policy.max_packet_bytes,
             wildcard_available=None if policy.wildcards else 0,

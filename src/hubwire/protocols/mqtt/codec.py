@@ -9,12 +9,11 @@ between.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubwire.model.messages import DataMessage, GroupStateMessage, ends_stream
+from hubwire.model.messages import DataMessage, GroupMessage, GroupStateMessage, ends_stream
 from hubwire.protocols.frames import BINARY, build_frame, frame_head
 from hubwire.protocols.mqtt.contents import properties_of, topic_of
 from hubwire.protocols.mqtt.fields import variable_integer_bytes
 from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Publish, encode
-from hubwire.protocols.mqtt.values import PUBLISH
 from hubwire.protocols.session import Codec
 
 __all__ = ["CODECS", "MqttCodec", "pieces", "publish"]
@@ -64,17 +63,20 @@ def publish(
     packet_id: int | None = None,
     dup: bool = False,
     empty: bool = False,
+    retain: bool = False,
 ) -> Publish:
     """
-    The packet that a message becomes. RETAIN is 0 always.
+    The packet that a message becomes.
 
     Args:
         identifiers, expiry_s: see `properties_of`.
         packet_id: with QoS 1 and 2.
         empty: without its payload.
+        retain: with RETAIN, which a message that was kept has in any case.
     """
     properties = NO_PROPERTIES if version < 5 else properties_of(message, identifiers, expiry_s)
-    return Publish(topic_of(message), b"" if empty else message.data.body, qos, False, dup, packet_id, properties)
+    retain = retain or (isinstance(message, GroupMessage) and message.retained)
+    return Publish(topic_of(message), b"" if empty else message.data.body, qos, retain, dup, packet_id, properties)
 
 
 def pieces(frame: bytes, qos: int, more: int = 0) -> tuple[bytes, bytes]:
@@ -88,12 +90,13 @@ def pieces(frame: bytes, qos: int, more: int = 0) -> tuple[bytes, bytes]:
     """
     length = frame[1]
     position = 3 if length < 126 else 5 if length == 126 else 11
+    first = frame[position - 1] | qos << 1
     while frame[position] >= 0x80:
         position += 1
     position += 1
     after = position + 2 + (frame[position] << 8 | frame[position + 1])
     remaining = len(frame) - position + more + (_IDENTIFIER_BYTES if qos else 0)
-    start = _fixed_head(PUBLISH << 4 | qos << 1, remaining)
+    start = _fixed_head(first, remaining)
     size = len(start) + remaining
     return frame_head(BINARY, size) + start + frame[position:after], frame[after:]
 

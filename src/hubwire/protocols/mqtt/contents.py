@@ -104,10 +104,16 @@ def metadata_of(user_properties: tuple[tuple[str, str], ...]) -> Mapping[str, st
     return kept or NO_METADATA
 
 
-def publication_of(properties: Properties, qos: int, publisher: str) -> Publication:
-    """What MQTT says beyond the payload. `publisher` is the id of the client."""
+def publication_of(properties: Properties, qos: int, publisher: str, retain: bool) -> Publication:
+    """
+    What MQTT says beyond the payload.
+
+    Args:
+        publisher: id of the client.
+        retain: see `Publication`.
+    """
     if properties is NO_PROPERTIES:
-        return Publication(qos, publisher)
+        return Publication(qos, publisher, retain=retain)
     payload_format = properties.payload_format
     return Publication(
         qos,
@@ -118,6 +124,7 @@ def publication_of(properties: Properties, qos: int, publisher: str) -> Publicat
         properties.correlation_data,
         properties.user_properties,
         properties.message_expiry_s,
+        retain,
     )
 
 
@@ -132,13 +139,14 @@ def ttl_s_of(properties: Properties) -> int:
     return 0 if expiry_s is None else max(expiry_s, 1)
 
 
-def will_of(connect: Connect, publisher: str, session_expiry_s: int, v4_text: bool) -> WillMessage | None:
+def will_of(connect: Connect, publisher: str, session_expiry_s: int, v4_text: bool, keeps: bool) -> WillMessage | None:
     """
     The will of a CONNECT; None if it has none.
 
     Args:
         publisher: id of the client.
         session_expiry_s: the effective one; a will does not wait for longer [3.1.3.2.2].
+        keeps: what is to be retained is kept.
     """
     will = connect.will
     if will is None:
@@ -148,7 +156,7 @@ def will_of(connect: Connect, publisher: str, session_expiry_s: int, v4_text: bo
         will.topic,
         data_of(will.payload, properties, connect.version, v4_text),
         metadata_of(properties.user_properties),
-        publication_of(properties, will.qos, publisher),
+        publication_of(properties, will.qos, publisher, keeps and will.retain),
         min(properties.will_delay_s or 0, session_expiry_s),
         ttl_s_of(properties),
     )

@@ -100,7 +100,8 @@ class Inbound:
         ack_id = self._begin(packet) if qos else None
         data = data_of(packet.payload, properties, agreement.version, agreement.policy.v4_text)
         metadata = metadata_of(properties.user_properties)
-        publication = publication_of(properties, qos, exchange.client_id)
+        retain = packet.retain and agreement.policy.retain == "keep"
+        publication = publication_of(properties, qos, exchange.client_id, retain)
         if event is None:
             ttl_s = ttl_s_of(properties)
             requests.append(SendToGroup(topic, data, ack_id, False, ttl_s, metadata, not qos, publication))

@@ -24,6 +24,7 @@ class KeptItem(Protocol):
     Attributes:
         qos: with which the client gets it.
         identifiers: of the subscriptions by which it is sent.
+        retain: with RETAIN.
         expires_at: monotonic seconds; None for never.
     """
 
@@ -35,6 +36,9 @@ class KeptItem(Protocol):
 
     @property
     def identifiers(self) -> tuple[int, ...]: ...
+
+    @property
+    def retain(self) -> bool: ...
 
     @property
     def expires_at(self) -> float | None: ...
@@ -51,6 +55,9 @@ class KeptOptions(Protocol):
 
     @property
     def identifiers(self) -> tuple[int, ...]: ...
+
+    @property
+    def as_published(self) -> bool: ...
 
 
 class Keeper(Protocol):
@@ -118,6 +125,7 @@ class Remembered(NamedTuple):
     identifiers: tuple[int, ...] = ()
     expires_at: float | None = None
     packet_id: int | None = None
+    retain: bool = False
 
 
 class Kept(NamedTuple):
@@ -125,11 +133,11 @@ class Kept(NamedTuple):
     All of a session but its terms.
 
     Attributes:
-        options: QoS, No Local and identifiers, by topic.
+        options: QoS, No Local, identifiers and Retain As Published, by topic.
         queue: in the order in which they are to be sent (again).
         received: codes of PUBRECs whose PUBREL has not come, by packet identifier.
     """
 
-    options: Mapping[str, tuple[int, bool, tuple[int, ...]]]
+    options: Mapping[str, tuple[int, bool, tuple[int, ...], bool]]
     queue: Sequence[Remembered]
     received: Mapping[int, int]

@@ -29,7 +29,7 @@ _LAST_ID: Final = 65535
 
 class Outgoing:
     """
-    A message for all receivers with the same QoS and subscription identifiers.
+    A message for all receivers with the same QoS and subscription identifiers, and RETAIN or not.
 
     Attributes:
         head, tail: of its frame, with the packet identifier in between, if it has one.
@@ -37,11 +37,13 @@ class Outgoing:
         size_bytes: of the packet.
         publisher: id of the client of MQTT that published it; None if it was none.
         identifiers: of the subscriptions by which it is sent.
+        retain: its packet has RETAIN.
         instant: it is not to wait at all.
 
     Args:
         frame: with QoS 0, where that is there already.
         expiry_s: what is left of its time; None for as much as the message says.
+        retain: that it has RETAIN though it is a new message; what was kept has it in any case.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class Outgoing:
         "message",
         "publisher",
         "qos",
+        "retain",
         "size_bytes",
         "tail",
     )
@@ -67,6 +70,7 @@ class Outgoing:
         frame: bytes | None = None,
         expires_at: float | None = None,
         expiry_s: int | None = None,
+        retain: bool = False,
     ) -> None:
         publication = message.publication if isinstance(message, GroupMessage) else None
         self.message = message
@@ -76,9 +80,10 @@ class Outgoing:
         self.expires_at = expires_at
         self._version = version
         self.identifiers = identifiers
+        self.retain = retain or (isinstance(message, GroupMessage) and message.retained)
         self.body = b""
         if frame is None:
-            packet = encode(publish(message, version, 0, identifiers, expiry_s, empty=True), version)
+            packet = encode(publish(message, version, 0, identifiers, expiry_s, empty=True, retain=retain), version)
             self.body = message.data.body
             self.head, self.tail = pieces(build_frame(BINARY, packet), self.qos, len(self.body))
         elif self.qos:
@@ -106,7 +111,9 @@ class Outgoing:
         if not dup and self._version == version and (version < 5 or self.expires_at is None):
             return self.frame(packet_id)
         expiry_s = None if self.expires_at is None else remaining_s(self.expires_at, now)
-        message = publish(self.message, version, self.qos, self.identifiers, expiry_s, packet_id, dup)
+        message = publish(
+            self.message, version, self.qos, self.identifiers, expiry_s, packet_id, dup, retain=self.retain
+        )
         return build_frame(BINARY, encode(message, version))
 
     def fits(self, version: int, most_bytes: int) -> bool:
@@ -157,7 +164,7 @@ class Shared:
         self._messages = messages
         self._parts = batch.parts
         self._version = version
-        self._kinds: dict[tuple[int, tuple[int, ...]], list[Outgoing]] = {}
+        self._kinds: dict[tuple[int, tuple[int, ...], bool], list[Outgoing]] = {}
         self.topic = topic_of(messages[0])
         self.qos = max([qos_of(message) for message in messages])
         expires_at = self._expires_at = batch.expires_at
@@ -168,9 +175,9 @@ class Shared:
         if self._told is not None and not all(map(_says_expiry, messages)):
             self.plain = b"".join([item.whole() for item in self.outgoing(0, ())])
 
-    def outgoing(self, qos: int, identifiers: tuple[int, ...]) -> list[Outgoing]:
+    def outgoing(self, qos: int, identifiers: tuple[int, ...], as_published: bool = False) -> list[Outgoing]:
         """The messages as who has subscribed with these gets them."""
-        key = (qos, identifiers)
+        key = (qos, identifiers, as_published)
         made = self._kinds.get(key)
         if made is None:
             made = []
@@ -178,8 +185,9 @@ class Shared:
                 if not part:
                     continue  # not for clients of MQTT
                 told = None if _says_expiry(message) else self._told
-                frame = part if not identifiers and told is None else None
-                made.append(Outgoing(message, self._version, qos, identifiers, frame, self._expires_at, told))
+                retain = as_published and _says_retain(message)
+                frame = part if not identifiers and told is None and not retain else None
+                made.append(Outgoing(message, self._version, qos, identifiers, frame, self._expires_at, told, retain))
             self._kinds[key] = made
         return made
 
@@ -188,6 +196,11 @@ def _payload_bytes(frame: bytes, more: int) -> int:
     """Of a frame of which `more` bytes are not there."""
     length = frame[1]
     return len(frame) + more - (2 if length < 126 else 4 if length == 126 else 10)
+
+
+def _says_retain(message: DataMessage) -> bool:
+    publication = message.publication if isinstance(message, GroupMessage) else None
+    return publication is not None and publication.retain
 
 
 def _says_expiry(message: DataMessage) -> bool:
@@ -466,7 +479,7 @@ def _restored(message: DataMessage, one: Remembered, version: int, now: float) -
     told = None
     if expires_at is not None and version >= 5 and not _says_expiry(message):
         told = remaining_s(expires_at, now)
-    return Outgoing(message, version, one.qos, one.identifiers, None, expires_at, told)
+    return Outgoing(message, version, one.qos, one.identifiers, None, expires_at, told, one.retain)
 
 
 def _not_due(name: str) -> MqttViolation:

@@ -130,8 +130,9 @@ class MqttSession:
         self._agreement = self._exchange.agreement = agreement
         self._reader = arrival.reader
         self._rest: list[tuple[int, bytes]] | None = arrival.rest or None
-        client_id = self._exchange.client_id
-        self.will = will_of(connect, client_id, agreement.session_expiry_s, agreement.policy.v4_text)
+        client_id, policy = self._exchange.client_id, agreement.policy
+        keeps = policy.retain == "keep"
+        self.will = will_of(connect, client_id, agreement.session_expiry_s, policy.v4_text, keeps)
 
     # What of it outlives the process.
 
@@ -293,11 +294,11 @@ class MqttSession:
         if options.plain and not batch.awaited and (not most or shared.largest_bytes <= most):
             return b"" if self._away else shared.plain
         self._now = now
-        messages = shared.outgoing(options.qos, options.identifiers)
+        messages = shared.outgoing(options.qos, options.identifiers, options.as_published)
         own = options.own
         if own is not None:
             client_id = self._exchange.client_id
-            mine = shared.outgoing(own.qos, own.identifiers)
+            mine = shared.outgoing(own.qos, own.identifiers, own.as_published)
             pairs = zip(messages, mine, strict=True)
             messages = [its if theirs.publisher == client_id else theirs for theirs, its in pairs]
         return self._deliver(messages, options)

@@ -37,6 +37,10 @@ from hubwire.protocols.mqtt.values import UNSUBACK
 
 __all__ = ["ANSWERS", "DEFAULT", "Options", "Subscriptions", "Wish", "refusal_of"]
 
+_ALWAYS: Final = 0
+_IF_NEW: Final = 1
+"""Retain handling: at each SUBSCRIBE, or at one that is no repetition. 2 is never [3.8.3.1]."""
+
 _MAX_SERVED: Final = 1000
 """Topics below `$webpubsub/` that one client may want something special of; no limit on groups counts these."""
 
@@ -49,20 +53,27 @@ class Options:
         qos: the highest.
         no_local: not what it has published itself.
         identifiers: of the subscriptions, told with each message; one may be there twice [3.3.4].
+        as_published: with the retain flag that a message was published with, instead of none [3.8.3.1].
         own: how it hears of what it has published itself, where that is by fewer of them; None for no other way.
         plain: it neither leaves anything out nor adds anything.
     """
 
-    __slots__ = ("identifiers", "no_local", "own", "plain", "qos")
+    __slots__ = ("as_published", "identifiers", "no_local", "own", "plain", "qos")
 
     def __init__(
-        self, qos: int, no_local: bool = False, identifiers: tuple[int, ...] = (), own: "Options | None" = None
+        self,
+        qos: int,
+        no_local: bool = False,
+        identifiers: tuple[int, ...] = (),
+        as_published: bool = False,
+        own: "Options | None" = None,
     ) -> None:
         self.qos = qos
         self.no_local = no_local
         self.identifiers = identifiers
+        self.as_published = as_published
         self.own = own
-        self.plain = not no_local and not identifiers and own is None
+        self.plain = not no_local and not identifiers and not as_published and own is None
 
 
 _PLAIN: Final = (Options(0), Options(1), Options(2))
@@ -131,12 +142,13 @@ class Subscriptions:
         options: by topic and filter; default ones are not here, unless the client has asked for them.
     """
 
-    __slots__ = ("_exchange", "_gatherings", "_served", "options")
+    __slots__ = ("_exchange", "_gatherings", "_leaving", "_served", "options")
 
     def __init__(self, exchange: Exchange) -> None:
         self.options: dict[str, Options] = {}
         self._exchange = exchange
         self._gatherings: dict[int, _Gathering] = {}
+        self._leaving: dict[str, None] = {}  # topics whose end is asked for, and not known
         self._served = 0
 
     def together(self, names: tuple[str, ...]) -> Options:
@@ -171,7 +183,7 @@ class Subscriptions:
         for wanted in packet.filters:
             fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(wanted.topic_filter, wildcards)
             if fault is None:
-                self._want(gathering, wanted.topic_filter, _options(wanted, identifiers), requests)
+                self._want(gathering, wanted, _options(wanted, identifiers), requests)
             else:
                 self._refuse(gathering, fault, wanted.topic_filter)
         self._answer_or_wait(gathering)
@@ -187,10 +199,10 @@ class Subscriptions:
             reason = "answer larger than the client takes"
             exchange.violate(Reason.PACKET_TOO_LARGE, "maximum packet size", reason, gathering.packet)
 
-    def restore(self, options: Mapping[str, tuple[int, bool, tuple[int, ...]]]) -> None:
-        """Go on with what the client wanted before: QoS, No Local and identifiers, by topic."""
-        for topic, (qos, no_local, identifiers) in options.items():
-            self.options[topic] = options_of(qos, no_local, identifiers)
+    def restore(self, options: Mapping[str, tuple[int, bool, tuple[int, ...], bool]]) -> None:
+        """Go on with what the client wanted before: QoS, No Local, identifiers and Retain As Published, by topic."""
+        for topic, (qos, no_local, identifiers, as_published) in options.items():
+            self.options[topic] = options_of(qos, no_local, identifiers, as_published)
             self._served += is_served(topic)
 
     def left(self, topic: str) -> None:
@@ -203,15 +215,22 @@ class Subscriptions:
         if keeper is not None:
             keeper.wanted(topic, options)
 
-    def _want(self, gathering: _Gathering, topic: str, options: Options, requests: list[ClientRequest]) -> None:
-        known = self.options
+    def _want(self, gathering: _Gathering, wanted: Filter, options: Options, requests: list[ClientRequest]) -> None:
+        known, topic = self.options, wanted.topic_filter
         if not is_served(topic):
             # From now on, since a message may come before the answer; but not in place of what holds already.
             at_once = topic not in known
             if at_once:
                 known[topic] = options
             ack_id = self._exchange.ask(Wish(gathering, topic, options, at_once))
-            requests.append(SubscribeFilter(topic, None, ack_id) if has_wildcards(topic) else JoinGroup(topic, ack_id))
+            # New is what the client asks for anew: who was put into the group by others has not heard what is kept.
+            is_new = at_once or topic in self._leaving
+            self._leaving.pop(topic, None)
+            retained = self._keeps() and wanted.retain_handling <= (_IF_NEW if is_new else _ALWAYS)
+            if has_wildcards(topic):
+                requests.append(SubscribeFilter(topic, None, ack_id, retained))
+            else:
+                requests.append(JoinGroup(topic, ack_id, retained))
         elif options is (DEFAULT if topic == SERVER_MESSAGES else ANSWERS):
             self._forget_served(topic)
             gathering.codes.append(options.qos)
@@ -222,6 +241,9 @@ class Subscriptions:
             gathering.codes.append(options.qos)
         else:
             self._refuse(gathering, Reason.QUOTA_EXCEEDED, topic)
+
+    def _keeps(self) -> bool:
+        return self._exchange.agreement.policy.retain == "keep"
 
     def unsubscribe(self, packet: Unsubscribe, taken: bool, requests: list[ClientRequest]) -> None:
         """
@@ -243,6 +265,7 @@ class Subscriptions:
                 self._forget_served(topic)
                 gathering.codes.append(Reason.SUCCESS)
             elif fault is None:
+                self._leaving[topic] = None
                 ack_id = exchange.ask(Wish(gathering, topic))
                 requests.append(
                     UnsubscribeFilter(topic, None, ack_id) if has_wildcards(topic) else LeaveGroup(topic, ack_id)
@@ -296,6 +319,8 @@ class Subscriptions:
             frames for the client; empty as long as the outcome of other filters is not there.
         """
         gathering, topic, options = wish.gathering, wish.topic, wish.options
+        if options is None:
+            self._leaving.pop(topic, None)
         if error is not None:
             fault = refusal_of(error)
             self._exchange.notice(fault, topic, gathering.packet)
@@ -325,28 +350,31 @@ class Subscriptions:
 
 def _options(wanted: Filter, identifiers: tuple[int, ...]) -> Options:
     """What a client has asked for."""
-    return options_of(wanted.qos, wanted.no_local, identifiers)
+    return options_of(wanted.qos, wanted.no_local, identifiers, wanted.retain_as_published)
 
 
-def options_of(qos: int, no_local: bool, identifiers: tuple[int, ...]) -> Options:
+def options_of(qos: int, no_local: bool, identifiers: tuple[int, ...], as_published: bool) -> Options:
     """One object for all who want nothing special."""
-    return Options(qos, no_local, identifiers) if no_local or identifiers else _PLAIN[qos]
+    if no_local or as_published or identifiers:
+        return Options(qos, no_local, identifiers, as_published)
+    return _PLAIN[qos]
 
 
 def _together(ways: list[Options]) -> Options:
-    qos = max([way.qos for way in ways])
-    identifiers = _identifiers(ways)
     hearing = [way for way in ways if not way.no_local]
     if len(hearing) == len(ways):
-        return Options(qos, False, identifiers) if identifiers else _PLAIN[qos]
+        return _of_all(ways, False)
     if not hearing:
-        return Options(qos, True, identifiers)
-    own = Options(max([way.qos for way in hearing]), False, _identifiers(hearing))
-    return Options(qos, False, identifiers, own)
+        return _of_all(ways, True)
+    whole = _of_all(ways, False)
+    return Options(whole.qos, False, whole.identifiers, whole.as_published, _of_all(hearing, False))
 
 
-def _identifiers(ways: list[Options]) -> tuple[int, ...]:
-    return tuple([identifier for way in ways for identifier in way.identifiers])
+def _of_all(ways: list[Options], no_local: bool) -> Options:
+    """The highest QoS, all identifiers, and the flag if one of them has it."""
+    identifiers = tuple([identifier for way in ways for identifier in way.identifiers])
+    as_published = any(way.as_published for way in ways)
+    return options_of(max([way.qos for way in ways]), no_local, identifiers, as_published)
 
 
 def refusal_of(error: AckError) -> Reason:

@@ -23,7 +23,8 @@ class Policy(Struct, frozen=True):
             1 to 128 of A-Z, a-z, 0-9 and `_`.
         keep_alive: of 3.1.1; limited is 1 to 180 s, and everything else is refused. In 5.0 a client is told another one
             instead.
-        retain: of messages and wills with the retain flag in 5.0: taken without it, or refused. In 3.1.1 always taken.
+        retain: of messages and wills with the retain flag: kept for subscribers to come; taken without it; or, in 5.0,
+            refused, while 3.1.1 has them taken without it.
         session_expiry_s: how long a session may wait for a new socket at most; 0 for not at all.
         receive_maximum: publications with QoS 1 and 2 that a session may leave open, 1 to 65535; told in 5.0.
         max_packet_bytes: of one packet from a client, its first bytes included.
@@ -34,7 +35,7 @@ class Policy(Struct, frozen=True):
 
     client_ids: Literal["lenient", "azure"] = "lenient"
     keep_alive: Literal["any", "limited"] = "any"
-    retain: Literal["ignore", "refuse"] = "ignore"
+    retain: Literal["keep", "ignore", "refuse"] = "ignore"
     session_expiry_s: int = 30
     receive_maximum: int = 1024
     max_packet_bytes: int = 1 << 20

@@ -10,6 +10,7 @@ Source: the service's MQTT pages; OASIS MQTT 5.0, 4.7.
 from typing import Final
 
 from hubwire.model.names import is_event_name, is_group_name, is_topic_name
+from hubwire.model.topic_filters import has_wildcards, is_topic_filter
 from hubwire.protocols.mqtt.reasons import Reason
 
 __all__ = [
@@ -68,23 +69,10 @@ def filter_fault(topic_filter: str, wildcards: bool) -> Reason | None:
     """
     if topic_filter.startswith(_SHARED):
         return Reason.SHARED_SUBSCRIPTIONS_UNSUPPORTED
-    if not is_group_name(topic_filter) or "\0" in topic_filter:
+    if not is_topic_filter(topic_filter):
         return Reason.TOPIC_FILTER_INVALID
-    if "+" in topic_filter or "#" in topic_filter:
-        if not _is_pattern(topic_filter):
-            return Reason.TOPIC_FILTER_INVALID
-        if not wildcards:
-            return Reason.WILDCARDS_UNSUPPORTED
+    if not wildcards and has_wildcards(topic_filter):
+        return Reason.WILDCARDS_UNSUPPORTED
     if topic_filter[0] == "$" and not is_served(topic_filter):
         return Reason.TOPIC_FILTER_INVALID
     return None
-
-
-def _is_pattern(topic_filter: str) -> bool:
-    """Are its wildcards whole levels, and `#` only the last of them [4.7.1]."""
-    levels = topic_filter.split("/")
-    last = len(levels) - 1
-    return all(
-        ("+" not in level and "#" not in level) or level == "+" or (level == "#" and position == last)
-        for position, level in enumerate(levels)
-    )
