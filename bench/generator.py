@@ -15,7 +15,7 @@ import msgspec
 from bench.figures import Failed, Outcome, Result, read_result
 from bench.machine import Cores, Others, pinned
 from bench.servers import SERVERS, Running
-from bench.workloads import CALL_TARGET, SIGNATURE, Candidate, Workload
+from bench.workloads import CALL_TARGET, SIGNATURE, SYNC, Candidate, Workload
 
 __all__ = ["Generator", "floor_arguments", "run_limit_s", "server_arguments"]
 
@@ -99,9 +99,9 @@ class Generator:
         """
         others = Others(self.cores, server.process.pid if server is not None else None)
         limit_s = run_limit_s(workload) + _GRACE_S
-        if candidate.server == SIGNATURE:
+        if candidate.server in _MODULES:
             with pinned(self.cores.server):
-                outcome = _run([*_PYTHON, "bench.signing", f"{workload.duration_s:g}"], limit_s)
+                outcome = _run([*_PYTHON, _MODULES[candidate.server], f"{workload.duration_s:g}"], limit_s)
         elif server is None:
             outcome = self.call(floor_arguments(workload, candidate, self.cores), limit_s)
         elif candidate.official:
@@ -125,6 +125,8 @@ class Generator:
 
 
 _PYTHON: Final = (sys.executable, "-m")
+_MODULES: Final = {SIGNATURE: "bench.signing", SYNC: "bench.syncing"}
+"""That measure what takes no server."""
 
 
 def _run(command: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> Outcome:

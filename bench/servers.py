@@ -27,6 +27,7 @@ from bench.workloads import (
     HUBWIRE,
     HUBWIRE_ASKING,
     HUBWIRE_EVENTS,
+    HUBWIRE_INTERVAL,
     HUBWIRE_MANY_USERS,
     HUBWIRE_USERS,
     MANY_USERS,
@@ -201,6 +202,14 @@ SERVERS: Final[Mapping[str, Kind]] = {
         settings="as Hubwire, and an event handler for all user events",
         ours=True,
         asks=True,
+    ),
+    HUBWIRE_INTERVAL: Kind(
+        title="Hubwire, interval",
+        protocol="azure",
+        path="",
+        arguments=lambda site: [*_hubwire_arguments(site), "--set", "journal_fsync=interval"],
+        settings="as Hubwire, and `journal_fsync` is `interval`",
+        ours=True,
     ),
     HUBWIRE_USERS: Kind(
         title="Hubwire, with users",

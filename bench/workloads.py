@@ -19,6 +19,7 @@ __all__ = [
     "HUBWIRE",
     "HUBWIRE_ASKING",
     "HUBWIRE_EVENTS",
+    "HUBWIRE_INTERVAL",
     "HUBWIRE_MANY_USERS",
     "HUBWIRE_USERS",
     "MANY_USERS",
@@ -28,6 +29,7 @@ __all__ = [
     "NATS_MQTT",
     "SIGNATURE",
     "SOCKETIO",
+    "SYNC",
     "WITHOUT_SERVER",
     "WORKLOADS",
     "WS",
@@ -51,6 +53,9 @@ HUBWIRE_ASKING: Final = "hubwire-asking"
 
 HUBWIRE_EVENTS: Final = "hubwire-events"
 """The same server, with an event handler."""
+
+HUBWIRE_INTERVAL: Final = "hubwire-interval"
+"""The same server, whose journal is synced once in a second."""
 
 HUBWIRE_USERS: Final = "hubwire-users"
 """The same server, with 1,000 users of its communication service."""
@@ -77,7 +82,10 @@ FLOOR: Final = "floor"
 SIGNATURE: Final = "signature"
 """No server either: what an RSA signature takes, in a process of Python."""
 
-WITHOUT_SERVER: Final = (FLOOR, SIGNATURE)
+SYNC: Final = "sync"
+"""No server either: how often the disk syncs 4 KiB in a file, one after the other."""
+
+WITHOUT_SERVER: Final = (FLOOR, SIGNATURE, SYNC)
 
 HUB: Final = "bench"
 """The hub that Hubwire's clients are in."""
@@ -97,6 +105,7 @@ _HANDSHAKES_PER_S: Final = {
     HUBWIRE: 3000,
     HUBWIRE_ASKING: 3000,
     HUBWIRE_EVENTS: 3000,
+    HUBWIRE_INTERVAL: 3000,
     HUBWIRE_USERS: 3000,
     HUBWIRE_MANY_USERS: 3000,
     NATS: 3000,
@@ -109,6 +118,7 @@ _HANDSHAKES_PER_S: Final = {
     MOCHI: 3000,
     FLOOR: 20_000,
     SIGNATURE: 20_000,
+    SYNC: 20_000,
 }
 """For the plan only: how fast members come in, their joins included."""
 
@@ -647,7 +657,6 @@ WORKLOADS: Final = (
         _mqtt("mqtt", *_servers(NATS_MQTT), _mqtt_floor(0, rate=60)),
         "--rate",
         "60",
-        quick=(HUBWIRE, FLOOR),
     ),
     _fanout(
         "mqtt-saturated",
@@ -680,7 +689,6 @@ WORKLOADS: Final = (
         _mqtt("mqtt-qos1", *_MQTT_PEERS),
         "--window",
         "64",
-        quick=(HUBWIRE, MOCHI),
     ),
     Workload(
         name="mqtt-publishers",
@@ -701,6 +709,32 @@ WORKLOADS: Final = (
         candidates=_mqtt("mqtt-qos1", *_MQTT_PEERS),
         connections=510,
         quick=(HUBWIRE, MOCHI),
+    ),
+    Workload(
+        name="mqtt-durable",
+        title="MQTT, 500 publishers to sessions that outlive the server",
+        measures="As above, with subscribers whose sessions outlive the server: each message is written and synced "
+        "before its publisher is acknowledged and its subscriber has it, and forgotten when that has acknowledged it. "
+        "Or the subscribers are away, and their messages wait for them; or `journal_fsync` is `interval`. Beside them, "
+        "how often this disk syncs 4 KiB, one after the other.",
+        mode="publish",
+        options=(
+            ("--publishers", "500"),
+            ("--members", "10"),
+            ("--groups", "10"),
+            ("--size", "64"),
+            ("--window", "1"),
+        ),
+        per="publication",
+        columns=_FANOUT,
+        candidates=(
+            Candidate(server=HUBWIRE, protocol="mqtt-kept"),
+            Candidate(server=HUBWIRE, name="hubwire, away", protocol="mqtt-kept", options=(("--away", "1"),)),
+            Candidate(server=HUBWIRE_INTERVAL, name="hubwire, interval", protocol="mqtt-kept"),
+            Candidate(server=SYNC),
+        ),
+        connections=510,
+        fresh=True,
     ),
     Workload(
         name="mqtt-idle",

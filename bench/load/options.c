@@ -50,6 +50,7 @@ static const struct option known[] = {
     {"answer", COUNT, AT(answer), 0, 4096, "floor: bytes with which each reader answers a send"},
     {"burst", COUNT, AT(burst), 1, MARKED, "messages written at once, with --rate"},
     {"window", COUNT, AT(window), 1, MARKED, "messages in flight, without --rate; publish: of each publisher"},
+    {"away", COUNT, AT(away), 0, 1, "publish: members have left before it begins, and only their sessions are there"},
     {"keep-alive-s", COUNT, AT(keep_alive_s), 0, 65535, "mqtt: clients say something each so often; 0: need not"},
     {"ack-every", COUNT, AT(ack_every), 1, MANY, "azure-reliable: messages for one sequenceAck"},
     {"warmup-s", REAL, AT(warmup_s), 0, DAY_S, "seconds before the measured time"},

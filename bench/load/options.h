@@ -32,7 +32,7 @@ struct options {
     uint32_t header_count;
     /* Numbers of things. */
     uint32_t members, groups, memberships, publishers, idle_readers, connections, concurrency, callers, handler_port;
-    uint32_t size, burst, window, ack_every, keep_alive_s, answer;
+    uint32_t size, burst, window, ack_every, keep_alive_s, answer, away;
     /* Messages, calls or rounds in a second; 0: not paced. */
     double rate;
     double warmup_s, duration_s, settle_s, limit_s, probe_interval_ms;

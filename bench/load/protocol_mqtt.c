@@ -1,6 +1,6 @@
 /*
  * MQTT 3.1.1 and 5.0 over WebSocket, at quality of service 0 or 1: a stream of packets, whatever the frames. Sections
- * are those of MQTT 5.0. Sessions end with their connections: clean, and without an expiry interval.
+ * are those of MQTT 5.0. Sessions end with their connections, clean and without an expiry interval, unless they are kept.
  */
 #define _GNU_SOURCE
 #include <unistd.h>
@@ -112,7 +112,7 @@ static void greet(struct client *client)
     at = put_varint(at, 6 + 1 + 1 + 2 + properties_length(protocol) + 2 + strlen(id));
     at = put_string(at, "MQTT");
     *at++ = (char)protocol->level;
-    *at++ = CLEAN;
+    *at++ = protocol->kept ? 0 : CLEAN;
     at = put_number(at, client->keep_alive_s);
     at = put_properties(at, protocol);
     at = put_string(at, id);
@@ -317,8 +317,9 @@ static size_t receive(struct client *client, const char *bytes, size_t length)
     return used;
 }
 
-/* The presets differ in the version of the protocol and in the quality of service, at which all is sent and taken. */
-#define PRESET(name_, level_, qos_)           \
+/* The presets differ in the version of the protocol, in the quality of service, at which all is sent and taken, and in
+   what becomes of sessions. */
+#define PRESET(name_, level_, qos_, kept_, publishers_) \
     {                                         \
         .name = name_,                        \
         .subprotocol = "mqtt",                \
@@ -328,6 +329,8 @@ static size_t receive(struct client *client, const char *bytes, size_t length)
         .confirms_publications = (qos_) > 0,  \
         .level = level_,                      \
         .qos = qos_,                          \
+        .kept = kept_,                        \
+        .publishers = publishers_,            \
         .greet = greet,                       \
         .join = join,                         \
         .publication = publication,           \
@@ -335,7 +338,8 @@ static size_t receive(struct client *client, const char *bytes, size_t length)
         .ping = ping,                         \
     }
 
-const struct protocol protocol_mqtt = PRESET("mqtt", 4, 0);
-const struct protocol protocol_mqtt_qos1 = PRESET("mqtt-qos1", 4, 1);
-const struct protocol protocol_mqtt5 = PRESET("mqtt5", 5, 0);
-const struct protocol protocol_mqtt5_qos1 = PRESET("mqtt5-qos1", 5, 1);
+const struct protocol protocol_mqtt = PRESET("mqtt", 4, 0, false, NULL);
+const struct protocol protocol_mqtt_qos1 = PRESET("mqtt-qos1", 4, 1, false, NULL);
+const struct protocol protocol_mqtt5 = PRESET("mqtt5", 5, 0, false, NULL);
+const struct protocol protocol_mqtt5_qos1 = PRESET("mqtt5-qos1", 5, 1, false, NULL);
+const struct protocol protocol_mqtt_kept = PRESET("mqtt-kept", 4, 1, true, &protocol_mqtt_qos1);

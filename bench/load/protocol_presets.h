@@ -25,6 +25,7 @@ extern const struct protocol protocol_mqtt;
 extern const struct protocol protocol_mqtt_qos1;
 extern const struct protocol protocol_mqtt5;
 extern const struct protocol protocol_mqtt5_qos1;
+extern const struct protocol protocol_mqtt_kept;
 
 /* The name of the client's group number `ordinal`, counted from 0. */
 static inline void joined_group_name(const struct client *client, uint32_t ordinal, char name[GROUP_NAME_BYTES])

@@ -11,7 +11,7 @@ static const struct protocol *const presets[] = {
     &protocol_protobuf,     &protocol_protobuf_reliable, &protocol_plain,
     &protocol_nats,         &protocol_centrifugo,     &protocol_centrifugo_rpc,
     &protocol_socketio,     &protocol_mqtt,           &protocol_mqtt_qos1,
-    &protocol_mqtt5,        &protocol_mqtt5_qos1,
+    &protocol_mqtt5,        &protocol_mqtt5_qos1,     &protocol_mqtt_kept,
 };
 
 #define PRESETS (sizeof presets / sizeof presets[0])

@@ -27,6 +27,8 @@ struct protocol {
     bool confirms_publications;
     /* MQTT: its level, 4 or 5, and the quality of service of subscriptions and publications, 0 or 1. */
     uint8_t level, qos;
+    /* MQTT 3.1.1: sessions outlive their connections. */
+    bool kept;
     /* Begin, right after the upgrade; client_greeted() tells the end. */
     void (*greet)(struct client *client);
     /* Ask for all the groups of the client; client_joined() tells each confirmation. NULL if there are no groups:

@@ -108,8 +108,19 @@ static uint64_t drain(struct publishing *publishing)
     return publishing->audience.delivered - delivered;
 }
 
+/* All members go, and nothing is expected of them; what is sent to them waits with the server. */
+static void leave(struct audience *audience)
+{
+    for (uint32_t i = 0; i < audience->count; i++)
+        connection_close(&audience->members[i].client.connection);
+    for (uint32_t i = 0; i < audience->groups; i++)
+        audience->group_sizes[i] = 0;
+}
+
 static void check(const struct options *options)
 {
+    if (options->away && !options->protocol->kept)
+        fail("--away: sessions of %s end with their connections", options->protocol->name);
     if (!publisher_protocol(options)->confirms_publications)
         fail("publish cannot use %s: it does not acknowledge what is published", options->protocol->name);
     if (options->rate > 0)
@@ -136,6 +147,8 @@ void run_publish(struct options *options)
     sending_make(&publishing.sending, audience, options->size);
     make_publishers(&publishing, &target);
     clients_open(options->members ? &audience->members[0].client : NULL, HANDSHAKES_AT_ONCE);
+    if (options->away)
+        leave(audience);
     clients_open(&publishing.publishers[0].client, HANDSHAKES_AT_ONCE);
 
     limit_phase("publishing");

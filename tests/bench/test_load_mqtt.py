@@ -91,6 +91,21 @@ def test_publishers_send_again_what_was_acknowledged(load: Path, protocol: str) 
     assert result["latency_us"]["count"] > 0
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_members_of_kept_sessions_are_there_or_have_left(load: Path, away: bool) -> None:
+    """Nothing is expected of those who have; publishers begin clean, with the same quality of service."""
+    heard: list[Packet] = []
+    shape = ["--publishers", "3", "--members", "2", "--groups", "2", "--window", "1", "--away", str(int(away))]
+    with room("mqtt-kept", dialect=partial(Mqtt, heard)) as there:
+        result = run(load, "publish", *where(there, "mqtt-kept"), "--warmup-s", "0.1", *shape)
+
+    assert sorted(one.clean_start for one in of_kind(Connect, heard)) == [False, False, True, True, True]
+    assert {one.qos for one in of_kind(Publish, heard)} == {1}
+    assert result["operations"] > 9
+    assert [result[name] for name in ("lost", "errors", "closed", "unacknowledged")] == [0] * 4
+    assert (result["deliveries"] == 0) == away
+
+
 class SomeSilence(Mqtt):
     """Does not acknowledge the tenth publication of a client, nor what comes then."""
 
@@ -250,6 +265,7 @@ def test_server_that_answers_no_ping_has_lost_its_clients(load: Path) -> None:
         (["--protocol", "mqtt"], "publish cannot use mqtt: it does not acknowledge what is published"),
         (["--protocol", "mqtt-qos1", "--rate", "5"], "--rate: publish has no open loop"),
         (["--protocol", "mqtt-qos1", "--members", "1", "--groups", "2"], "--groups: 1 members cannot fill 2 groups"),
+        (["--protocol", "mqtt-qos1", "--away", "1"], "--away: sessions of mqtt-qos1 end with their connections"),
         (["--protocol", "mqtt", "--keep-alive-s", "65536"], "--keep-alive-s: '65536' is not a whole number from 0"),
     ],
 )
