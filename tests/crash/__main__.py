@@ -41,7 +41,7 @@ def main() -> int:
 def _judge(report: Report) -> bool:
     print(
         f"{report.published} published, {report.accepted} accepted, {report.heard} heard,"
-        f" {report.resumed} times a session went on"
+        f" {report.resumed} times a session went on, {report.retained} times a retained message was there"
     )
     for fault in report.faults[:50]:
         print(f"FAULT: {fault}")

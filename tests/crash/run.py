@@ -65,6 +65,7 @@ class Report(Struct, frozen=True):
         faults: what was promised and not kept.
         published, accepted, heard: messages.
         resumed: how often a durable client was told that it goes on with its session.
+        retained: how often a retained message was there after a restart.
         left: entries of sessions in the journal when all of them have ended.
     """
 
@@ -73,6 +74,7 @@ class Report(Struct, frozen=True):
     accepted: int
     heard: int
     resumed: int
+    retained: int
     left: dict[str, int]
 
 
@@ -85,6 +87,7 @@ class _Test:
         self._port = free_port()
         self._server: Server | None = None
         self._publishing = True
+        self._retained = 0
         self.book = Book()
         self.publishers = [
             self._device(f"{'kept' if durable else 'clean'}-{qos}-{version}", version=version, durable=durable)
@@ -152,9 +155,14 @@ class _Test:
         await asyncio.to_thread(self._end_sessions, devices)
         await self._end(signal.SIGTERM)
         self._running.assert_log_is_clean()
-        resumed = sum(device.sessions for device in devices)
         return Report(
-            faults, self.book.begun, self.book.accepted, self.book.heard, resumed, entries(self._folder / "data")
+            faults=faults,
+            published=self.book.begun,
+            accepted=self.book.accepted,
+            heard=self.book.heard,
+            resumed=sum(device.sessions for device in devices),
+            retained=self._retained,
+            left=entries(self._folder / "data"),
         )
 
     async def _load(self) -> None:
@@ -228,6 +236,7 @@ class _Test:
 
         text = await asyncio.to_thread(look)
         number = 0 if text is None else int(text.split()[1])
+        self._retained += text is not None
         if number < promised:
             self.book.broken.append(f"of the retained messages {promised} was promised, and {text!r} is there")
 

@@ -26,6 +26,7 @@ async def test_what_was_acknowledged_survives_being_killed(tmp_path: Path, fsync
     assert report.faults == []
     assert report.left == {}
     assert report.resumed > 5 * kills
+    assert report.retained > 0
     assert report.published > report.accepted > 200
     assert report.heard > report.accepted
 
