@@ -28,6 +28,7 @@ from hubwire.cluster.commits import Commits
 from hubwire.cluster.durable import DurableSessions
 from hubwire.cluster.node import Node
 from hubwire.cluster.retained import Retained
+from hubwire.cluster.retained_portions import PortionLimits
 from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.attempt import HandshakeRefused
 from hubwire.gateway.events import ConnectionEvents, Shown
@@ -65,6 +66,7 @@ class House:
         journal: what is kept beyond the process, if anything.
         life: when it begins, in seconds after the first one.
         retained: messages that each hub may have.
+        portions: of these, in which a client gets them.
 
     Attributes:
         clock: seconds since 1970, for tokens and retained messages.
@@ -82,6 +84,7 @@ class House:
         journal: MemoryJournal | None = None,
         life: float = 0.0,
         retained: RetainedLimits | None = None,
+        portions: PortionLimits | None = None,
     ) -> None:
         self.clock = 1_700_000_000.0
         self.loop = VirtualLoop()
@@ -94,7 +97,9 @@ class House:
         self.exchange = MemoryExchange()
         self.bus = HeldBus(self.exchange.bus())
         self.retained = Retained(self.commits, retained or RetainedLimits(), lambda: self.clock)
-        self.node = Node(self.bus, self.telemetry, self.loop, commits=self.commits, retained=self.retained)
+        self.node = Node(
+            self.bus, self.telemetry, self.loop, commits=self.commits, retained=self.retained, portions=portions
+        )
         self.directory = Directory()
         self.principals = Principals(Keys(), (), 60, lambda: self.clock)
         self.upstream = Upstream(self.directory, journal=journal)

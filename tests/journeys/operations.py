@@ -171,6 +171,7 @@ class Packet(NamedTuple):
         group: the only filter, with wildcards or without, or the topic.
         qos: of a subscription or a publication.
         data: text has a content type that says so, where there are content types.
+        retain: the publication is to be kept, or, if it is empty, what is kept is not any more.
     """
 
     name: str
@@ -178,6 +179,7 @@ class Packet(NamedTuple):
     group: str
     qos: int = 0
     data: str | bytes = b""
+    retain: bool = False
 
 
 class Confirm(NamedTuple):
@@ -427,7 +429,8 @@ def _packet(draw: random.Random, world: World) -> Operation | None:
             return Packet(name, "subscribe", wanted, draw.choice((0, 1, 1)))
         case "unsubscribe":
             return Packet(name, "unsubscribe", wanted)
-    return Packet(name, "publish", group, draw.choice((0, 1, 1)), draw.choice(("a text", "ü", b"\x00\xff", b"")))
+    data = draw.choice(("a text", "ü", b"\x00\xff", b""))
+    return Packet(name, "publish", group, draw.choice((0, 1, 1)), data, draw.random() < 0.4)
 
 
 def _confirm(draw: random.Random, world: World) -> Operation | None:

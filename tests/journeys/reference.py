@@ -39,7 +39,7 @@ __all__ = ["MQTT", "Frame", "Peer", "Reference", "Stream", "held_against"]
 Frame: TypeAlias = "dict[str, Any] | tuple[Any, ...]"
 """
 JSON of a subprotocol's client, or the kind and payload of a simple client's frame. Of an MQTT client a packet's name
-and what is in it: "publish", topic, payload, QoS, content type and user properties; or an answer and its codes.
+and what is in it: "publish", topic, payload, QoS, content type, user properties and RETAIN; or an answer and its codes.
 """
 
 MQTT: Final[tuple[Kind, ...]] = ("mqtt4", "mqtt5")
@@ -182,17 +182,28 @@ class _Message(NamedTuple):
         """The end of a stream, of which only some protocols know."""
         return bool(self.frame.get("stream", {}).get("endOfStream"))
 
-    def publish(self, peer: Peer) -> tuple[Any, ...]:
-        """As an MQTT client gets it."""
+    def publish(self, peer: Peer, by: str | None = None) -> tuple[Any, ...]:
+        """
+        As an MQTT client gets it.
+
+        Args:
+            by: what it has just subscribed to, if this was kept; None for what is published now.
+        """
         topic = self.frame.get("group", "$webpubsub/server/messages")
         payload = self.plain[1].encode() if isinstance(self.plain[1], str) else self.plain[1]
+        if by is not None:
+            return self._packet(peer, topic, payload, peer.qos[by], True)
         wanted = [peer.qos[filter] for filter in peer.filters if WILDCARDS[filter](topic) and topic[0] != "$"]
         if topic in peer.groups or not wanted:
             wanted.append(peer.qos.get(topic, 1))
-        qos = min(self.qos, max(wanted))
+        return self._packet(peer, topic, payload, max(wanted), False)
+
+    def _packet(self, peer: Peer, topic: str, payload: bytes, wanted: int, retain: bool) -> tuple[Any, ...]:
+        qos = min(self.qos, wanted)
         if not peer.tells_codes:
-            return ("publish", topic, payload, qos, None, ())
-        return ("publish", topic, payload, qos, self.content_type, tuple(self.frame.get("metadata", {}).items()))
+            return ("publish", topic, payload, qos, None, (), retain)
+        metadata = tuple(self.frame.get("metadata", {}).items())
+        return ("publish", topic, payload, qos, self.content_type, metadata, retain)
 
 
 def _message(origin: dict[str, Any], kind: str, data: Any, plain: str | bytes, metadata: Any = None) -> _Message:
@@ -216,6 +227,7 @@ class Reference:
         self.kinds = kinds
         self.peers: dict[str, Peer] = {}
         self.now = 0
+        self.kept: dict[str, _Message] = {}
         self._overflown: list[Peer] = []
 
     # What drawing asks.
@@ -469,6 +481,9 @@ class Reference:
                 known.add(group)
                 peer.qos[group] = packet.qos
                 stream.say(("suback", packet.qos))
+                for topic, kept in self.kept.items():
+                    if topic == group or (group in WILDCARDS and WILDCARDS[group](topic)):
+                        self._deliver_packet(peer, kept.publish(peer, group), 0)
             case "subscribe":
                 stream.say(("suback", 0x87 if peer.tells_codes else 0x80))
             case "unsubscribe":
@@ -489,6 +504,10 @@ class Reference:
             origin = _from_group(packet.group, peer.user)
             message = _message(origin, "text" if text else "binary", value, plain)
             message = message._replace(content_type="text/plain" if text else None, qos=packet.qos)
+            if packet.retain and body:
+                self.kept[packet.group] = message
+            elif packet.retain:
+                self.kept.pop(packet.group, None)
             self._deliver(self._hearing(packet.group), message, (), 0)
         if packet.qos:
             stream.say(("puback", 0 if allowed or not peer.tells_codes else 0x87))

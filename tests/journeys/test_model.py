@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from doubles import HUB, RecordingSink, head, settle
 from gateway.devices import Device
 from gateway.house import URL, House
+from hubwire.cluster.retained_portions import PortionLimits
 from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.opening import Opening
 from hubwire.hub.connection import Connection
@@ -100,7 +101,8 @@ class Premises:
     """A house with its REST application, and clients by the names of the reference."""
 
     def __init__(self) -> None:
-        self.house = House(1000, QUEUE, mqtt=MqttOptions(Policy(wildcards=True)))
+        mqtt = MqttOptions(Policy(wildcards=True, retain="keep"))
+        self.house = House(1000, QUEUE, mqtt=mqtt, portions=PortionLimits(1 << 20, 1 << 40))
         self.reference = Reference(QUEUE, (0, 0, 5, 300), CLIENTS)
         self.clients: dict[str, _Client] = {}
         self.unsettled = 0
@@ -324,7 +326,7 @@ def _packet(packet: Packet, version: int) -> bytes:
     data = packet.data
     said = (b"\x03" + text("text/plain"),) if isinstance(data, str) and version == 5 else ()
     body = data.encode() if isinstance(data, str) else data
-    return wire.publish(version, packet.group, body, packet.qos, 1, said=said)
+    return wire.publish(version, packet.group, body, packet.qos, 1, retain=packet.retain, said=said)
 
 
 def _heard(client: _Client, device: Device) -> list[Frame]:
@@ -344,7 +346,7 @@ def _said(packets: Sequence[MqttPacket]) -> list[Frame]:
         match packet:
             case Publish(topic, payload, qos):
                 of_5 = packet.properties
-                found.append(("publish", topic, payload, qos, of_5.content_type, of_5.user_properties))
+                found.append(("publish", topic, payload, qos, of_5.content_type, of_5.user_properties, packet.retain))
             case Connack():
                 found.append(("connack", packet.code, packet.session_present))
             case Suback():
