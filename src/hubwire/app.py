@@ -454,7 +454,7 @@ async def _serve(
         # What was made so far stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        stack.callback(Every(_RETAINED_S, retained.sweep).cancel)
+        stack.callback(Every(_RETAINED_S, service.sweep_retained).cancel)
         if (own_heap := heap()) is not None:
             stack.callback(Every(_HEAP_S, partial(_give_back, own_heap)).cancel)
         _log.info("serving %s, listening on %s", server.endpoint, ", ".join(map(address_of, [*sockets, *secure])))
@@ -667,6 +667,10 @@ class _Service:
             resource_of=self._hosts.resource_of,
             on_refused=partial(refused, self._telemetry),
         )
+
+    def sweep_retained(self) -> None:
+        """Forget retained messages whose time is over, and count the others."""
+        self._telemetry.kept_messages, self._telemetry.kept_bytes = self._retained.sweep()
 
     def _origin(self, resource: str) -> str:
         """Our host name for event handlers, where no client has used one."""

@@ -13,7 +13,7 @@ import pytest
 
 from acceptance.mqtt import VERSIONS, MqttClient, paho_client
 from acceptance.servers import Server, StartServer, running, wait_until
-from acceptance.wire import Answer, JsonClient, http_request, rest, signed
+from acceptance.wire import Answer, JsonClient, http_request, metric, rest, signed
 from hubwire.protocols.mqtt.packets import Publish, Will
 
 
@@ -279,6 +279,7 @@ def test_what_was_cleared_by_rest_is_gone_after_a_kill(start_server: StartServer
     keep(first, hub, "a")
     keep(first, hub, "b")
     assert operation(first, "DELETE", hub, "a").status == 204
+    wait_until(lambda: metric(first, "hubwire_mqtt_retained_messages") == 1, "the metrics")
     first.signal(signal.SIGKILL)
     first.wait()
 

@@ -216,9 +216,11 @@ async def test_sweep_takes_away_what_is_over_and_makes_room() -> None:
     assert server.topics() == ["b"], "nobody is told, swept or not"
     assert server.retained.get(HUB, "a") is None
     assert server.retained.counts(HUB)[0] == 2
-    server.retained.sweep()
+    server.keep("c", hub=OTHER)
 
+    assert server.retained.sweep() == (2, server.retained.counts(HUB)[1] + server.retained.counts(OTHER)[1])
     assert server.retained.counts(HUB)[0] == 1
+    assert server.retained.forget(OTHER, "c")
     await server.retained.written()
     assert [key for _, key in server.journal.kept] == ["default/chat/b"]
     server.keep("c")

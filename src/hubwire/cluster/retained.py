@@ -198,11 +198,18 @@ class Retained:
         if self._commits is not None:
             await self._commits.written()
 
-    def sweep(self) -> None:
-        """Forget what is over; some at a time, the rest the next time."""
+    def sweep(self) -> tuple[int, int]:
+        """
+        Forget what is over; some at a time, the rest the next time.
+
+        Returns:
+            how many are left in all hubs, and how many bytes these count for.
+        """
         now = self._now()
         for hub in list(self._hubs):
             self._sweep(hub, now)
+        left = self._hubs.values()
+        return sum([len(messages) for messages in left]), sum([messages.size_bytes for messages in left])
 
     def _sweep(self, hub: HubKey, now: float) -> None:
         messages = self._hubs.get(hub)

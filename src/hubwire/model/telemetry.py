@@ -68,6 +68,7 @@ class Telemetry:
         streams: open now.
         streams_closed: those that were open, by the name of the error under which each ended; "" for none.
         streams_refused: streams that could not be opened, and what was said of unknown ones or out of turn, by name.
+        kept_messages, kept_bytes: retained messages of MQTT, of all hubs; of the last second.
         handlers: counters of event handlers, by resource, hub and URL template without its query.
     """
 
@@ -80,6 +81,8 @@ class Telemetry:
         "inbound_bytes",
         "inbound_messages",
         "invocations",
+        "kept_bytes",
+        "kept_messages",
         "opened",
         "outbound_bytes",
         "outbound_messages",
@@ -111,6 +114,8 @@ class Telemetry:
         self.outbound_messages = 0
         self.queued_bytes = 0
         self.invocations = 0
+        self.kept_messages = 0
+        self.kept_bytes = 0
         self.handlers: dict[tuple[str, str, str], HandlerCounters] = {}
         self.streams = 0
         self.streams_closed: dict[str, int] = {}

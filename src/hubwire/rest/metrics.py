@@ -86,6 +86,8 @@ class TelemetryCollector(Collector):
         yield _gauge("hubwire_connections_retained", "Connections that wait for their recovery.", now.retained)
         yield _gauge("hubwire_queued_bytes", "Bytes that wait for clients who read too slowly.", now.queued_bytes)
         yield _gauge("hubwire_invocations", "Invocations that wait for their event handler.", now.invocations)
+        yield _gauge("hubwire_mqtt_retained_messages", "Retained messages of MQTT.", now.kept_messages)
+        yield _gauge("hubwire_mqtt_retained_bytes", "Bytes of retained messages, as limits count.", now.kept_bytes)
         yield _counter("hubwire_inbound_messages", "Publishes and events taken.", now.inbound_messages)
         yield _counter("hubwire_outbound_messages", "Messages handed to connections.", now.outbound_messages)
         refused = CounterMetricFamily("hubwire_upgrades_refused", "Upgrades answered without 101.", labels=["status"])
