@@ -12,7 +12,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
@@ -141,8 +140,9 @@ class Retained:
         Args:
             after: topic behind which to begin; empty for the first.
         """
-        there = [kept for kept in self.matching(hub, topic_filter) if kept.message.group > after]
-        return nsmallest(limit, there, key=lambda kept: kept.message.group)
+        there = {kept.message.group: kept for kept in self.matching(hub, topic_filter)}
+        topics = sorted([topic for topic in there if topic > after])
+        return [there[topic] for topic in topics[:limit]]
 
     def get(self, hub: HubKey, topic: str) -> Kept | None:
         """What is kept for a topic now."""

@@ -178,6 +178,9 @@ class RetainedMessages:
             if kept is not None:
                 yield kept
             return
+        if topic_filter == "#":
+            yield from self._table.values()
+            return
         names = topic_filter.split("/")
         last = len(names)
         # Not by recursion: a topic may have more levels than there is room for calls.
