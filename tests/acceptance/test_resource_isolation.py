@@ -14,6 +14,7 @@ from azure.mgmt.webpubsub import models as m
 from websockets.sync.client import connect
 
 from acceptance.directory import SCOPE, App, assign, create_app, token_of
+from acceptance.mqtt import MqttClient
 from acceptance.sdk import Manager, Resource, identity, manager, resource_at, service_client
 from acceptance.servers import DEADLINE_S, Server, running
 from acceptance.wire import (
@@ -577,3 +578,26 @@ def test_role_is_gone_with_its_resource(server: Server, client: Manager, hub: st
 
     assert told_by(made(client, name), token, hub).status == 403
     client.web_pub_sub.begin_delete(GROUP, name).result()
+
+
+def test_retained_messages_are_apart_and_end_with_their_resource(three: Three, client: Manager, hub: str) -> None:
+    """One of the same name begins with none."""
+
+    def kept(target: Target) -> list[bytes]:
+        with MqttClient(target, hub) as device:
+            device.subscribe("state")
+            return [message.payload for message in device.heard()]
+
+    name = f"r{uuid4().hex}"
+    one = made(client, name)
+    for target, payload in ((three.main, b"main"), (one, b"one")):
+        with MqttClient(target, hub) as device:
+            assert device.publish("state", payload, 1, retain=True) == 0
+    assert (kept(three.main), kept(three.first), kept(one)) == ([b"main"], [], [b"one"])
+
+    client.web_pub_sub.begin_delete(GROUP, name).result()
+    again = made(client, name)
+    try:
+        assert (kept(three.main), kept(again)) == ([b"main"], [])
+    finally:
+        client.web_pub_sub.begin_delete(GROUP, name).result()
