@@ -8,6 +8,7 @@ the right to mount one.
 
 import os
 import resource
+import select
 import signal
 import sqlite3
 import subprocess
@@ -18,9 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from acceptance.mqtt import MqttClient
 from acceptance.servers import PROGRAM, Server, StartServer, wait_until
 from acceptance.wire import Answer, JsonClient, rest
 from faults.control import control
+from hubwire.protocols.mqtt.packets import Puback, Publish
 
 REFUSED = "Error.ServiceUnavailable"
 LIMITED = """
@@ -174,6 +177,43 @@ def test_full_disk_refuses_changes_and_stops_no_message(
     assert_sound(server.data)
     again = start_server(data=server.data)
     assert stored(again) == after
+
+
+def is_silent(client: MqttClient) -> bool:
+    """Nothing has come for it."""
+    return not select.select([client.raw.socket], [], [], 0)[0]
+
+
+def test_full_disk_lets_acknowledgements_wait_and_loses_no_message(
+    disk: LimitedFiles | SmallDisk, start_server: StartServer, hub: str
+) -> None:
+    """Of messages that have to be on it. All others go on, and so do clients that have nothing to do with them."""
+    server = start_server()
+    server.provoked = ("cannot write to the journal",)
+    with MqttClient(server, hub, client_id="away", expiry_s=600) as away:
+        assert away.subscribe("t", qos=1) == (1,)
+    with MqttClient(server, hub) as publisher, JsonClient(server, hub, groups=["g"]) as other:
+        assert publisher.publish("t", b"before") == 0
+        disk.fill(server)
+        publisher.send(Publish("t", b"waits", 1, packet_id=100))
+        other.send({"type": "sendToGroup", "group": "t", "dataType": "text", "data": "too", "ackId": 7})
+        with JsonClient(server, hub) as third:
+            for number in range(200):
+                assert third.publish("g", number)["success"]
+        assert is_silent(publisher)
+
+        disk.free(server)
+        assert publisher.expect(Puback).packet_id == 100
+        answers = [other.receive() for _ in range(201)]
+        assert [answer["data"] for answer in answers if answer["type"] == "message"] == list(range(200))
+        assert [answer["ackId"] for answer in answers if answer["type"] == "ack"] == [7]
+    server.signal(signal.SIGKILL)
+    server.wait()
+
+    again = start_server(data=server.data)
+    with MqttClient(again, hub, client_id="away", clean=False, expiry_s=600) as back:
+        assert back.resumed
+        assert [message.payload for message in back.messages(3)] == [b"before", b"waits", b"too"]
 
 
 def test_server_that_ends_with_a_full_disk_ends_in_order(
