@@ -542,6 +542,7 @@ class _Service:
         self._retained = retained
         self._telemetry = Telemetry(settings.max_connections)
         self._commits = commits
+        self._telemetry.unwritten = lambda: commits.asked - commits.safe
         node = Node(
             MemoryExchange().bus(),
             self._telemetry,

@@ -21,7 +21,7 @@ import pytest
 
 from acceptance.mqtt import MqttClient
 from acceptance.servers import PROGRAM, Server, StartServer, wait_until
-from acceptance.wire import Answer, JsonClient, rest
+from acceptance.wire import Answer, JsonClient, metric, rest
 from faults.control import control
 from hubwire.protocols.mqtt.packets import Puback, Publish
 
@@ -201,12 +201,14 @@ def test_full_disk_lets_acknowledgements_wait_and_loses_no_message(
             for number in range(200):
                 assert third.publish("g", number)["success"]
         assert is_silent(publisher)
+        assert metric(server, "hubwire_journal_unwritten") > 0
 
         disk.free(server)
         assert publisher.expect(Puback).packet_id == 100
         answers = [other.receive() for _ in range(201)]
         assert [answer["data"] for answer in answers if answer["type"] == "message"] == list(range(200))
         assert [answer["ackId"] for answer in answers if answer["type"] == "ack"] == [7]
+    wait_until(lambda: metric(server, "hubwire_journal_unwritten") == 0, "everything is written")
     server.signal(signal.SIGKILL)
     server.wait()
 

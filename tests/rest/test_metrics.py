@@ -20,6 +20,7 @@ async def test_counters_come_as_prometheus_text(world: World) -> None:
     now = world.telemetry
     now.connections, now.opened, now.retained, now.queued_bytes = 50, 60, 3, 4
     now.kept_messages, now.kept_bytes = 31, 32
+    now.unwritten = lambda: 33
     now.closed[CloseCategory.SLOW_CLIENT] = 2
     now.inbound_messages, now.outbound_messages = 7, 8
     now.inbound_bytes, now.outbound_bytes = 9, 10
@@ -46,6 +47,7 @@ async def test_counters_come_as_prometheus_text(world: World) -> None:
         ("hubwire_mqtt_retained_messages", ()): 31,
         ("hubwire_mqtt_retained_bytes", ()): 32,
         ("hubwire_queued_bytes", ()): 4,
+        ("hubwire_journal_unwritten", ()): 33,
         ("hubwire_inbound_messages_total", ()): 7,
         ("hubwire_outbound_messages_total", ()): 8,
         ("hubwire_upgrades_refused_total", ("401",)): 1,

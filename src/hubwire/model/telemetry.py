@@ -4,6 +4,7 @@ Counters of one node, and the names under which connections end. Pure: rendered 
 Source of the close categories: the service's metrics reference and its troubleshooting page.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 __all__ = ["CloseCategory", "HandlerCounters", "Telemetry"]
@@ -63,7 +64,9 @@ class Telemetry:
         inbound_bytes, outbound_bytes: of clients' sockets (payload and frame heads) and of REST bodies.
         inbound_messages: publishes and events taken, from clients and REST.
         outbound_messages: data messages handed to clients' connections.
-        queued_bytes: waiting in front of clients that read too slowly (shared bytes count once for each).
+        queued_bytes: waiting in front of clients that read too slowly, or are not to be told yet (shared bytes count
+            once for each).
+        unwritten: changes of sessions and retained messages that are to be on the disk and are not yet.
         invocations: pending now.
         streams: open now.
         streams_closed: those that were open, by the name of the error under which each ended; "" for none.
@@ -95,6 +98,7 @@ class Telemetry:
         "streams",
         "streams_closed",
         "streams_refused",
+        "unwritten",
     )
 
     def __init__(self, connection_quota: int) -> None:
@@ -113,6 +117,7 @@ class Telemetry:
         self.inbound_messages = 0
         self.outbound_messages = 0
         self.queued_bytes = 0
+        self.unwritten: Callable[[], int] = lambda: 0
         self.invocations = 0
         self.kept_messages = 0
         self.kept_bytes = 0

@@ -85,6 +85,7 @@ class TelemetryCollector(Collector):
         now = self._telemetry
         yield _gauge("hubwire_connections_retained", "Connections that wait for their recovery.", now.retained)
         yield _gauge("hubwire_queued_bytes", "Bytes that wait for clients who read too slowly.", now.queued_bytes)
+        yield _gauge("hubwire_journal_unwritten", "Changes that are to be on the disk, and are not.", now.unwritten())
         yield _gauge("hubwire_invocations", "Invocations that wait for their event handler.", now.invocations)
         yield _gauge("hubwire_mqtt_retained_messages", "Retained messages of MQTT.", now.kept_messages)
         yield _gauge("hubwire_mqtt_retained_bytes", "Bytes of retained messages, as limits count.", now.kept_bytes)
