@@ -177,7 +177,7 @@ class Workload:
         columns: keys of `FIGURES` to show.
         connections: that a run opens.
         rounds: how often each candidate runs.
-        quick: labels of those that take part in a quick run.
+        quick: labels of those that take part in a quick run; none leaves the row out.
         extra_s: what a run lasts besides connecting, warm-up and measured time.
         fresh: a server is started for each run, since what others left behind would count.
         groups_claimed: groups that the token of each of Hubwire's clients names.
@@ -690,6 +690,48 @@ WORKLOADS: Final = (
         "--window",
         "64",
     ),
+    _fanout(
+        "mqtt-filters",
+        "MQTT, subscribed by filters with wildcards, saturated: 64 messages in flight",
+        "As the row of MQTT that is saturated, with members that subscribe to `g0/#` instead of `g0`. Where there are "
+        "10,001 filters, each of the 1,000 has ten more, which differ from the topic in their last level alone. The "
+        "topic has one level, or 20.",
+        (
+            Candidate(server=HUBWIRE, name="hubwire, no filter", protocol="mqtt"),
+            Candidate(server=HUBWIRE, name="hubwire, 10,001 filters", protocol="mqtt", options=(("--filters", "11"),)),
+            Candidate(
+                server=HUBWIRE,
+                name="hubwire, 10,001 of 20 levels",
+                protocol="mqtt",
+                options=(("--filters", "11"), ("--levels", "20")),
+            ),
+        ),
+        "--window",
+        "64",
+        quick=(),
+    ),
+    _fanout(
+        "mqtt-topics",
+        "MQTT, 1,000 topics and as many filters, saturated: 64 messages in flight",
+        "Each of the members subscribes to a topic of its own, so that each message has one receiver and all that it "
+        "costs besides shows: with a group, with a filter for each, with ten more for each, and with 20 levels.",
+        (
+            Candidate(server=HUBWIRE, name="hubwire, no filter", protocol="mqtt"),
+            Candidate(server=HUBWIRE, name="hubwire, 1,000 filters", protocol="mqtt", options=(("--filters", "1"),)),
+            Candidate(server=HUBWIRE, name="hubwire, 11,000 filters", protocol="mqtt", options=(("--filters", "11"),)),
+            Candidate(
+                server=HUBWIRE,
+                name="hubwire, 11,000 of 20 levels",
+                protocol="mqtt",
+                options=(("--filters", "11"), ("--levels", "20")),
+            ),
+        ),
+        "--groups",
+        "1000",
+        "--window",
+        "64",
+        quick=(),
+    ),
     Workload(
         name="mqtt-publishers",
         title="MQTT, 500 publishers at quality of service 1",
@@ -790,6 +832,7 @@ def quick(workloads: Sequence[Workload]) -> tuple[Workload, ...]:
             candidates=tuple(candidate for candidate in workload.candidates if candidate.label in workload.quick),
         )
         for workload in workloads
+        if workload.quick
     )
 
 

@@ -255,8 +255,9 @@ class Mqtt:
             match packet:
                 case Connect(version=version):
                     self.version = version
-                case Subscribe(filters=(one,)):
-                    yield Join(one.topic_filter)
+                case Subscribe(filters=filters):
+                    for one in filters:
+                        yield Join(one.topic_filter.removesuffix("/#"))
                 case Publish(topic=topic, payload=payload, qos=qos):
                     self.qos = qos
                     yield Publication(topic, payload.decode())

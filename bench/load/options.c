@@ -52,6 +52,8 @@ static const struct option known[] = {
     {"window", COUNT, AT(window), 1, MARKED, "messages in flight, without --rate; publish: of each publisher"},
     {"away", COUNT, AT(away), 0, 1, "publish: members have left before it begins, and only their sessions are there"},
     {"keep-alive-s", COUNT, AT(keep_alive_s), 0, 65535, "mqtt: clients say something each so often; 0: need not"},
+    {"filters", COUNT, AT(filters), 0, MQTT_FILTERS, "mqtt: filters of each member: one of all below its group, others of nothing"},
+    {"levels", COUNT, AT(levels), 1, MQTT_LEVELS, "mqtt: levels of each topic"},
     {"ack-every", COUNT, AT(ack_every), 1, MANY, "azure-reliable: messages for one sequenceAck"},
     {"warmup-s", REAL, AT(warmup_s), 0, DAY_S, "seconds before the measured time"},
     {"duration-s", REAL, AT(duration_s), 0.01, DAY_S, "the measured time"},
@@ -79,6 +81,7 @@ static const struct options defaults = {
     .window = 64,
     .ack_every = 100,
     .keep_alive_s = 60,
+    .levels = 1,
     .warmup_s = 1,
     .duration_s = 3,
     .settle_s = 2,
@@ -228,6 +231,7 @@ void options_read(struct options *options, int count, char **arguments)
         if (!options->protocol)
             fail("there is no protocol '%s', but %s", options->protocol_name, protocol_names());
     }
+    mqtt_shape(options->filters, options->levels);
     if (options->tls)
         tls_trust(options->tls);
     if (options->memberships > options->groups)

@@ -33,6 +33,7 @@ struct options {
     /* Numbers of things. */
     uint32_t members, groups, memberships, publishers, idle_readers, connections, concurrency, callers, handler_port;
     uint32_t size, burst, window, ack_every, keep_alive_s, answer, away;
+    uint32_t filters, levels;
     /* Messages, calls or rounds in a second; 0: not paced. */
     double rate;
     double warmup_s, duration_s, settle_s, limit_s, probe_interval_ms;

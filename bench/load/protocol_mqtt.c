@@ -24,6 +24,13 @@ enum packet_type {
 
 #define CLEAN 2
 
+/* With its length and its options: two names of groups, and two bytes for each level. */
+#define FILTER_BYTES (2 + 2 * GROUP_NAME_BYTES + 2 * MQTT_LEVELS + 1)
+
+static struct {
+    uint32_t filters, levels;
+} shape = {.levels = 1};
+
 /* A part of a packet that is being read. What lies behind its end is not there. */
 struct part {
     const uint8_t *at;
@@ -119,21 +126,51 @@ static void greet(struct client *client)
     client_send(client, packet, (size_t)(at - packet));
 }
 
+void mqtt_shape(uint32_t filters, uint32_t levels)
+{
+    shape.filters = filters;
+    shape.levels = levels;
+}
+
+/* The name of a group, or what stands for it, with as many levels as topics have. */
+static char *put_topic(char *to, const char *group, const char *below)
+{
+    to = put(to, group, strlen(group));
+    for (uint32_t i = 1; i < shape.levels; i++)
+        to = put(to, "/l", 2);
+    return put(to, below, strlen(below));
+}
+
+static char *put_filter(char *to, const struct protocol *protocol, const char *group, const char *below)
+{
+    char *end = put_topic(to + 2, group, below);
+
+    put_number(to, (uint32_t)(end - to - 2));
+    *end++ = (char)protocol->qos;
+    return end;
+}
+
 static void join(struct client *client)
 {
+    static char filters[MQTT_FILTERS * FILTER_BYTES];
+    static char packet[sizeof filters + 16];
     const struct protocol *protocol = client->protocol;
     char name[GROUP_NAME_BYTES];
-    char packet[64];
+    char below[GROUP_NAME_BYTES];
 
     for (uint32_t i = 0; i < client->joins; i++) {
         joined_group_name(client, i, name);
+        char *end = put_filter(filters, protocol, name, shape.filters ? "/#" : "");
+        for (uint32_t j = 1; j < shape.filters; j++) {
+            snprintf(below, sizeof below, "/n%u", client->index * shape.filters + j);
+            end = put_filter(end, protocol, "+", below);
+        }
         char *at = packet;
         *at++ = (char)SUBSCRIBE;
-        at = put_varint(at, 2 + properties_length(protocol) + 2 + strlen(name) + 1);
+        at = put_varint(at, 2 + properties_length(protocol) + (size_t)(end - filters));
         at = put_number(at, i + 1);
         at = put_properties(at, protocol);
-        at = put_string(at, name);
-        *at++ = (char)protocol->qos;
+        at = put(at, filters, (size_t)(end - filters));
         client_send(client, packet, (size_t)(at - packet));
     }
 }
@@ -141,11 +178,13 @@ static void join(struct client *client)
 static size_t publication(struct client *client, char *to, const char *group, const char *payload, size_t length)
 {
     const struct protocol *protocol = client->protocol;
+    size_t topic = strlen(group) + 2 * (shape.levels - 1);
     char *at = to;
 
     *at++ = (char)(PUBLISH | protocol->qos << 1);
-    at = put_varint(at, 2 + strlen(group) + (protocol->qos ? 2 : 0) + properties_length(protocol) + length);
-    at = put_string(at, group);
+    at = put_varint(at, 2 + topic + (protocol->qos ? 2 : 0) + properties_length(protocol) + length);
+    at = put_number(at, (uint32_t)topic);
+    at = put_topic(at, group, "");
     if (protocol->qos)
         at = put_number(at, client_next_publication(client));
     at = put_properties(at, protocol);
@@ -262,9 +301,12 @@ static void take_subscription(struct client *client, struct part *part)
     take_number(part, 2);
     if (client->protocol->level == 5)
         take(part, take_length(part));
-    uint32_t code = take_number(part, 1);
+    uint32_t code = client->protocol->qos;
+    uint32_t codes = 0;
 
-    if (part->broken || part->at != part->end || code != client->protocol->qos)
+    for (; part->at < part->end && code == client->protocol->qos; codes++)
+        code = take_number(part, 1);
+    if (part->broken || code != client->protocol->qos || codes != (shape.filters ? shape.filters : 1))
         refuse(client, "SUBACK", code);
     else
         client_joined(client, 1);

@@ -9,7 +9,7 @@
 struct client;
 
 /* What a publication may take besides its payload. */
-#define PUBLICATION_BYTES_MORE 256
+#define PUBLICATION_BYTES_MORE 512
 
 struct protocol {
     const char *name;
@@ -41,6 +41,16 @@ struct protocol {
     /* Ask whether the server is still there; client_alive() tells the answer. NULL if clients do not ask. */
     void (*ping)(struct client *client);
 };
+
+/* Of a client of MQTT, and of a topic. */
+#define MQTT_FILTERS 1000
+#define MQTT_LEVELS 100
+
+/*
+ * For MQTT: members subscribe to all below their groups, with `filters` in all of which the others stand for nothing that
+ * is sent, though only their last level tells; 0: to the groups themselves. Topics have so many levels.
+ */
+void mqtt_shape(uint32_t filters, uint32_t levels);
 
 /* NULL if there is none of that name. */
 const struct protocol *protocol_find(const char *name);

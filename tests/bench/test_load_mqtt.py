@@ -60,6 +60,27 @@ def test_packets_are_what_the_server_reads(load: Path, protocol: str, version: i
     assert [one.packet_id for one in published] == [n + 1 if qos else None for n in range(len(published))]
 
 
+@pytest.mark.parametrize(("filters", "levels"), [(1, 1), (3, 2), (1000, 100)])
+def test_members_subscribe_by_filters_of_which_one_stands_for_what_is_sent(
+    load: Path, filters: int, levels: int
+) -> None:
+    """The others differ from it in their last level alone, and each member has filters of its own."""
+    heard: list[Packet] = []
+    shape = ["--members", "2", "--filters", str(filters), "--levels", str(levels), "--window", "2"]
+    with room("mqtt5", dialect=partial(Mqtt, heard)) as there:
+        result = run(load, "fanout", *where(there, "mqtt5"), *shape)
+
+    assert_complete(result, 2 * result["sent"])
+    below = "/l" * (levels - 1)
+    wanted = [[one.topic_filter for one in packet.filters] for packet in of_kind(Subscribe, heard)]
+    assert [len(texts) for texts in wanted] == [filters, filters]
+    assert {texts[0] for texts in wanted} == {f"g0{below}/#"}
+    others = [text for texts in wanted for text in texts[1:]]
+    assert len(set(others)) == 2 * (filters - 1)
+    assert all(re.fullmatch(rf"\+{below}/n[0-9]+", text) for text in others)
+    assert {one.topic for one in of_kind(Publish, heard)} == {f"g0{below}"}
+
+
 @pytest.mark.parametrize("protocol", QOS_1)
 def test_members_acknowledge_each_message(load: Path, protocol: str) -> None:
     """Once, by its number, which the room gives to nobody else."""
