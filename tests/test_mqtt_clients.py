@@ -17,6 +17,7 @@ LENIENT = Policy(
     retain="keep",
     topic_alias_maximum=16,
     wildcards=True,
+    shared_subscriptions=True,
     session_expiry_s=604_800,
 )
 AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_alias_maximum=0)
@@ -35,6 +36,11 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_
         ({"mqtt_topic_alias_maximum": 0}, replace(LENIENT, topic_alias_maximum=0)),
         ({"mqtt_wildcards": False}, replace(LENIENT, wildcards=False)),
         ({"mqtt_compatibility": "azure", "mqtt_wildcards": True}, replace(AZURE, wildcards=True)),
+        ({"mqtt_shared_subscriptions": False}, replace(LENIENT, shared_subscriptions=False)),
+        (
+            {"mqtt_compatibility": "azure", "mqtt_shared_subscriptions": True},
+            replace(AZURE, shared_subscriptions=True),
+        ),
         ({"mqtt_compatibility": "azure", "mqtt_client_ids": "lenient"}, replace(AZURE, client_ids="lenient")),
         ({"mqtt_compatibility": "azure", "mqtt_keep_alive": "any"}, replace(AZURE, keep_alive="any")),
         ({"mqtt_compatibility": "azure", "mqtt_retain": "keep"}, replace(AZURE, retain="keep")),
@@ -49,6 +55,7 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_
                 "mqtt_topic_alias_maximum": 16,
                 "mqtt_session_expiry_s": 604_800,
                 "mqtt_wildcards": True,
+                "mqtt_shared_subscriptions": True,
             },
             LENIENT,
         ),

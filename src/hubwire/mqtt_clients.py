@@ -21,7 +21,14 @@ _SHORT_S: Final = 30
 """What sessions may wait for their clients at most, where they outlive the process and where they do not."""
 
 _PRESETS: Final = {
-    "lenient": Policy(client_ids="lenient", keep_alive="any", retain="keep", topic_alias_maximum=16, wildcards=True),
+    "lenient": Policy(
+        client_ids="lenient",
+        keep_alive="any",
+        retain="keep",
+        topic_alias_maximum=16,
+        wildcards=True,
+        shared_subscriptions=True,
+    ),
     "azure": Policy(client_ids="azure", keep_alive="limited", retain="refuse"),
 }
 
@@ -29,7 +36,7 @@ _PRESETS: Final = {
 def mqtt_options(settings: Settings) -> MqttOptions:
     """What holds: single settings where they are given, and else what the preset `mqtt_compatibility` says."""
     preset = _PRESETS[settings.mqtt_compatibility]
-    aliases = settings.mqtt_topic_alias_maximum
+    aliases, shared = settings.mqtt_topic_alias_maximum, settings.mqtt_shared_subscriptions
     durable = settings.mqtt_durable_sessions
     if durable is None:
         durable = settings.mqtt_compatibility == "lenient"
@@ -46,6 +53,7 @@ def mqtt_options(settings: Settings) -> MqttOptions:
         max_packet_bytes=settings.max_message_bytes,
         topic_alias_maximum=preset.topic_alias_maximum if aliases is None else aliases,
         wildcards=preset.wildcards if settings.mqtt_wildcards is None else settings.mqtt_wildcards,
+        shared_subscriptions=preset.shared_subscriptions if shared is None else shared,
         v4_text=settings.mqtt_v4_text,
     )
     limits = QueueLimits(settings.mqtt_durable_queue_messages, settings.mqtt_durable_queue_bytes)

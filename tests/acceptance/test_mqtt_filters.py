@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from acceptance.mqtt import VERSIONS, MqttClient, await_offline, close_all, paho_client
-from acceptance.servers import Server, StartServer, running
+from acceptance.servers import Server, StartServer, running, wait_until
 from acceptance.wire import JOIN, SEND, JsonClient, rest
+from hubwire.protocols.mqtt.packets import Publish
 
 NOT_AUTHORIZED = 0x87
 UNSUPPORTED = 0xA2
@@ -133,3 +134,59 @@ def test_paho_hears_by_filters(server: Server, hub: str, version: int) -> None:
         client.publish("site/a", b"not any more", 1)
         client.publish("site/a/b", b"still", 1)
         assert [message.payload for message in client.received(1)] == [b"still"]
+
+
+# Shared subscriptions
+
+
+def test_workers_share_what_is_to_be_done(server: Server, hub: str, version: int) -> None:
+    """Who leaves, and whose session ends, leaves its part to the others."""
+    with (
+        MqttClient(server, hub, version=version) as one,
+        MqttClient(server, hub, version=version, clean=False, expiry_s=30) as two,
+        MqttClient(server, hub) as boss,
+    ):
+        for worker in (one, two):
+            assert worker.subscribe("$share/workers/jobs/+") == (1,)
+        for number in range(6):
+            boss.publish(f"jobs/{number}")
+        done = topics(one) + topics(two)
+        assert sorted(done) == [f"jobs/{number}" for number in range(6)]
+        assert len(done) == 6
+
+        one.unsubscribe("$share/workers/jobs/+")
+        boss.publish("jobs/a")
+        message = two.expect(Publish)
+        assert message.topic == "jobs/a"
+        two.drop()
+        await_offline(server)
+        one.subscribe("$share/workers/jobs/+")
+        boss.publish("jobs/b")
+        assert topics(one) == ["jobs/b"]
+        close = rest(server, "DELETE", f"{hub}/connections/{two.client_id}")
+        assert close.status == 204
+        assert [one.message().topic] == ["jobs/a"]
+
+
+def test_shared_subscriptions_have_a_setting(start_server: StartServer, hub: str) -> None:
+    for options, code in (
+        (("mqtt_compatibility=azure",), 0x9E),
+        (("mqtt_compatibility=azure", "mqtt_shared_subscriptions=true"), 1),
+        (("mqtt_shared_subscriptions=false",), 0x9E),
+    ):
+        server = start_server(*(word for option in options for word in ("--set", option)))
+        with MqttClient(server, hub) as client:
+            assert client.subscribe("$share/s/g") == (code,)
+            assert client.connack.properties.shared_available == (None if code == 1 else 0)
+
+
+def test_paho_shares(server: Server, hub: str, version: int) -> None:
+    with paho_client(server, hub, version) as one, paho_client(server, hub, version) as two:
+        for client in (one, two):
+            assert client.subscribe("$share/s/a/#", 1) == [1]
+        for number in range(10):
+            one.publish(f"a/{number}", b"", 1)
+        wait_until(lambda: len(one.messages) + len(two.messages) == 10, "all messages")
+        assert sorted(message.topic for message in (*one.messages, *two.messages)) == [f"a/{n}" for n in range(10)]
+        assert one.messages
+        assert two.messages

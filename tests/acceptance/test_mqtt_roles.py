@@ -11,7 +11,6 @@ from acceptance.wire import JOIN, SEND, JsonClient, rest
 
 NOT_AUTHORIZED: Final = 0x87
 NO_SUCH_SUBSCRIPTION: Final = 0x11
-SHARED: Final = 0x9E
 FILTER_INVALID: Final = 0x8F
 TOPIC_INVALID: Final = 0x90
 
@@ -112,7 +111,6 @@ def test_topics_of_the_service_need_no_role(server: Server, hub: str, version: i
 @pytest.mark.parametrize(
     ("topic", "code"),
     [
-        ("$share/a/b", SHARED),
         ("a+", FILTER_INVALID),
         ("a/#/b", FILTER_INVALID),
         (" ", FILTER_INVALID),

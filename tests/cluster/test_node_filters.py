@@ -8,7 +8,7 @@ from cluster.test_node import House
 from doubles import HUB, RecordingSink, connection, done, settle
 from hubwire.model.commands import AddToGroups, ListMembers, RemoveFromGroups, Send
 from hubwire.model.errors import Conflict
-from hubwire.model.messages import Ack, Data, GroupMessage
+from hubwire.model.messages import Ack, Data, FromServer, GroupMessage, Publication
 from hubwire.model.names import HubKey
 from hubwire.model.targets import to_connection, to_group
 from hubwire.model.telemetry import CloseCategory
@@ -21,9 +21,11 @@ from protocols.mqtt import pretend
 class Device:
     """An MQTT client of a node, whatever its roles. With a time its session outlives its socket."""
 
-    def __init__(self, house: House, client_id: str, expiry_s: int = 0, limit: int = 1000) -> None:
-        said = Properties(session_expiry_s=expiry_s)
-        policy = Policy(wildcards=True, session_expiry_s=3600)
+    def __init__(
+        self, house: House, client_id: str, expiry_s: int = 0, limit: int = 1000, window: int | None = None
+    ) -> None:
+        said = Properties(session_expiry_s=expiry_s, receive_maximum=window)
+        policy = Policy(wildcards=True, shared_subscriptions=True, session_expiry_s=3600)
         self.client = pretend.Client(
             5, client_id=client_id, properties=said, policy=policy, limits=QueueLimits(limit, 1 << 24)
         )
@@ -46,9 +48,13 @@ class Device:
         return self.house.node.unsubscribe(self.one, text)
 
     @property
-    def heard(self) -> list[str]:
+    def packets(self) -> list[Publish]:
         packets = self.client.hear(b"".join(write.data for write in self.house.sinks[self.one].writes))
-        return [packet.payload.decode() for packet in packets if isinstance(packet, Publish)]
+        return [packet for packet in packets if isinstance(packet, Publish)]
+
+    @property
+    def heard(self) -> list[str]:
+        return [packet.payload.decode() for packet in self.packets]
 
 
 def send(house: House, group: str, *texts: str, filter: str | None = None, excluded: tuple[str, ...] = ()) -> None:
@@ -254,3 +260,160 @@ async def test_answers_stay_behind_what_a_filter_brings(house: House) -> None:
 
     packets = device.client.hear(b"".join(write.data for write in house.sinks[device.one].writes))
     assert [type(one) for one in packets] == [Publish, Publish, Puback]
+
+
+# Shared subscriptions
+
+
+SHARED = "$share/s/a/+"
+
+
+def acknowledged(device: Device, *packets: Publish) -> None:
+    for packet in packets:
+        assert packet.packet_id is not None
+        device.client.say(Puback(packet.packet_id))
+
+
+async def test_what_a_session_has_not_acknowledged_at_its_end_goes_to_another(house: House) -> None:
+    """What was on its way with QoS 1 and what waited, in their order; and only once what is shared."""
+    one = await Device(house, "d", expiry_s=60).come(SHARED)
+    for text in "1234":
+        send(house, "a/b", text)
+    await settle()
+    acknowledged(one, *one.packets[:1])
+    house.drop(one.one)
+    await say(house, "a/b", "5", "6")
+    other = await Device(house, "o").come(SHARED)
+    await say(house, "a/b", "7")
+    assert other.heard == ["7"]
+
+    house.node.close(one.one, 1000, "", CloseCategory.NORMAL)
+    await settle()
+
+    assert other.heard == ["7", "2", "3", "4", "5", "6"]
+    assert not any(packet.dup for packet in other.packets)
+
+
+async def test_what_waits_for_a_member_that_leaves_goes_to_another_and_what_was_sent_does_not(house: House) -> None:
+    one = await Device(house, "d", window=2).come(SHARED)
+    await say(house, "a/b", *"1234")
+    other = await Device(house, "o").come(SHARED)
+    assert one.heard == ["1", "2"]
+
+    assert one.unsubscribe(SHARED)
+    await settle()
+
+    assert other.heard == ["3", "4"]
+    acknowledged(one, *one.packets)
+    assert one.client.session.held() == (0, 0)
+    await say(house, "a/b", "5")
+    assert (one.heard, other.heard) == (["1", "2"], ["3", "4", "5"])
+    house.node.close(one.one, 1000, "", CloseCategory.NORMAL)
+    await settle()
+    assert other.heard == ["3", "4", "5"]
+
+
+async def test_last_member_that_leaves_still_gets_what_waits(house: House) -> None:
+    one = await Device(house, "d", window=1).come(SHARED)
+    await say(house, "a/b", "1", "2")
+    assert one.unsubscribe(SHARED)
+
+    acknowledged(one, *one.packets)
+    assert [packet.payload for packet in one.client.answers if isinstance(packet, Publish)] == [b"2"]
+
+
+async def test_message_of_qos_2_goes_to_another_only_if_it_was_never_sent(house: House) -> None:
+    one = await Device(house, "d", window=1).come()
+    await one.subscribe(SHARED, 2)
+    for text in "123":
+        publication = Publication(2)
+        message = GroupMessage("a/b", Data("binary", text.encode()), publication=publication)
+        house.node.execute(Send(to_group(HUB, "a/b"), message))
+    await settle()
+    other = await Device(house, "o").come()
+    await other.subscribe(SHARED, 2)
+    assert one.heard == ["1"]
+
+    house.node.close(one.one, 1000, "", CloseCategory.NORMAL)
+    await settle()
+
+    assert other.heard == ["2", "3"]
+
+
+@pytest.mark.parametrize("code", [0, 0x80])
+async def test_message_that_a_member_has_refused_goes_to_nobody(house: House, code: int) -> None:
+    one = await Device(house, "d").come(SHARED)
+    await say(house, "a/b", "1")
+    other = await Device(house, "o").come(SHARED)
+    [packet] = one.packets
+    assert packet.packet_id is not None
+    one.client.say(Puback(packet.packet_id, code))
+
+    house.node.close(one.one, 1000, "", CloseCategory.NORMAL)
+    await settle()
+
+    assert other.heard == []
+
+
+async def test_what_has_waited_says_how_much_of_its_time_is_left(house: House) -> None:
+    one = await Device(house, "d", expiry_s=3600).come(SHARED)
+    house.drop(one.one)
+    message = GroupMessage("a/b", Data("binary", b"1"), publication=Publication(1, expiry_s=100))
+    house.node.execute(Send(to_group(HUB, "a/b"), message, ttl_s=100))
+    house.node.execute(Send(to_group(HUB, "a/b"), message, ttl_s=20))
+    await house.loop.advance(60)
+    other = await Device(house, "o").come(SHARED)
+    house.node.close(one.one, 1000, "", CloseCategory.NORMAL)
+    await settle()
+
+    assert [packet.properties.message_expiry_s for packet in other.packets] == [40]
+
+
+async def test_member_that_is_too_slow_passes_nothing_on(house: House) -> None:
+    """The others are no faster: they would end one after the other."""
+    one = await Device(house, "d", expiry_s=60, limit=2).come(SHARED)
+    other = await Device(house, "o").come()
+    house.drop(one.one)
+    await say(house, "a/b", "1", "2")
+    await other.subscribe(SHARED)
+    house.node.execute(Send(to_connection(HUB, "d"), FromServer(Data("text", b"3"))))
+    await settle()
+
+    assert not one.one.alive
+    assert other.heard == []
+
+
+async def test_nothing_is_passed_on_while_the_server_ends(house: House) -> None:
+    devices = [await Device(house, f"d{number}").come(SHARED) for number in range(3)]
+    await say(house, "a/b", *"123")
+    await house.node.end(1001, "", CloseCategory.SERVICE_RELOAD)
+
+    assert [device.heard for device in devices] == [["1"], ["2"], ["3"]]
+
+
+async def test_shared_message_for_whom_an_odata_filter_picks(house: House) -> None:
+    one, other = await Device(house, "d").come(SHARED), await Device(house, "o").come(SHARED)
+    await done(house.node.join(other.one, "g"))
+    send(house, "a/b", *"123", filter="'g' in groups")
+    send(house, "a/b", "4", filter="userId eq 'nobody'")
+    send(house, "a/b", "5", filter="userId eq null", excluded=("o",))
+    await settle()
+
+    assert (one.heard, other.heard) == (["5"], ["1", "2", "3"])
+
+
+async def test_share_ends_with_its_last_member(house: House) -> None:
+    calls: list[str] = []
+    house.bus.told = lambda sign, topic: calls.append(sign) if topic.kind == "groups" else None
+    one, other = await Device(house, "d").come(SHARED), await Device(house, "o").come("$share/s/a/b", "$share/t/a/b")
+    await say(house, "a/b", "1")
+    assert (one.heard, other.heard) == (["1"], ["1", "1"]), "three shares of one member each"
+
+    one.unsubscribe(SHARED)
+    other.unsubscribe("$share/s/a/b")
+    await say(house, "a/b", "2")
+    assert (one.heard, other.heard) == (["1"], ["1", "1", "2"])
+    assert calls == ["+"]
+    house.drop(other.one, final=True)
+    await settle()
+    assert calls == ["+", "-"]

@@ -22,7 +22,7 @@ SEND = "webpubsub.sendToGroup"
 
 @pytest.fixture
 def house() -> House:
-    return House(queue_messages=100, mqtt=MqttOptions(Policy(wildcards=True)))
+    return House(queue_messages=100, mqtt=MqttOptions(Policy(wildcards=True, shared_subscriptions=True)))
 
 
 async def device_of(house: House, version: int = 5, client_id: str = "d", **more: Any) -> Device:
@@ -212,3 +212,92 @@ async def test_filters_where_they_are_offered_are_not_announced(house: House) ->
     device = await device_of(house)
 
     assert device.connack.properties.wildcard_available is None
+
+
+# Shared subscriptions
+
+
+@VERSIONS
+async def test_one_of_those_who_share_gets_each_message(house: House, version: int) -> None:
+    devices = [await device_of(house, version, f"d{number}") for number in range(3)]
+    for device in devices:
+        assert await subscribe(device, "$share/s/jobs/+", qos=1) == (1,)
+    for number in range(6):
+        await rest(house, f"jobs/{number}", str(number))
+    assert [[payload for _, payload in device.messages] for device in devices] == [
+        [b"0", b"3"],
+        [b"1", b"4"],
+        [b"2", b"5"],
+    ]
+
+    assert await unsubscribe(devices[0], "$share/s/jobs/+") == ((0,) if version == 5 else ())
+    devices[1].lose()
+    await rest(house, "jobs/6", "6")
+    assert devices[2].messages[-1] == ("jobs/6", b"6"), "the only one that is there"
+    assert await unsubscribe(devices[0], "$share/s/jobs/+") == ((0x11,) if version == 5 else ())
+
+
+@pytest.mark.parametrize("how", ["clean start", "its time", "a goodbye"])
+async def test_what_was_not_acknowledged_goes_to_another_when_the_session_ends(house: House, how: str) -> None:
+    worker, other = await device_of(house, 5, "worker"), await device_of(house, 5, "other")
+    await subscribe(worker, "$share/s/jobs")
+    await rest(house, "jobs", "1")
+    await rest(house, "jobs", "2")
+    await subscribe(other, "$share/s/jobs")
+    assert worker.messages == [("jobs", b"1"), ("jobs", b"2")]
+
+    if how == "a goodbye":
+        await worker.send(wire.acknowledge(wire.PUBACK, 1))
+        await worker.send(wire.disconnect(0, b"\x11\0\0\0\0"))
+    else:
+        await worker.send(wire.acknowledge(wire.PUBACK, 1))
+        worker.lose()
+        await settle()
+        assert other.messages == [], "it may come back"
+        if how == "its time":
+            await house.loop.advance(40)
+        else:
+            await worker.connect(clean=True)
+
+    await settle()
+    assert other.messages == [("jobs", b"2")]
+
+
+async def test_who_comes_back_goes_on_with_what_it_has(house: House) -> None:
+    worker, other = await device_of(house, 5, "worker"), await device_of(house, 5, "other")
+    await subscribe(worker, "$share/s/jobs")
+    await rest(house, "jobs", "1")
+    await subscribe(other, "$share/s/jobs")
+    worker.lose()
+    await rest(house, "jobs", "2")
+    await worker.connect(clean=False)
+    await rest(house, "jobs", "3")
+
+    assert worker.messages[0] == ("jobs", b"1")
+    assert other.messages[0] == ("jobs", b"2")
+    assert (worker.messages + other.messages).count(("jobs", b"3")) == 1
+
+
+async def test_share_wants_the_role_of_its_filter(house: House) -> None:
+    device = await device_of(house, roles=[f"{JOIN}.jobs", f"{JOIN}s.site/**"])
+
+    assert await subscribe(device, "$share/s/jobs", "$share/s/other", "$share/s/site/+", "$share/s/#") == (
+        1,
+        0x87,
+        1,
+        0x87,
+    )
+
+
+@VERSIONS
+async def test_shares_where_they_are_not_offered_are_refused(version: int) -> None:
+    house = House(mqtt=MqttOptions(Policy(wildcards=True)))
+    device = await device_of(house, version)
+
+    assert await subscribe(device, "$share/s/a", "a") == ((0x9E, 1) if version == 5 else (0x80, 1))
+    if version == 5:
+        assert device.connack.properties.shared_available == 0
+        offering = House(mqtt=MqttOptions(Policy(shared_subscriptions=True)))
+        other = await device_of(offering)
+        assert other.connack.properties.shared_available is None
+        assert await subscribe(other, "$share/s/a", "$share/s/+") == (1, 0xA2)

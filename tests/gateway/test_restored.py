@@ -202,6 +202,36 @@ async def test_filters_are_kept_and_left() -> None:
     assert houses.kinds() == {"session", "message", "queued"}
 
 
+async def test_shares_are_kept_with_what_has_come_by_them() -> None:
+    """So that another member gets it if its session ends in another life."""
+    houses = Houses(shared_subscriptions=True, wildcards=True)
+    one = Device(houses.now, "one")
+    await one.connect(clean=False)
+    await one.send(wire.subscribe(5, 1, ("$share/s/a", 1), ("$share/t/+", 1)))
+    one.lose()
+    houses.now.send("a", "1")
+    await settle()
+
+    house = await houses.next(shared_subscriptions=True, wildcards=True)
+    connection = house.node.connection(HUB, "one")
+    assert connection is not None
+    assert list(connection.filters or ()) == ["$share/s/a", "$share/t/+"]
+    other = Device(house, "other")
+    await other.connect(clean=False)
+    await other.send(wire.subscribe(5, 1, ("$share/s/a", 1)))
+    await house.node.ask(Close(to_connection(HUB, "one")))
+    await settle()
+    assert other.messages == [("a", b"1")]
+
+    house = await houses.next(shared_subscriptions=True, wildcards=True)
+    await moved(other, house).connect(clean=False)
+    assert other.messages == [("a", b"1")]
+    house = await houses.next(wildcards=True)
+    connection = house.node.connection(HUB, "other")
+    assert connection is not None
+    assert connection.filters is None, "it is not offered any more"
+
+
 async def test_group_that_was_left_is_left_in_the_next_life(houses: Houses) -> None:
     device = Device(houses.now, groups=["g", "h"])
     await device.connect(clean=False)

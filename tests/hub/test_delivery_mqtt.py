@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from doubles import RecordingSink, connection
+from doubles import HUB, RecordingSink, connection
 from hub.test_delivery import GROUP, NOW, House, Spreading
 from hubwire.hub.connection import Connection
 from hubwire.model.messages import Data, GroupMessage, Publication, StreamInfo
+from hubwire.model.targets import to_group
 from hubwire.protocols.mqtt.arrival import Policy
-from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Filter, Properties, Publish, Subscribe
+from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Filter, Properties, Puback, Publish, Subscribe
 from hubwire.protocols.reliable import QueueLimits
 from protocols.mqtt import pretend
 
@@ -28,7 +29,7 @@ class Device(pretend.Client):
     def __init__(self, house: House, version: int = 5, qos: int | None = None, **more: Any) -> None:
         options = {name: more.pop(name) for name in ("no_local",) if name in more}
         filters = more.pop("filters", {})
-        super().__init__(version, policy=Policy(wildcards=True), **more)
+        super().__init__(version, policy=Policy(wildcards=True, shared_subscriptions=True), **more)
         self.house = house
         if qos is not None:
             self.ask(Subscribe(1, (Filter("g", qos, **options),)))
@@ -333,3 +334,85 @@ def test_receivers_that_were_picked_are_told_by_which_filters() -> None:
 
     assert (both.got, both.identifiers) == ([("a", 1)], [(1,)])
     assert (one.got, one.identifiers) == ([("a", 2)], [(1,)])
+
+
+# Shared subscriptions
+
+
+def sharing(house: House, count: int, qos: int = 1, name: str = "$share/s/+", **more: Any) -> list[Device]:
+    return [Device(house, 5, client_id=f"s{number}", filters={name: qos}, **more) for number in range(count)]
+
+
+def texts(device: Device) -> list[str]:
+    return [text for text, _ in device.got]
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_each_message_is_for_one_who_shares_and_for_all_others(qos: int) -> None:
+    house = House()
+    one, two, three = sharing(house, 3, qos)
+    json, member = house.client("g"), Device(house, 5, 1, client_id="m")
+    send(house, *"abcdef")
+    house.flush()
+
+    assert [texts(device) for device in (one, two, three)] == [["a", "d"], ["b", "e"], ["c", "f"]]
+    assert {quality for _, quality in one.got} == {qos}
+    assert one.identifiers == [(1,), (1,)]
+    assert texts(member) == list("abcdef")
+    assert len(house.got(json)) == 6
+    assert house.telemetry.outbound_messages == 18
+
+
+def test_who_shares_and_subscribes_itself_gets_both() -> None:
+    house = House()
+    [other] = sharing(house, 1)
+    both = Device(house, 5, 0, client_id="b", filters={"$share/s/+": 1, "#": 0, "$share/t/g": 2})
+    send(house, "a", "b")
+    house.flush()
+
+    assert texts(other) == ["a"]
+    assert sorted(zip(texts(both), both.identifiers, strict=True)) == [
+        ("a", (2,)),
+        ("a", (3,)),
+        ("b", (1,)),
+        ("b", (2,)),
+        ("b", (3,)),
+    ]
+
+
+def test_who_has_not_acknowledged_gets_less() -> None:
+    house = House()
+    slow, fast = sharing(house, 2)
+    for text in "abcd":
+        send(house, text)
+        house.flush()
+        for packet in fast.hear(b"".join(write.data for write in fast.sink.writes[-1:])):
+            if isinstance(packet, Publish) and packet.packet_id is not None:
+                fast.say(Puback(packet.packet_id))
+
+    assert texts(slow) == ["a"]
+    assert texts(fast) == ["b", "c", "d"]
+
+
+def test_what_is_not_for_one_who_shares_is_for_another() -> None:
+    house = House()
+    one, two = sharing(house, 2)
+    send(house, "a")
+    send(house, "b", excluded=("s1",))
+    send(house, "c", excluded=("s0", "s1"))
+    send(house, "d")
+    house.flush()
+
+    assert (texts(one), texts(two)) == (["a", "b"], ["d"])
+
+
+def test_messages_of_several_turns_and_topics_go_round() -> None:
+    house = House()
+    one, two = sharing(house, 2, 0, "$share/s/#")
+    for text in "abcd":
+        message = GroupMessage(f"g/{text}", Data("binary", text.encode()), publication=Publication(0))
+        house.delivery.send(house.hub, to_group(HUB, f"g/{text}"), message)
+        if text in "bd":
+            house.flush()
+
+    assert (texts(one), texts(two)) == (["a", "c"], ["b", "d"])

@@ -604,14 +604,14 @@ def _names(version: int) -> Iterator[Dialogue]:
         "a hash before the end": ("a/#/b", 0x8F),
         "two hashes": ("##", 0x8F),
         "what is shared": ("$share/g/t", 0x9E),
-        "what is shared of wildcards": ("$share/g/#", 0x9E),
+        "what is shared of wildcards": ("$share/g/none/#", 0x9E),
         "what is the server's": ("$SYS/t", 0x8F),
         "nothing of the application": ("$webpubsub/t", 0x8F),
     }
     for name, (topic_filter, code) in filters.items():
         said = code if version == 5 else 0x80
         refused = heard(f"SUBACK {_ID} 01 {said:02x} 02")
-        is_taken = code == 0xA2
+        is_taken = code in (0xA2, 0x9E)
         yield Dialogue(
             f"subscribe to {name}",
             version,
@@ -633,7 +633,24 @@ def _names(version: int) -> Iterator[Dialogue]:
             heard(f"SUBACK {_ID} {taken_for:02x}"),
             azure=heard(f"SUBACK {_ID} {missing:02x}"),
         )
+    for name, shared in (
+        ("no name", "$share//t"),
+        ("no filter", "$share/g"),
+        ("an empty filter", "$share/g/"),
+        ("a wildcard in its name", "$share/g+/t"),
+        ("what is the server's", "$share/g/$SYS/t"),
+        ("a plus within", "$share/g/t+"),
+    ):
+        invalid, missing = (0x8F, 0x9E) if version == 5 else (0x80, 0x80)
+        yield Dialogue(
+            f"subscribe to a share of {name}",
+            version,
+            (subscribe(version, _ID, (shared, 1)), unsubscribe(version, 2, shared)),
+            heard(f"SUBACK {_ID} {invalid:02x}", acknowledged("UNSUBACK", version, 0x8F, 2)),
+            azure=heard(f"SUBACK {_ID} {missing:02x}", acknowledged("UNSUBACK", version, 0x11, 2)),
+        )
     yield from _matches(version)
+    yield from _shares(version)
     for name, served in (
         ("messages of the application", "$webpubsub/server/messages"),
         ("successes of an event", "$webpubsub/server/events/e/succeeded"),
@@ -711,6 +728,48 @@ def _matches(version: int) -> Iterator[Dialogue]:
             acknowledged("PUBREC", version, packet_id=9),
         ),
     )
+
+
+def _shares(version: int) -> Iterator[Dialogue]:
+    """A client that shares with nobody gets all, by each share once; where there are none it gets what is its own."""
+    missing = 0x9E if version == 5 else 0x80
+    topic = f"shares/{version}"
+    names = (f"$share/g/{topic}", f"$share/h/{topic}")
+    yield Dialogue(
+        "shares beside a subscription",
+        version,
+        (
+            subscribe(version, 1, (topic, 0), (names[0], 0), (names[1], 0)),
+            publish(version, topic, b"x"),
+            unsubscribe(version, 2, names[0]),
+            publish(version, topic, b"y"),
+            unsubscribe(version, 3, topic, names[1]),
+            publish(version, topic, b"z"),
+        ),
+        heard(
+            "SUBACK 1 00 00 00",
+            *[f"PUBLISH {topic} 0 x"] * 3,
+            acknowledged("UNSUBACK", version, packet_id=2),
+            *[f"PUBLISH {topic} 0 y"] * 2,
+            "UNSUBACK 3 00 00" if version == 5 else "UNSUBACK 3",
+        ),
+        azure=heard(
+            f"SUBACK 1 00 {missing:02x} {missing:02x}",
+            f"PUBLISH {topic} 0 x",
+            acknowledged("UNSUBACK", version, 0x11, 2),
+            f"PUBLISH {topic} 0 y",
+            "UNSUBACK 3 00 11" if version == 5 else "UNSUBACK 3",
+        ),
+    )
+    if version == 5:
+        # What is sent to one of many has no place where it could be left out [3.8.3-4].
+        yield Dialogue(
+            "share with no local",
+            version,
+            (subscribe(version, _ID, (names[0], 0b101)),),
+            fault(version, 0x82),
+            azure=heard(f"SUBACK {_ID} {missing:02x}"),
+        )
 
 
 # Bytes that are no packet, or none of this version.

@@ -158,7 +158,8 @@ class _Keeper:
     def _add(self, item: KeptItem, packet_id: int) -> int:
         held = self._messages.hold(item.message, item.expires_at)
         number = self._last = self._last + 1
-        self._put(number, QueuedEntry(held.number, number, item.qos, packet_id, item.identifiers, item.retain), held)
+        entry = QueuedEntry(held.number, number, item.qos, packet_id, item.identifiers, item.retain, item.share)
+        self._put(number, entry, held)
         return number
 
     def _put(self, number: int, entry: QueuedEntry, held: _Message | None) -> None:
@@ -444,4 +445,4 @@ def _remembered(entry: QueuedEntry, messages: dict[int, _Message], found: Found)
         return Remembered(None, entry.qos, packet_id=packet_id)
     message = messages[entry.message].message
     expires_at = found.expires_at(entry.message)
-    return Remembered(message, entry.qos, entry.identifiers, expires_at, packet_id, entry.retain)
+    return Remembered(message, entry.qos, entry.identifiers, expires_at, packet_id, entry.retain, entry.share)

@@ -134,6 +134,7 @@ class QueuedEntry(Struct, frozen=True, array_like=True):
     packet_id: int = 0
     identifiers: tuple[int, ...] = ()
     retain: bool = False
+    share: str | None = None
 
 
 class Stored(NamedTuple):

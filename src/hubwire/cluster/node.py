@@ -39,7 +39,7 @@ from hubwire.model.commands import (
 )
 from hubwire.model.errors import Conflict
 from hubwire.model.filters import compile_filter
-from hubwire.model.messages import DataMessage, Disconnected, GroupMessage, GroupStateMessage
+from hubwire.model.messages import DataMessage, Disconnected, GroupMessage, GroupStateMessage, Returned
 from hubwire.model.names import HubKey
 from hubwire.model.ports import Bus, Sink, Spread
 from hubwire.model.standstill import STOOD_STILL_S
@@ -195,6 +195,10 @@ class Node:
             if picked:
                 matched = None if audience is None else dict(audience.matched)
                 self._delivery.send_to(picked, command.message, expires_at, matched)
+            for share in () if audience is None else audience.shares:
+                these = {one.id for one in _select(share.members, command.filter, command.excluded)}
+                left_out = [one.id for one in share.members if one.id not in these]
+                self._delivery.send_to_one(share, command.message, expires_at, left_out)
         self._schedule_flush()
 
     def guard(self, sink: Sink) -> None:
@@ -489,10 +493,22 @@ class Node:
         self._portions.left(connection, name)
         if not connection.alive or connection.filters is None or name not in connection.filters:
             return False
-        if self._hubs[connection.hub].unsubscribe(connection, name):
+        hub = self._hubs[connection.hub]
+        if hub.unsubscribe(connection, name):
             self._interest.left((to_groups(connection.hub),))
         connection.session.left(name)
+        if hub.share(name) is not None:
+            self._pass_on(hub, connection.session.returned(name, self._loop.time()))
         return True
+
+    def _pass_on(self, hub: Hub, messages: Sequence[Returned]) -> None:
+        """Send what somebody was to get by shared subscriptions to others who have these."""
+        for one in messages:
+            share = hub.share(one.share)
+            if share is not None:
+                self._delivery.send_to_one(share, one.message, one.expires_at)
+        if messages:
+            self.flush()
 
     def goodbye(self, connection: Connection) -> None:
         """A client ends its socket, in the words of its own protocol: after what it was told, a close frame."""
@@ -583,9 +599,13 @@ class Node:
         hub = self._hubs[connection.hub]
         if connection.states is not None:
             self.states.ended(connection, hub)
+        returned = connection.session.returned(None, connection.ended_at) if hub.filters is not None else ()
         self._interest.left(hub.remove(connection))
         if not hub.connections:
             del self._hubs[connection.hub]
+        elif category != CloseCategory.SERVICE_RELOAD:  # then all others go as well
+            # Before anybody forgets what there was: so it is on the disk for one or the other.
+            self._pass_on(hub, returned)
         self._telemetry.connections -= 1
         self._telemetry.closed[category] += 1
         for group in groups:

@@ -48,6 +48,7 @@ from hubwire.model.messages import (
 from hubwire.model.ports import Sink
 from hubwire.model.targets import to_group
 from hubwire.model.telemetry import CloseCategory, Telemetry
+from hubwire.model.topic_filters import subscription_name
 from hubwire.upstream.dispatcher import NoHandler
 
 __all__ = ["Requests"]
@@ -119,16 +120,16 @@ class Requests:
                 case LeaveGroup(group):
                     _allow(connection, "joinLeaveGroup", group)
                     changed = self._node.leave(connection, group)
-                case SubscribeFilter(name):
-                    _allow_filter(connection, name)
-                    waiting = self._node.subscribe(connection, name)
+                case SubscribeFilter(topic_filter, share):
+                    _allow_filter(connection, topic_filter)
+                    waiting = self._node.subscribe(connection, subscription_name(topic_filter, share))
                     if waiting is not None:
                         return self._join(connection, waiting, request)
                     self._joined(connection, request)
                     return None
-                case UnsubscribeFilter(name):
-                    _allow_filter(connection, name)
-                    changed = self._node.unsubscribe(connection, name)
+                case UnsubscribeFilter(topic_filter, share):
+                    _allow_filter(connection, topic_filter)
+                    changed = self._node.unsubscribe(connection, subscription_name(topic_filter, share))
                 case SetGroupState() | SubscribeGroupState() | UnsubscribeGroupState():
                     return self._of_state(connection, request)
                 case SendEvent():
@@ -267,9 +268,10 @@ def _allow(connection: Connection, permission: Permission, group: str) -> None:
         raise Forbidden(f"The client does not have permission to join or leave group '{group}'.")
 
 
-def _allow_filter(connection: Connection, name: str) -> None:
-    if not connection.permissions.allows_filter("joinLeaveGroup", name):
-        raise Forbidden(f"The client does not have permission to join or leave all groups that match '{name}'.")
+def _allow_filter(connection: Connection, topic_filter: str) -> None:
+    if not connection.permissions.allows_filter("joinLeaveGroup", topic_filter):
+        text = f"The client does not have permission to join or leave all groups that match '{topic_filter}'."
+        raise Forbidden(text)
 
 
 def _ack_error(refusal: Refused) -> AckError:

@@ -20,7 +20,7 @@ from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import HubDirectory
 from hubwire.model.telemetry import CloseCategory
-from hubwire.model.topic_filters import has_wildcards
+from hubwire.model.topic_filters import has_wildcards, share_of
 from hubwire.protocols.catalog import QueueLimits
 from hubwire.protocols.mqtt.arrival import Policy, Refusal
 from hubwire.protocols.mqtt.session import MqttSession
@@ -98,9 +98,17 @@ class Restoring:
         return self._policy.session_expiry_s > 0
 
     def _filters(self, stored: Stored) -> list[str]:
-        if not self._policy.wildcards:
-            return []
-        return [one.topic for one in stored.subscriptions if not one.member and has_wildcards(one.topic)]
+        """Those that are still offered."""
+        policy = self._policy
+        found = []
+        for name in [one.topic for one in stored.subscriptions if not one.member]:
+            share, topic_filter = share_of(name)
+            wild, shared = has_wildcards(topic_filter), share is not None
+            if (wild and not policy.wildcards) or (shared and not policy.shared_subscriptions):
+                continue
+            if wild or shared:
+                found.append(name)
+        return found
 
     def _since(self, stored: Stored) -> float:
         """When it lost its socket, in monotonic seconds; just now, if it had one when the process ended."""

@@ -16,8 +16,9 @@ from typing import Final, TypeAlias, cast
 from hubwire.hub.connection import Connection
 from hubwire.hub.gate import Gate
 from hubwire.hub.hub import Hub
+from hubwire.hub.shares import Share
 from hubwire.model.errors import QueueOverflow
-from hubwire.model.messages import DataMessage, GroupStateMessage
+from hubwire.model.messages import DataMessage, GroupStateMessage, ends_stream
 from hubwire.model.ports import Sink, Spread
 from hubwire.model.targets import Target
 from hubwire.model.telemetry import Telemetry
@@ -103,7 +104,7 @@ class Delivery:
         gate: what is told waits for the disk there; without it nothing is ever on a disk.
     """
 
-    __slots__ = ("_gate", "_made", "_segments", "_spread", "_targets", "_telemetry")
+    __slots__ = ("_gate", "_made", "_segments", "_spread", "_targets", "_telemetry", "_turn")
 
     def __init__(self, telemetry: Telemetry, spread: Spread | None = None, gate: Gate | None = None) -> None:
         self._telemetry = telemetry
@@ -112,6 +113,7 @@ class Delivery:
         self._segments: list[_Segment] = []
         self._made = False
         self._targets: set[Target] = set()
+        self._turn = 0
 
     @property
     def pending(self) -> bool:
@@ -180,6 +182,19 @@ class Delivery:
     def made_entries(self) -> None:
         """For a message of this turn, entries of the journal were made already: who sent it is told behind them."""
         self._made = True
+
+    def send_to_one(
+        self, share: Share, message: DataMessage, expires_at: float | None = None, left_out: Collection[str] = ()
+    ) -> None:
+        """
+        Append a message for one member of a shared subscription, who is chosen now.
+
+        Args:
+            left_out: ids of members whom it is not for.
+        """
+        chosen = share.choose(self._turn, left_out)
+        if chosen is not None:
+            self.send_to((chosen,), message, expires_at, {chosen: share.names})
 
     def reply(self, connection: Connection, frame: bytes, is_message: bool = False, acknowledges: bool = False) -> None:
         """
@@ -270,6 +285,7 @@ class Delivery:
                         self._hand_over(sink, data, count, expires_at)
         if gate is not None:
             gate.settle()
+        self._turn += 1
         return overflown
 
     def guard(self, sink: Sink) -> None:
@@ -293,13 +309,14 @@ class Delivery:
         until = expires_at
         gate = self._gate
         receivers, matched = segment.picked, segment.matched
+        shares: Sequence[Share] = ()
         hub, target = segment.hub, segment.target
         if hub is not None and target is not None:
             audience = hub.audience(target)
             if audience is None:
                 receivers = hub.members(target)
             else:
-                receivers, matched = audience.receivers, audience.matched
+                receivers, matched, shares = audience.receivers, audience.matched, audience.shares
         spread = self._spread if len(receivers) >= _MANY else None
         sinks: list[Sink] = []
         theirs: list[bytes] = []
@@ -349,6 +366,52 @@ class Delivery:
             spread(sinks, theirs)
         self._telemetry.outbound_messages += delivered
         self._telemetry.outbound_bytes += sent_bytes
+        for share in shares:
+            self._deliver_shared(share, segment, made, now, outbox, overflown)
+
+    def _deliver_shared(
+        self,
+        share: Share,
+        segment: _Segment,
+        made: dict[Codec, bytes | Batch],
+        now: float,
+        outbox: _Outbox | None,
+        overflown: list[Connection],
+    ) -> None:
+        """Each message to one member. Each member is given what is for it at once."""
+        messages = segment.messages
+        places: dict[Connection, list[int]] = {}
+        for place, message in enumerate(messages):
+            left_out = () if segment.holes is None else [one for one, gaps in segment.holes.items() if place in gaps]
+            if not isinstance(message, GroupStateMessage) and ends_stream(message):
+                continue  # nothing that these clients are told of
+            chosen = share.choose(self._turn, left_out)
+            if chosen is not None:
+                places.setdefault(chosen, []).append(place)
+        for connection, its in places.items():
+            whole = made.get(connection.codec)
+            if not isinstance(whole, Batch):
+                whole = _prepare(connection.codec, messages, segment.expires_at, alike=False)
+                assert isinstance(whole, Batch)
+                made[connection.codec] = whole
+            batch = whole if len(its) == len(messages) else whole.only(its)
+            batch.matched = share.names
+            try:
+                data = connection.session.deliver(batch, now)
+            except QueueOverflow:
+                overflown.append(connection)
+                continue
+            self._telemetry.outbound_messages += len(its)
+            sink = connection.sink
+            if sink is None or not data:
+                continue
+            until = None if batch.awaited else segment.expires_at
+            if outbox is not None:
+                _put(outbox, connection, (data, len(its), until))
+                continue
+            if self._gate is not None:
+                self._hold_durable(self._gate, connection)
+            self._hand_over(sink, data, len(its), until)
 
     def _write(self, connection: Connection, frames: Sequence[bytes], outbox: _Outbox | None) -> None:
         if not frames:

@@ -6,6 +6,7 @@ from typing import Final
 
 from hubwire.hub.connection import Connection
 from hubwire.hub.group_state import GroupStates, StateLimits
+from hubwire.hub.shares import Share
 from hubwire.hub.topics import Audience, Filters
 from hubwire.model.names import HubKey
 from hubwire.model.targets import Target, to_connection, to_group, to_groups, to_hub, to_user
@@ -100,6 +101,10 @@ class Hub:
             return False
         self.filters = None
         return True
+
+    def share(self, name: str) -> Share | None:
+        """A shared subscription that somebody here has."""
+        return None if self.filters is None else self.filters.share(name)
 
     def audience(self, target: Target) -> Audience | None:
         """Who hears of a message to `target`; None if that is its members, as they are."""

@@ -9,10 +9,12 @@ filters.
 Source: OASIS MQTT 5.0, 4.7.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from hubwire.hub.connection import Connection
+from hubwire.hub.shares import Share
 from hubwire.model.names import is_topic_name
+from hubwire.model.topic_filters import share_of
 
 __all__ = ["Audience", "Filters"]
 
@@ -27,13 +29,20 @@ class Audience:
     Attributes:
         receivers: each of them once.
         matched: of those with filters, which of these match, behind the name of the group if it is a member.
+        shares: of each, one member gets each message besides.
     """
 
-    __slots__ = ("matched", "receivers")
+    __slots__ = ("matched", "receivers", "shares")
 
-    def __init__(self, receivers: Collection[Connection], matched: Mapping[Connection, tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        receivers: Collection[Connection],
+        matched: Mapping[Connection, tuple[str, ...]],
+        shares: Sequence[Share],
+    ) -> None:
         self.receivers = receivers
         self.matched = matched
+        self.shares = shares
 
 
 class _Filter:
@@ -43,14 +52,16 @@ class _Filter:
     Attributes:
         names: its text, as `Audience` has it.
         subscribers: each with these names, so that of one filter nothing has to be put together.
+        shares: by their names; None while there is none.
     """
 
-    __slots__ = ("names", "subscribers")
+    __slots__ = ("names", "shares", "subscribers")
 
     def __init__(self, text: str) -> None:
         # Of any length for the type checker: a compiled tuple of fixed length would be made anew for each subscriber.
         self.names: tuple[str, ...] = (text,)
         self.subscribers: dict[Connection, tuple[str, ...]] = {}
+        self.shares: dict[str, Share] | None = None
 
 
 class _Step:
@@ -83,21 +94,51 @@ class Filters:
     def __len__(self) -> int:
         return len(self._filters)
 
-    def add(self, text: str, connection: Connection) -> None:
-        """Subscribe a connection that is not subscribed with this filter."""
+    def add(self, name: str, connection: Connection) -> None:
+        """
+        Subscribe a connection that is not subscribed so.
+
+        Args:
+            name: a filter, or a shared subscription to one.
+        """
+        share, text = share_of(name)
         known = self._filters.get(text)
         if known is None:
             known = self._filters[text] = _Filter(text)
             self._plant(text.split("/"), known)
-        known.subscribers[connection] = known.names
+        if share is None:
+            known.subscribers[connection] = known.names
+            return
+        if known.shares is None:
+            known.shares = {}
+        if share not in known.shares:
+            known.shares[share] = Share(name)
+        known.shares[share].add(connection)
 
-    def remove(self, text: str, connection: Connection) -> None:
+    def remove(self, name: str, connection: Connection) -> None:
         """The end of a subscription that there is."""
+        share, text = share_of(name)
         known = self._filters[text]
-        del known.subscribers[connection]
-        if not known.subscribers:
+        if share is None:
+            del known.subscribers[connection]
+        else:
+            assert known.shares is not None, "it shares one"
+            members = known.shares[share]
+            members.remove(connection)
+            if not members:
+                del known.shares[share]
+                known.shares = known.shares or None
+        if not known.subscribers and known.shares is None:
             del self._filters[text]
             self._uproot(text.split("/"))
+
+    def share(self, name: str) -> Share | None:
+        """A shared subscription; None if nobody has it."""
+        share, text = share_of(name)
+        known = self._filters.get(text)
+        if known is None or known.shares is None or share is None:
+            return None
+        return known.shares.get(share)
 
     def _plant(self, levels: list[str], filter: _Filter) -> None:
         step = self._root
@@ -150,6 +191,7 @@ class Filters:
         found = self._match(group.split("/"))
         if not found:
             return None
+        shares = [share for filter in found if filter.shares is not None for share in filter.shares.values()]
         matched = found[0].subscribers
         if len(found) > 1:
             matched = dict(matched)
@@ -158,7 +200,7 @@ class Filters:
                     before = matched.get(connection)
                     matched[connection] = names if before is None else before + names
         if not members:
-            return Audience(matched.keys(), matched)
+            return Audience(matched.keys(), matched, shares)
         group_alone: tuple[str, ...] = (group,)
         both = [connection for connection in matched if group in connection.groups]
         if both:
@@ -167,7 +209,7 @@ class Filters:
             for connection in both:
                 matched[connection] = group_alone + matched[connection]
         others = [connection for connection in matched if group not in connection.groups]
-        return Audience([*members, *others], matched)
+        return Audience([*members, *others], matched, shares)
 
     def _match(self, levels: list[str]) -> list[_Filter]:
         found: list[_Filter] = []

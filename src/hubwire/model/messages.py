@@ -36,6 +36,7 @@ __all__ = [
     "MemberState",
     "OpenStream",
     "Publication",
+    "Returned",
     "SendEvent",
     "SendToGroup",
     "SetGroupState",
@@ -130,7 +131,8 @@ class SubscribeFilter(Struct, frozen=True, gc=False):
     any. Repeating it is a success.
 
     Attributes:
-        filter: of MQTT, well-formed, mostly with wildcards: `+` for one level of a name and `#` for all that follow.
+        filter: of MQTT, well-formed; `+` stands for one level of a name and `#` for all that follow. Without them only
+            where it is shared.
         share: name of a shared subscription: one of all who have this filter and this name gets each message. None
             for a subscription of its own.
         retained: be sent the messages that are kept for what it stands for, too. Not with a share.
@@ -384,6 +386,20 @@ def ends_stream(message: DataMessage) -> bool:
         return False
     stream = message.stream
     return stream is not None and stream.end
+
+
+class Returned(Struct, frozen=True):
+    """
+    A message that came to somebody by a shared subscription, and was not delivered.
+
+    Attributes:
+        share: what its client called the subscription.
+        expires_at: monotonic seconds; None for never.
+    """
+
+    share: str
+    message: DataMessage
+    expires_at: float | None = None
 
 
 class MemberState(Struct, frozen=True):

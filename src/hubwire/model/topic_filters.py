@@ -12,7 +12,9 @@ from typing import Final
 from hubwire.model.names import is_group_name, is_topic_name
 from hubwire.model.patterns import PatternSet
 
-__all__ = ["covers", "has_wildcards", "is_topic_filter", "matches"]
+__all__ = ["covers", "has_wildcards", "is_topic_filter", "matches", "share_of", "subscription_name"]
+
+_SHARE: Final = "$share/"
 
 _NEVER: Final = frozenset("+#\0")
 """Characters that are in no topic."""
@@ -22,6 +24,26 @@ _REPEATED: Final = frozenset("+#")
 
 _MOST_STEPS: Final = 20_000
 """Before it is given up to work out whether patterns cover a filter, which is some 10 ms. Real ones take hundreds."""
+
+
+def subscription_name(topic_filter: str, share: str | None) -> str:
+    """
+    What a client calls a subscription to a filter.
+
+    Args:
+        share: name of a shared subscription; None for one of its own.
+
+    Source: OASIS MQTT 5.0, 4.8.2.
+    """
+    return topic_filter if share is None else f"{_SHARE}{share}/{topic_filter}"
+
+
+def share_of(name: str) -> tuple[str | None, str]:
+    """The opposite: the share, which may be anything without a slash, and the filter, which may be anything."""
+    if not name.startswith(_SHARE):
+        return None, name
+    share, _, topic_filter = name[len(_SHARE) :].partition("/")
+    return share, topic_filter
 
 
 def has_wildcards(topic_filter: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hubwire.model.errors import ProtocolViolation
-from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage, GroupStateMessage
+from hubwire.model.messages import ClientRequest, DataMessage, DirectMessage, GroupStateMessage, Returned
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.endings import Ending, WillMessage
 
@@ -127,6 +127,13 @@ class Batch:
         if messages is not None:
             messages = [message for position, message in enumerate(messages) if position not in gaps]
         return Batch(self._codec, left, self.expires_at, messages)
+
+    def only(self, places: Sequence[int]) -> "Batch":
+        """The messages at these positions alone."""
+        messages = self.messages
+        if messages is not None:
+            messages = [messages[place] for place in places]
+        return Batch(self._codec, [self.parts[place] for place in places], self.expires_at, messages)
 
 
 class Breach(NamedTuple):
@@ -253,6 +260,15 @@ class Session(Protocol):
     def left(self, group: str) -> None:
         """The client is no member of a group any more, whoever has ended that."""
 
+    def returned(self, share: str | None, now: float) -> Sequence[Returned]:
+        """
+        Messages that came by shared subscriptions and that somebody else may be sent instead.
+
+        Args:
+            share: only what waits for this one, which the client has left; it is not sent it any more. None: all, since
+                the session has ended.
+        """
+
     def resume(self, now: float) -> Sequence[tuple[bytes, int, float | None]]:
         """After a recovery: what was not acknowledged, in order, as (frames, how many, expires at)."""
 
@@ -300,6 +316,9 @@ class Unspoken:
         return False
 
     def released(self, now: float) -> Sequence[bytes]:  # noqa: ARG002  nothing waits for room
+        return ()
+
+    def returned(self, share: str | None, now: float) -> Sequence[Returned]:  # noqa: ARG002  there is no way to share
         return ()
 
     def not_allowed(self, group: str, text: str) -> None:

@@ -101,6 +101,24 @@ for (const protocolVersion of [4, 5]) {
     assert.equal(seen.messages[2].payload.toString(), "again");
   });
 
+  test(`version ${protocolVersion}: shares a subscription with another client`, async (t) => {
+    const admin = service();
+    const workers = [await open(t, await url(admin), version), await open(t, await url(admin), version)];
+    for (const { client } of workers) {
+      const [granted] = await client.subscribeAsync("$share/workers/jobs/+", { qos: 1 });
+      assert.equal(granted.qos, 1);
+    }
+    const jobs = Array.from({ length: 10 }, (_, number) => `jobs/${number}`);
+    for (const job of jobs) await admin.group(job).sendToAll(job, { contentType: "text/plain" });
+    const done = () => workers.flatMap(({ seen }) => seen.messages.map(({ topic }) => topic));
+    await until(() => done().length === jobs.length, "all jobs");
+    assert.deepEqual(done().sort(), jobs);
+    await workers[0].client.unsubscribeAsync("$share/workers/jobs/+");
+    const before = workers[1].seen.messages.length;
+    await admin.group("jobs/x").sendToAll("x", { contentType: "text/plain" });
+    await until(() => workers[1].seen.messages.length === before + 1, "a job for who is left");
+  });
+
   test(`version ${protocolVersion}: talks to the official client library and to the server`, async (t) => {
     const admin = service();
     const { client, seen } = await open(t, await url(admin, { userId: "device" }), version);
@@ -246,7 +264,6 @@ test("what is granted and what is not is in the CONNACK", async (t) => {
     receiveMaximum: 1024,
     topicAliasMaximum: 16,
     maximumPacketSize: 1 << 20,
-    sharedSubscriptionAvailable: false,
   });
 });
 

@@ -121,7 +121,7 @@ def test_nothing_that_a_client_says_is_raised(
         properties=properties if version == 5 else NO_PROPERTIES,
         clean_start=False,
         limits=QueueLimits(5, 1000),
-        policy=Policy(receive_maximum=3, retain="refuse"),
+        policy=Policy(receive_maximum=3, retain="refuse", wildcards=True, shared_subscriptions=True),
     )
     client.answers = []
     open_requests: deque[ClientRequest] = deque()

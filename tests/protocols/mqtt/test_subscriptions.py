@@ -18,6 +18,7 @@ from hubwire.protocols.mqtt.packets import (
     Filter,
     Packet,
     Properties,
+    Puback,
     Publish,
     Suback,
     Subscribe,
@@ -32,6 +33,7 @@ FAILED = "$webpubsub/server/events/a/failed"
 LIMIT = AckError("InternalServerError", "too many", limit=True)
 INTERNAL = AckError("InternalServerError", "Internal server error")
 WILDCARDS = Policy(wildcards=True)
+SHARED = Policy(wildcards=True, shared_subscriptions=True)
 
 
 def subscribe(*filters: str | Filter, packet_id: int = 3, identifier: int | None = None) -> Subscribe:
@@ -400,6 +402,87 @@ def test_topic_that_is_served_has_nothing_kept() -> None:
     client = Client(5, policy=KEEPS)
 
     assert client.say(subscribe(MESSAGES)) == []
+
+
+# Shared subscriptions
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_shared_subscription_is_a_request_with_its_name(version: int) -> None:
+    """Also of a filter without wildcards."""
+    client = Client(version, policy=SHARED)
+
+    requests = client.say(subscribe("$share/g/a/b", Filter("$share/h/a/#", 2), "a/b", "$share/g/", "$share/g"))
+
+    assert requests == [SubscribeFilter("a/b", "g", 1), SubscribeFilter("a/#", "h", 2), JoinGroup("a/b", 3)]
+    assert [client.ack(request) for request in requests[:2]] == [[], []]
+    answers = client.ack(requests[2])
+    assert codes_of(answers) == ((1, 2, 1, 0x8F, 0x8F) if version == 5 else (1, 2, 1, 0x80, 0x80))
+    requests = client.say(Unsubscribe(3, ("$share/g/a/b", "a/b")))
+    assert requests == [UnsubscribeFilter("a/b", "g", 4), LeaveGroup("a/b", 5)]
+
+
+def test_options_of_a_share_are_its_own() -> None:
+    client = Client(5, policy=SHARED)
+    client.ask(subscribe(Filter("$share/g/a/b", 0), identifier=1))
+    client.ask(subscribe(Filter("a/b", 2), identifier=2))
+    client.ask(subscribe(Filter("$share/h/a/b", 1), identifier=3))
+
+    assert heard_as(client, "$share/g/a/b", publisher="me") == [(0, 1)]
+    assert heard_as(client, "$share/h/a/b") == [(1, 3)]
+    assert heard_as(client, "a/b") == [(2, 2)]
+    client.session.left("$share/g/a/b")
+    assert heard_as(client, "a/b") == [(2, 2)]
+
+
+def test_no_local_where_others_share_is_the_end() -> None:
+    client = Client(5, policy=SHARED)
+
+    assert client.say(subscribe("a", Filter("$share/g/b", 1, no_local=True))) == [JoinGroup("a", 1)]
+
+    fault = client.session.fault
+    assert fault is not None
+    assert fault.code == Reason.PROTOCOL_ERROR
+    assert [(one.code, one.about) for one in client.noted] == [(Reason.PROTOCOL_ERROR, "$share/g/b")]
+
+
+def test_no_local_of_a_share_that_is_not_offered_is_refused_like_others() -> None:
+    client = Client(5, policy=WILDCARDS)
+
+    assert client.say(subscribe(Filter("$share/g/b", 1, no_local=True))) == []
+    assert codes_of(client.answers) == (0x9E,)
+
+
+def returned(client: Client, share: str | None = None, now: float = NOW) -> list[tuple[str, str]]:
+    return [(one.share, one.message.data.body.decode()) for one in client.session.returned(share, now)]
+
+
+def test_what_shares_have_brought_is_returned_at_the_end_of_the_session() -> None:
+    """Not what is answered, nor what came by other subscriptions, nor what has no time left."""
+    client = Client(5, policy=SHARED, properties=Properties(receive_maximum=2))
+    client.ask(subscribe("$share/g/#", "$share/h/#", "b"))
+    for text, matched in (("1", "$share/g/#"), ("2", "b"), ("3", "$share/h/#"), ("4", "b"), ("5", "$share/g/#")):
+        client.deliver(from_mqtt(text, 1, "b"), matched=(matched,))
+    client.deliver(from_mqtt("6", 1, "b"), matched=("$share/g/#",), expires_at=NOW + 5)
+    client.say(Puback(1), release=False)
+
+    assert returned(client) == [("$share/h/#", "3"), ("$share/g/#", "5"), ("$share/g/#", "6")]
+    assert returned(client, now=NOW + 5) == [("$share/h/#", "3"), ("$share/g/#", "5")]
+
+
+def test_what_waits_is_returned_by_who_leaves_a_share() -> None:
+    client = Client(5, policy=SHARED, properties=Properties(receive_maximum=1))
+    client.ask(subscribe("$share/g/#", "$share/h/#"))
+    for text, share in (("1", "g"), ("2", "g"), ("3", "h"), ("4", "g")):
+        client.deliver(from_mqtt(text, 1, "b"), matched=(f"$share/{share}/#",))
+    assert client.session.held()[0] == 4
+
+    assert returned(client, "$share/g/#") == [("$share/g/#", "2"), ("$share/g/#", "4")]
+    assert returned(client, "$share/g/#") == []
+    assert client.session.held()[0] == 2
+    assert client.session.held()[1] < 60
+    client.say(Puback(1))
+    assert [one.payload for one in client.answers if isinstance(one, Publish)] == [b"3"]
 
 
 # Topics that are served to everybody

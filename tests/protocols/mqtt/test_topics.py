@@ -21,8 +21,8 @@ GROUPS = ["a", "a/b", "/", "//", " a ", "temperature/дом", "a$b", "/$share/x"
 @pytest.mark.parametrize("topic", GROUPS)
 def test_ordinary_topics_are_groups(topic: str) -> None:
     assert is_group_topic(topic)
-    assert filter_fault(topic, False) is None
-    assert filter_fault(topic, True) is None
+    assert filter_fault(topic, False, False) is None
+    assert filter_fault(topic, True, True) is None
     assert not is_event_topic(topic)
 
 
@@ -95,8 +95,42 @@ def test_other_topics_are_not_heard_of_without_a_subscription(topic: str) -> Non
     ],
 )
 def test_each_filter_that_cannot_be_subscribed_to_has_its_code(topic_filter: str, fault: Reason | None) -> None:
-    assert filter_fault(topic_filter, False) == fault
+    assert filter_fault(topic_filter, False, False) == fault
     offered = None if fault == Reason.WILDCARDS_UNSUPPORTED else fault
     if topic_filter[:1] == "$" and topic_filter[-1] == "#" and offered is None:
         offered = Reason.TOPIC_FILTER_INVALID  # nothing below is for subscribers but what is served to all
-    assert filter_fault(topic_filter, True) == offered
+    assert filter_fault(topic_filter, True, False) == offered
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("$share/g/a", None),
+        ("$share/g/a/b", None),
+        ("$share/g//", None),
+        ("$share/ü 1/a", None),
+        ("$share/$g/a", None),
+        ("$share/g/+/b/#", None),
+        (f"$share/{'g' * 1024}/{'x' * 1024}", None),
+        ("$share", Reason.TOPIC_FILTER_INVALID),
+        ("$share/", Reason.TOPIC_FILTER_INVALID),
+        ("$share/g", Reason.TOPIC_FILTER_INVALID),
+        ("$share/g/", Reason.TOPIC_FILTER_INVALID),
+        ("$share//a", Reason.TOPIC_FILTER_INVALID),
+        ("$share/ /a", Reason.TOPIC_FILTER_INVALID),
+        ("$share/g+/a", Reason.TOPIC_FILTER_INVALID),
+        ("$share/#/a", Reason.TOPIC_FILTER_INVALID),
+        ("$share/g/a+", Reason.TOPIC_FILTER_INVALID),
+        (f"$share/{'g' * 1025}/a", Reason.TOPIC_FILTER_INVALID),
+        (f"$share/g/{'x' * 1025}", Reason.TOPIC_FILTER_INVALID),
+        ("$share/g/$SYS/x", Reason.TOPIC_FILTER_INVALID),
+        (f"$share/g/{SERVER_MESSAGES}", Reason.TOPIC_FILTER_INVALID),
+        ("$share/g/$share/g/a", Reason.TOPIC_FILTER_INVALID),
+    ],
+)
+def test_shared_subscription_has_a_name_and_a_filter(name: str, fault: Reason | None) -> None:
+    assert filter_fault(name, True, True) == fault
+    if fault is None:
+        wild = "+" in name or "#" in name
+        assert filter_fault(name, False, True) == (Reason.WILDCARDS_UNSUPPORTED if wild else None)
+        assert filter_fault(name, True, False) == Reason.SHARED_SUBSCRIPTIONS_UNSUPPORTED

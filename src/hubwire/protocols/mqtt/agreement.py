@@ -124,7 +124,7 @@ class Agreement:
             user_properties=user_properties,
             maximum_packet_size=policy.max_packet_bytes,
             wildcard_available=None if policy.wildcards else 0,
-            shared_available=0,
+            shared_available=None if policy.shared_subscriptions else 0,
         )
         return fitting(Connack(session_present, 0, properties), self.version, self.max_packet_bytes)
 

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from hubwire.model.messages import NO_METADATA, Data, DataKind, DataMessage, EventAnswer, GroupMessage, Publication
 from hubwire.model.names import metadata_fault
 from hubwire.model.payloads import is_any, is_json, is_text
@@ -32,6 +34,7 @@ __all__ = [
     "topic_of",
     "ttl_s_of",
     "will_of",
+    "with_expiry",
 ]
 
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  of RFC 9110, proving nobody
@@ -214,6 +217,14 @@ def remaining_s(expires_at: float, now: float) -> int:
     Deadlines are set to the next quarter of a second.
     """
     return max(math.ceil(expires_at - now - _QUARTER_S), 1 if expires_at > now else 0)
+
+
+def with_expiry(message: DataMessage, expiry_s: int) -> DataMessage:
+    """A message that has waited, and says what is left of its time if it said how much that was."""
+    publication = message.publication if isinstance(message, GroupMessage) else None
+    if publication is None or publication.expiry_s is None:
+        return message
+    return replace(message, publication=replace(publication, expiry_s=expiry_s))
 
 
 def answer_message(answer: EventAnswer) -> GroupMessage:

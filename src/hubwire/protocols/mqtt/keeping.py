@@ -25,6 +25,7 @@ class KeptItem(Protocol):
         qos: with which the client gets it.
         identifiers: of the subscriptions by which it is sent.
         retain: with RETAIN.
+        share: name of the shared subscription by which it is; None for none.
         expires_at: monotonic seconds; None for never.
     """
 
@@ -39,6 +40,9 @@ class KeptItem(Protocol):
 
     @property
     def retain(self) -> bool: ...
+
+    @property
+    def share(self) -> str | None: ...
 
     @property
     def expires_at(self) -> float | None: ...
@@ -126,6 +130,7 @@ class Remembered(NamedTuple):
     expires_at: float | None = None
     packet_id: int | None = None
     retain: bool = False
+    share: str | None = None
 
 
 class Kept(NamedTuple):

@@ -38,6 +38,7 @@ class Outgoing:
         publisher: id of the client of MQTT that published it; None if it was none.
         identifiers: of the subscriptions by which it is sent.
         retain: its packet has RETAIN.
+        share: name of the shared subscription by which it is; None for none.
         instant: it is not to wait at all.
 
     Args:
@@ -57,6 +58,7 @@ class Outgoing:
         "publisher",
         "qos",
         "retain",
+        "share",
         "size_bytes",
         "tail",
     )
@@ -71,6 +73,7 @@ class Outgoing:
         expires_at: float | None = None,
         expiry_s: int | None = None,
         retain: bool = False,
+        share: str | None = None,
     ) -> None:
         publication = message.publication if isinstance(message, GroupMessage) else None
         self.message = message
@@ -81,6 +84,7 @@ class Outgoing:
         self._version = version
         self.identifiers = identifiers
         self.retain = retain or (isinstance(message, GroupMessage) and message.retained)
+        self.share = share
         self.body = b""
         if frame is None:
             packet = encode(publish(message, version, 0, identifiers, expiry_s, empty=True, retain=retain), version)
@@ -164,7 +168,7 @@ class Shared:
         self._messages = messages
         self._parts = batch.parts
         self._version = version
-        self._kinds: dict[tuple[int, tuple[int, ...], bool], list[Outgoing]] = {}
+        self._kinds: dict[tuple[int, tuple[int, ...], bool, str | None], list[Outgoing]] = {}
         self.topic = topic_of(messages[0])
         self.qos = max([qos_of(message) for message in messages])
         expires_at = self._expires_at = batch.expires_at
@@ -175,9 +179,11 @@ class Shared:
         if self._told is not None and not all(map(_says_expiry, messages)):
             self.plain = b"".join([item.whole() for item in self.outgoing(0, ())])
 
-    def outgoing(self, qos: int, identifiers: tuple[int, ...], as_published: bool = False) -> list[Outgoing]:
+    def outgoing(
+        self, qos: int, identifiers: tuple[int, ...], as_published: bool = False, share: str | None = None
+    ) -> list[Outgoing]:
         """The messages as who has subscribed with these gets them."""
-        key = (qos, identifiers, as_published)
+        key = (qos, identifiers, as_published, share)
         made = self._kinds.get(key)
         if made is None:
             made = []
@@ -187,7 +193,8 @@ class Shared:
                 told = None if _says_expiry(message) else self._told
                 retain = as_published and _says_retain(message)
                 frame = part if not identifiers and told is None and not retain else None
-                made.append(Outgoing(message, self._version, qos, identifiers, frame, self._expires_at, told, retain))
+                until = self._expires_at
+                made.append(Outgoing(message, self._version, qos, identifiers, frame, until, told, retain, share))
             self._kinds[key] = made
         return made
 
@@ -219,7 +226,7 @@ class Outbound:
         keeper: is told what is to outlive the process; None if nothing is.
     """
 
-    __slots__ = ("_again", "_flying", "_limits", "_next", "_size_bytes", "_waiting", "keeper")
+    __slots__ = ("_again", "_flying", "_limits", "_next", "_overflown", "_size_bytes", "_waiting", "keeper")
 
     def __init__(self, limits: QueueLimits, keeper: Keeper | None) -> None:
         self._limits = limits
@@ -231,6 +238,7 @@ class Outbound:
         self._again: deque[int] | None = None  # of those flying, what this socket has no room for yet
         self._next = 1
         self._size_bytes = 0
+        self._overflown = False
 
     def held(self) -> tuple[int, int]:
         """Messages and bytes that are on their way or wait."""
@@ -301,6 +309,7 @@ class Outbound:
         if self._over_limit(away, window):
             self._expire(now)
             if self._over_limit(away, window):
+                self._overflown = True
                 raise QueueOverflow(*self.held())
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
@@ -342,6 +351,34 @@ class Outbound:
             else:
                 kept.append(item)
         self._waiting = kept
+
+    def returned(self, share: str | None, now: float) -> list[Outgoing]:
+        """
+        What others may be sent instead, of the shared subscriptions by which it came [4.8.2].
+
+        Args:
+            share: take what waits for this one, which the client has left. None: the session has ended, so that all
+                counts that it was not sent, and what may come twice: it was not acknowledged.
+        """
+        found: list[Outgoing] = []
+        if share is None:
+            if self._overflown:
+                return found  # others are no faster: they would end as well
+            flying = [item for item in self._flying.values() if item is not None and item.qos == 1]
+            open_items = [*flying, *(self._waiting or ())]
+            return [item for item in open_items if item.share is not None and not item.is_over(now)]
+        kept: deque[Outgoing] = deque()
+        for item in self._waiting or ():
+            if item.share != share:
+                kept.append(item)
+                continue
+            self._size_bytes -= item.size_bytes
+            if self.keeper is not None:
+                self.keeper.dropped(len(kept))
+            if not item.is_over(now):
+                found.append(item)
+        self._waiting = kept
+        return found
 
     # Acknowledgements. Those for what is not on its way are late ones, and are ignored. One that is not due to what is
     # on its way cannot be told from a client that has lost count, so nothing behind it would be sure [1.2, 4.13].
@@ -479,7 +516,7 @@ def _restored(message: DataMessage, one: Remembered, version: int, now: float) -
     told = None
     if expires_at is not None and version >= 5 and not _says_expiry(message):
         told = remaining_s(expires_at, now)
-    return Outgoing(message, version, one.qos, one.identifiers, None, expires_at, told, one.retain)
+    return Outgoing(message, version, one.qos, one.identifiers, None, expires_at, told, one.retain, one.share)
 
 
 def _not_due(name: str) -> MqttViolation:

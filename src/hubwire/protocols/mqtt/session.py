@@ -14,13 +14,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from hubwire.model.errors import ProtocolViolation, QueueOverflow
-from hubwire.model.messages import Ack, ClientRequest, DirectMessage, Disconnected, EventAnswer, Goodbye
+from hubwire.model.messages import Ack, ClientRequest, DirectMessage, Disconnected, EventAnswer, Goodbye, Returned
 from hubwire.model.telemetry import CloseCategory
 from hubwire.protocols.endings import Ending, WillMessage
 from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.mqtt.agreement import Agreement, Arrived, wire_text
 from hubwire.protocols.mqtt.codec import CODECS
-from hubwire.protocols.mqtt.contents import answer_message, topic_of, will_of
+from hubwire.protocols.mqtt.contents import answer_message, remaining_s, topic_of, will_of, with_expiry
 from hubwire.protocols.mqtt.exchange import FAILED, Exchange
 from hubwire.protocols.mqtt.inbound import Inbound, Publishing
 from hubwire.protocols.mqtt.keeping import Keeper, Kept, KeptTerms
@@ -294,7 +294,7 @@ class MqttSession:
         if options.plain and not batch.awaited and (not most or shared.largest_bytes <= most):
             return b"" if self._away else shared.plain
         self._now = now
-        messages = shared.outgoing(options.qos, options.identifiers, options.as_published)
+        messages = shared.outgoing(options.qos, options.identifiers, options.as_published, options.share)
         own = options.own
         if own is not None:
             client_id = self._exchange.client_id
@@ -312,6 +312,18 @@ class MqttSession:
     def left(self, group: str) -> None:
         if self._subscriptions is not None:
             self._subscriptions.left(group)
+
+    def returned(self, share: str | None, now: float) -> Sequence[Returned]:
+        if self._outbound is None:
+            return ()
+        found: list[Returned] = []
+        for item in self._outbound.returned(share, now):
+            message, expires_at = item.message, item.expires_at
+            if expires_at is not None:
+                message = with_expiry(message, remaining_s(expires_at, now))
+            assert item.share is not None, "others may be sent it"
+            found.append(Returned(item.share, message, expires_at))
+        return found
 
     def outgoing(self, now: float) -> Sequence[bytes]:
         self._now = now

@@ -18,7 +18,7 @@ from hubwire.model.messages import (
     SubscribeFilter,
     UnsubscribeFilter,
 )
-from hubwire.model.topic_filters import has_wildcards
+from hubwire.model.topic_filters import has_wildcards, share_of
 from hubwire.protocols.mqtt.exchange import Asked, Exchange
 from hubwire.protocols.mqtt.packets import (
     CODES,
@@ -55,10 +55,11 @@ class Options:
         identifiers: of the subscriptions, told with each message; one may be there twice [3.3.4].
         as_published: with the retain flag that a message was published with, instead of none [3.8.3.1].
         own: how it hears of what it has published itself, where that is by fewer of them; None for no other way.
+        share: the shared subscription that this is, by which it is sent what others could be; None for its own.
         plain: it neither leaves anything out nor adds anything.
     """
 
-    __slots__ = ("as_published", "identifiers", "no_local", "own", "plain", "qos")
+    __slots__ = ("as_published", "identifiers", "no_local", "own", "plain", "qos", "share")
 
     def __init__(
         self,
@@ -67,12 +68,14 @@ class Options:
         identifiers: tuple[int, ...] = (),
         as_published: bool = False,
         own: "Options | None" = None,
+        share: str | None = None,
     ) -> None:
         self.qos = qos
         self.no_local = no_local
         self.identifiers = identifiers
         self.as_published = as_published
         self.own = own
+        self.share = share
         self.plain = not no_local and not identifiers and not as_published and own is None
 
 
@@ -179,14 +182,22 @@ class Subscriptions:
         self._look_at_room(gathering, len(packet.filters))
         identifiers = packet.properties.subscription_ids
         taken = taken or packet.packet_id in self._gatherings
-        wildcards = self._exchange.agreement.policy.wildcards
         for wanted in packet.filters:
-            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(wanted.topic_filter, wildcards)
+            name = wanted.topic_filter
+            fault = Reason.PACKET_ID_IN_USE if taken else self._fault(name)
             if fault is None:
-                self._want(gathering, wanted, _options(wanted, identifiers), requests)
+                options = _options(wanted, identifiers)
+                if wanted.no_local and options.share is not None:
+                    # What is sent to one of many cannot be left out for being its own [3.8.3-4].
+                    self._exchange.violate(Reason.PROTOCOL_ERROR, name, "No Local where others share", "SUBSCRIBE")
+                self._want(gathering, wanted, options, requests)
             else:
                 self._refuse(gathering, fault, wanted.topic_filter)
         self._answer_or_wait(gathering)
+
+    def _fault(self, name: str) -> Reason | None:
+        policy = self._exchange.agreement.policy
+        return filter_fault(name, policy.wildcards, policy.shared_subscriptions)
 
     def _look_at_room(self, gathering: _Gathering, filters: int) -> None:
         """
@@ -202,7 +213,7 @@ class Subscriptions:
     def restore(self, options: Mapping[str, tuple[int, bool, tuple[int, ...], bool]]) -> None:
         """Go on with what the client wanted before: QoS, No Local, identifiers and Retain As Published, by topic."""
         for topic, (qos, no_local, identifiers, as_published) in options.items():
-            self.options[topic] = options_of(qos, no_local, identifiers, as_published)
+            self.options[topic] = options_of(qos, no_local, identifiers, as_published, _shared(topic))
             self._served += is_served(topic)
 
     def left(self, topic: str) -> None:
@@ -226,9 +237,10 @@ class Subscriptions:
             # New is what the client asks for anew: who was put into the group by others has not heard what is kept.
             is_new = at_once or topic in self._leaving
             self._leaving.pop(topic, None)
-            retained = self._keeps() and wanted.retain_handling <= (_IF_NEW if is_new else _ALWAYS)
-            if has_wildcards(topic):
-                requests.append(SubscribeFilter(topic, None, ack_id, retained))
+            share, topic_filter = share_of(topic)
+            retained = share is None and self._keeps() and wanted.retain_handling <= (_IF_NEW if is_new else _ALWAYS)
+            if share is not None or has_wildcards(topic_filter):
+                requests.append(SubscribeFilter(topic_filter, share, ack_id, retained))
             else:
                 requests.append(JoinGroup(topic, ack_id, retained))
         elif options is (DEFAULT if topic == SERVER_MESSAGES else ANSWERS):
@@ -258,18 +270,19 @@ class Subscriptions:
         taken = taken or packet.packet_id in self._gatherings
         if taken and exchange.agreement.version < 5:
             exchange.violate(Reason.PACKET_ID_IN_USE, "", "packet identifier that is in use", "UNSUBSCRIBE")
-        wildcards = exchange.agreement.policy.wildcards
         for topic in packet.filters:
-            fault = Reason.PACKET_ID_IN_USE if taken else filter_fault(topic, wildcards)
+            fault = Reason.PACKET_ID_IN_USE if taken else self._fault(topic)
             if fault is None and is_served(topic):
                 self._forget_served(topic)
                 gathering.codes.append(Reason.SUCCESS)
             elif fault is None:
                 self._leaving[topic] = None
                 ack_id = exchange.ask(Wish(gathering, topic))
-                requests.append(
-                    UnsubscribeFilter(topic, None, ack_id) if has_wildcards(topic) else LeaveGroup(topic, ack_id)
-                )
+                share, topic_filter = share_of(topic)
+                if share is not None or has_wildcards(topic_filter):
+                    requests.append(UnsubscribeFilter(topic_filter, share, ack_id))
+                else:
+                    requests.append(LeaveGroup(topic, ack_id))
             elif taken or fault == Reason.TOPIC_FILTER_INVALID:
                 self._refuse(gathering, fault, topic)
             else:
@@ -350,13 +363,21 @@ class Subscriptions:
 
 def _options(wanted: Filter, identifiers: tuple[int, ...]) -> Options:
     """What a client has asked for."""
-    return options_of(wanted.qos, wanted.no_local, identifiers, wanted.retain_as_published)
+    share = _shared(wanted.topic_filter)
+    return options_of(wanted.qos, wanted.no_local, identifiers, wanted.retain_as_published, share)
 
 
-def options_of(qos: int, no_local: bool, identifiers: tuple[int, ...], as_published: bool) -> Options:
+def _shared(name: str) -> str | None:
+    """The subscription of this name, if it is shared."""
+    return None if share_of(name)[0] is None else name
+
+
+def options_of(
+    qos: int, no_local: bool, identifiers: tuple[int, ...], as_published: bool, share: str | None = None
+) -> Options:
     """One object for all who want nothing special."""
-    if no_local or as_published or identifiers:
-        return Options(qos, no_local, identifiers, as_published)
+    if no_local or as_published or identifiers or share is not None:
+        return Options(qos, no_local, identifiers, as_published, share=share)
     return _PLAIN[qos]
 
 

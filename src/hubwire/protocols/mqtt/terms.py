@@ -30,6 +30,7 @@ class Policy(Struct, frozen=True):
         max_packet_bytes: of one packet from a client, its first bytes included.
         topic_alias_maximum: numbers that a client of 5.0 may give to topics on one socket, 0 to 255; told if not 0.
         wildcards: clients may subscribe with them; told in 5.0 if not.
+        shared_subscriptions: and share them with others; told in 5.0 if not.
         v4_text: payloads of 3.1.1 are text for other clients where they are UTF-8; else always binary.
     """
 
@@ -41,6 +42,7 @@ class Policy(Struct, frozen=True):
     max_packet_bytes: int = 1 << 20
     topic_alias_maximum: int = 0
     wildcards: bool = False
+    shared_subscriptions: bool = False
     v4_text: bool = False
 
 

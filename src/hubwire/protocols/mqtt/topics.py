@@ -1,8 +1,8 @@
 """
 Names of topics and filters: which of them are groups, and the few below `$webpubsub/` that mean something else.
 
-A topic is a group of the same name. Shared subscriptions and other topics that begin with `$` are not offered, and
-wildcards only where that is set.
+A topic is a group of the same name. Topics that begin with `$` are not offered but for these few; wildcards and shared
+subscriptions are where that is set.
 
 Source: the service's MQTT pages; OASIS MQTT 5.0, 4.7.
 """
@@ -10,7 +10,7 @@ Source: the service's MQTT pages; OASIS MQTT 5.0, 4.7.
 from typing import Final
 
 from hubwire.model.names import is_event_name, is_group_name, is_topic_name
-from hubwire.model.topic_filters import has_wildcards, is_topic_filter
+from hubwire.model.topic_filters import has_wildcards, is_topic_filter, share_of
 from hubwire.protocols.mqtt.reasons import Reason
 
 __all__ = [
@@ -27,7 +27,6 @@ SERVER_MESSAGES: Final = "$webpubsub/server/messages"
 """Where clients hear what the application's server sends to them, their user or everybody."""
 
 _EVENTS: Final = "$webpubsub/server/events/"
-_SHARED: Final = "$share/"
 _OUTCOMES: Final = ("succeeded", "failed")
 
 
@@ -60,15 +59,19 @@ def is_served(topic: str) -> bool:
     return topic.startswith(_EVENTS) and outcome in _OUTCOMES and is_event_name(name)
 
 
-def filter_fault(topic_filter: str, wildcards: bool) -> Reason | None:
+def filter_fault(name: str, wildcards: bool, shared: bool) -> Reason | None:
     """
     Why nobody can subscribe to this; None for names of groups, filters, and topics that are served to everybody.
 
     Args:
-        wildcards: they are offered.
+        wildcards, shared: they are offered.
     """
-    if topic_filter.startswith(_SHARED):
-        return Reason.SHARED_SUBSCRIPTIONS_UNSUPPORTED
+    share, topic_filter = share_of(name)
+    if share is not None:
+        if not shared:
+            return Reason.SHARED_SUBSCRIPTIONS_UNSUPPORTED
+        if not is_group_name(share) or not is_topic_name(f"/{share}") or topic_filter[:1] == "$":
+            return Reason.TOPIC_FILTER_INVALID
     if not is_topic_filter(topic_filter):
         return Reason.TOPIC_FILTER_INVALID
     if not wildcards and has_wildcards(topic_filter):
