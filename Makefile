@@ -37,7 +37,7 @@ help:
 	@echo 'make style types tests  one of the three alone; ARGS=... goes to pytest'
 	@echo 'make tests-compiled     the tests once more, on the package as it is compiled and installed'
 	@echo 'make coverage           the tests, with the lines and branches that they miss'
-	@echo 'make bench              measure speed next to peers, for 23 minutes; writes docs/performance.md'
+	@echo 'make bench              measure speed next to peers, for 24 minutes; writes docs/performance.md'
 	@echo 'make bench-quick        a short look at the same, under 3 minutes; writes nothing'
 	@echo 'make fuzz               ten minutes of damaged input for every parser and a real server; SECONDS=... for another time'
 	@echo 'make soak               an hour of churn and half load, and what stays of it in memory; SECONDS=... for another time'

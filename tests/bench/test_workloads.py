@@ -28,7 +28,7 @@ from hubwire.protocols.frames import BINARY, build_frame
 from hubwire.protocols.json_v1 import JsonCodec
 from hubwire.protocols.mqtt.packets import Puback, Publish, encode
 
-FULL_S = 23 * 60
+FULL_S = 24 * 60
 QUICK_S = 3 * 60
 OURS = {HUBWIRE, HUBWIRE_EVENTS, HUBWIRE_USERS}
 SET_UP_S = 20
@@ -43,7 +43,7 @@ def options(name: str) -> dict[str, str]:
     return dict(named(name).options)
 
 
-def test_plan_of_the_whole_fits_into_twenty_three_minutes() -> None:
+def test_plan_of_the_whole_fits_into_twenty_four_minutes() -> None:
     """With every peer there is."""
     assert SET_UP_S + seconds(WORKLOADS) < FULL_S
 
