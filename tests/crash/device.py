@@ -57,11 +57,13 @@ class Wish(NamedTuple):
 
     Attributes:
         topics: that the filter stands for.
+        share: name of those who have it together; "" for a client's own.
     """
 
     filter: str
     topics: frozenset[str]
     qos: int
+    share: str = ""
 
 
 class Device:
@@ -74,6 +76,7 @@ class Device:
 
     Attributes:
         name: its client id.
+        subscriber: who hears its messages: itself, or those with whom it shares a subscription.
         connected: it may have a socket.
         ending: it is to come to its end.
         is_in: it has a socket, and the server has answered.
@@ -106,6 +109,7 @@ class Device:
         self._window = asyncio.Event()
         self._last_id = 0
         self.name = name
+        self.subscriber = name if wish is None or not wish.share else wish.share
         self.connected = True
         self.ending = False
         self.is_in = asyncio.Event()
@@ -172,7 +176,7 @@ class Device:
         if self._wish is not None and not self._subscribed.is_set():
             if not self._asked:
                 self._asked = True
-                self._book.subscribe(self.name, self._wish.topics, self._wish.qos)
+                self._book.subscribe(self.subscriber, self._wish.topics, self._wish.qos, bool(self._wish.share))
             await self._send(socket, Subscribe(1, (Filter(self._wish.filter, self._wish.qos),)))
         self.is_in.set()
 
@@ -195,10 +199,10 @@ class Device:
                 if packet.codes[0] >= _FAILED:
                     self._book.broken.append(f"{self.name} may not subscribe: {packet.codes[0]:#x}")
                 elif not self._subscribed.is_set():
-                    self._book.subscribed(self.name)
+                    self._book.subscribed(self.subscriber)
                     self._subscribed.set()
             case Unsuback():
-                self._book.unsubscribed(self.name)
+                self._book.unsubscribed(self.subscriber)
                 self._unsubscribed.set()
             case Disconnect():
                 raise EOFError
@@ -209,7 +213,7 @@ class Device:
         packet_id = packet.packet_id
         text = packet.payload.decode()
         if packet.qos < 2 or packet_id not in self._received:
-            self._book.deliver(self.name, text)
+            self._book.deliver(self.subscriber, text)
         if packet_id is None:
             return
         if packet.qos == 1:
@@ -272,7 +276,7 @@ class Device:
         assert wish is not None
         if socket is None:
             return
-        self._book.unsubscribe(self.name)
+        self._book.unsubscribe(self.subscriber)
         try:
             await self._send(socket, Unsubscribe(2, (wish.filter,)))
             waiting = asyncio.ensure_future(self._unsubscribed.wait())

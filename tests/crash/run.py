@@ -27,6 +27,7 @@ from acceptance.servers import PROGRAM, Server, free_port
 from acceptance.wire import JSON, SEND, client_target, client_token, signed
 from crash.book import Book
 from crash.device import Device, Wish
+from hubwire.protocols.mqtt.packets import Properties
 
 __all__ = ["Plan", "Report", "run"]
 
@@ -183,15 +184,20 @@ class _Test:
             self._publishing = False
 
     async def _widen(self) -> None:
-        """With wildcards, too, where the server has them."""
+        """With wildcards and shared subscriptions, too, where the server has them."""
 
-        def look() -> bool:
+        def look() -> Properties:
             with MqttClient(self._running, _HUB) as client:
-                return client.connack.properties.wildcard_available != 0
+                return client.connack.properties
 
-        if await asyncio.to_thread(look):
+        offered = await asyncio.to_thread(look)
+        if offered.wildcard_available != 0:
             self.subscribers.append(self._subscriber("always-all", "crash/+", 2))
             self.subscribers.append(self._subscriber("away-all", "crash/#", 1))
+        if offered.shared_available != 0:
+            for qos, topic in ((1, "crash/a"), (2, "crash/b")):
+                wish = Wish(f"$share/s{qos}/{topic}", frozenset((topic,)), qos, f"share-{qos}")
+                self.subscribers += [self._device(f"fickle-{qos}-{which}", wish=wish) for which in "abc"]
 
     async def _kill(self, number: int) -> None:
         await asyncio.sleep(self._chance.uniform(0.1, self._plan.load_s))
@@ -310,7 +316,7 @@ class _Test:
         for topic in _TOPICS:
             await durable[0].publish(topic, 1)
         await self._until(
-            lambda: durable[0].is_done and not any(self.book.missing(one.name) for one in self.subscribers)
+            lambda: durable[0].is_done and not any(self.book.missing(one.subscriber) for one in self.subscribers)
         )
 
     async def _until(self, condition: Callable[[], bool]) -> None:

@@ -128,6 +128,20 @@ def test_what_comes_in_another_order_is_a_fault(book: Book) -> None:
     assert list(book.faults()) == ["s heard 'p 2' behind number 3 of the same publisher"]
 
 
+def test_shared_subscription_has_no_order_of_its_own_and_each_message_once() -> None:
+    book = Book()
+    for _ in range(2):
+        book.subscribe("s", frozenset(["t"]), 2, shared=True)
+    book.subscribed("s")
+    texts = [book.publish("p", "t", 2) for _ in range(3)]
+    for text in texts:
+        book.accepted_now(text)
+    for text in (texts[1], texts[0], texts[1]):
+        book.deliver("s", text)
+
+    assert list(book.faults()) == ["s never heard 'p 3', which was accepted", "s heard 'p 2' 2 times"]
+
+
 def test_what_nobody_sent_is_a_fault(book: Book) -> None:
     book.deliver("s", "p 7")
 
