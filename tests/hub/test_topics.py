@@ -1,5 +1,6 @@
 """Filters beside the groups: whose match the name of a group, held against looking at each of them."""
 
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -109,6 +110,22 @@ def test_filter_may_have_as_many_levels_as_its_text_has_room_for(text: str) -> N
     assert filters.audience(name, ()) is None
     filters.remove("x/" + text[2:], one)
     assert not filters
+
+
+def test_filter_of_many_levels_takes_little_more_than_its_text() -> None:
+    """A client may have thousands of them."""
+    filters, one = Filters(), connection()
+    texts = [f"{number:04}/" + "+/bc/" * 200 + "#" for number in range(200)]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for text in texts:
+            filters.add(text, one)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (after - before) / len(texts) < len(texts[0]) + 2000
 
 
 @given(st.lists(FILTERS, max_size=12), NAMES)

@@ -1,10 +1,10 @@
 """
 Filters of MQTT beside the groups of a hub: who hears of a message to a group because its name matches.
 
-The filters are a tree of their levels, in which a run of levels without a fork is one step: what a filter takes is its
-text and one step, however many levels it has. To match is to walk down the levels of a name, at each fork by the level
-itself, by `+` and by `#`. So the cost grows with the levels of the name and with what matches, not with the number of
-filters.
+The filters are a tree of their levels, in which a run of levels without a fork is one step, with the run as its text:
+so a filter takes its text and one step, however many levels it has. To match is to walk down the levels of a name, at
+each fork by the level itself, by `+` and by `#`. So the cost grows with the levels of the name and with what matches,
+not with the number of filters.
 
 Source: OASIS MQTT 5.0, 4.7.
 """
@@ -69,15 +69,16 @@ class _Step:
     A run of levels, and where it leads to.
 
     Attributes:
-        levels: none at the root, else one or more. `#` is the last of a run behind which nothing comes.
+        run: one level or more, with slashes between them; at the root there is none, and this means nothing. `#` is the
+            last of a run behind which nothing comes.
         forks: what may follow, by its first level.
         filter: that ends here; None if none does.
     """
 
-    __slots__ = ("filter", "forks", "levels")
+    __slots__ = ("filter", "forks", "run")
 
-    def __init__(self, levels: list[str], filter: _Filter | None = None) -> None:
-        self.levels = levels
+    def __init__(self, run: str, filter: _Filter | None = None) -> None:
+        self.run = run
         self.forks: dict[str, _Step] = {}
         self.filter = filter
 
@@ -89,7 +90,7 @@ class Filters:
 
     def __init__(self) -> None:
         self._filters: dict[str, _Filter] = {}
-        self._root = _Step([])
+        self._root = _Step("")
 
     def __len__(self) -> int:
         return len(self._filters)
@@ -147,13 +148,14 @@ class Filters:
             first = levels[position]
             following = step.forks.get(first)
             if following is None:
-                step.forks[first] = _Step(levels[position:], filter)
+                step.forks[first] = _Step("/".join(levels[position:]), filter)
                 return
-            shared = _shared(following.levels, levels, position)
-            if shared < len(following.levels):
-                upper = _Step(following.levels[:shared])
-                following.levels = following.levels[shared:]
-                upper.forks[following.levels[0]] = following
+            run = following.run.split("/")
+            shared = _shared(run, levels, position)
+            if shared < len(run):
+                upper = _Step("/".join(run[:shared]))
+                following.run = "/".join(run[shared:])
+                upper.forks[run[shared]] = following
                 step.forks[first] = following = upper
             step = following
             position += shared
@@ -164,7 +166,7 @@ class Filters:
         position = 0
         while position < len(levels):
             step = path[-1].forks[levels[position]]
-            position += len(step.levels)
+            position += step.run.count("/") + 1
             path.append(step)
         last = path.pop()
         last.filter = None
@@ -172,7 +174,7 @@ class Filters:
         if last.forks:
             _close(upper, last)
             return
-        del upper.forks[last.levels[0]]
+        del upper.forks[_first(last)]
         if path:
             _close(path[-1], upper)
 
@@ -228,7 +230,7 @@ class Filters:
             for first in (levels[place], _ONE, _REST) if place < end else (_REST,):
                 following = forks.get(first)
                 if following is not None:
-                    reached = _reached(following.levels, levels, place)
+                    reached = _reached(following.run, levels, place)
                     if reached >= 0:
                         steps.append(following)
                         places.append(reached)
@@ -244,10 +246,10 @@ def _shared(run: list[str], levels: list[str], position: int) -> int:
     return most
 
 
-def _reached(run: list[str], levels: list[str], place: int) -> int:
+def _reached(run: str, levels: list[str], place: int) -> int:
     """How far a run of a filter leads in a name, from a place on; -1 if they do not match."""
     end = len(levels)
-    for level in run:
+    for level in run.split("/"):
         if level == _REST:
             return end  # also where nothing is left: `a/#` matches `a`
         if place == end or (level != _ONE and level != levels[place]):
@@ -258,8 +260,13 @@ def _reached(run: list[str], levels: list[str], place: int) -> int:
 
 def _close(upper: _Step, step: _Step) -> None:
     """A step where no filter ends and nothing forks any more is one with what follows it."""
-    if step.filter is not None or len(step.forks) != 1 or not step.levels:
+    if step.filter is not None or len(step.forks) != 1:
         return
     [following] = step.forks.values()
-    following.levels = step.levels + following.levels
-    upper.forks[following.levels[0]] = following
+    following.run = f"{step.run}/{following.run}"
+    upper.forks[_first(following)] = following
+
+
+def _first(step: _Step) -> str:
+    """The first level of a run."""
+    return step.run.partition("/")[0]
