@@ -11,6 +11,7 @@ from handlers import Upstream
 from hubwire.adapters.bus_memory import MemoryExchange
 from hubwire.auth.principals import Principals
 from hubwire.cluster.node import Node
+from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.events import ConnectionEvents, Shown
 from hubwire.gateway.gateway import Gateway
 from hubwire.gateway.opening import Opening
@@ -20,6 +21,7 @@ from hubwire.model.messages import Data, FromServer, GroupMessage
 from hubwire.model.targets import Target
 from hubwire.model.telemetry import CloseCategory, Telemetry
 from hubwire.protocols.catalog import QueueLimits
+from hubwire.protocols.mqtt.arrival import Policy
 
 __all__ = ["JSON", "RELIABLE", "Client", "Cluster", "Machine"]
 
@@ -42,6 +44,7 @@ class Machine:
             ConnectionEvents(self.upstream.dispatcher, Shown()),
             self.telemetry,
             QueueLimits(),
+            MqttOptions(Policy(wildcards=True, shared_subscriptions=True)),
         )
 
     async def client(

@@ -137,3 +137,38 @@ async def test_excluded_device_and_one_that_wants_no_messages_of_its_own_hear_no
 
     assert one.messages == [("room/1", b"excluded")]
     assert other.messages == [("room/1", b"mine")]
+
+
+# Filters
+
+
+async def test_filter_hears_of_groups_that_only_other_nodes_know_until_it_ends(cluster: Cluster) -> None:
+    """Once, also where somebody on its own node is in the group."""
+    watcher = await device(cluster.b, "watcher", 5, "room/#")
+    member = await device(cluster.b, "member", 5, "room/1")
+    page = await cluster.a.client("page")
+
+    await page.publish("room/1", "1")
+    await page.publish("room/2", "2")
+    await cluster.b.send(to_group(HUB, "room/3"), "3")
+    await page.publish("hall", "not for it")
+    assert watcher.messages == [("room/1", b"1"), ("room/2", b"2"), ("room/3", b"3")]
+    assert member.messages == [("room/1", b"1")]
+    assert (await cluster.a.ask(Exists(to_group(HUB, "room/2")))).count == 0
+
+    await watcher.send(wire.unsubscribe(5, 2, "room/#"))
+    await page.publish("room/1", "4")
+    await page.publish("room/2", "5")
+    assert len(watcher.messages) == 3
+    assert member.messages == [("room/1", b"1"), ("room/1", b"4")]
+
+
+async def test_each_node_hears_for_its_own_filters(cluster: Cluster) -> None:
+    watchers = [await device(machine, f"w{n}", 5, "room/+") for n, machine in enumerate((cluster.a, cluster.b))]
+    watchers[0].lose()
+    await cluster.a.ask(Close(to_connection(HUB, "w0")))
+    page = await cluster.a.client("page")
+
+    await page.publish("room/1", "1")
+
+    assert [watcher.messages for watcher in watchers] == [[], [("room/1", b"1")]]
