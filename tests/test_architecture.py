@@ -171,12 +171,13 @@ HOUSE = Rule(
         "gateway/retaining.py": ("hub.connection",),
         "gateway/streams.py": ("hub.connection", "hub.streams"),
         # Sessions that outlive the process are those of MQTT.
-        "cluster/durable.py": ("protocols.mqtt",),
+        "cluster/durable.py": ("protocols.mqtt", "protocols.reliable", "protocols.session"),
+        "cluster/durable_keepers.py": ("protocols.mqtt",),
         "cluster/durable_entries.py": ("protocols.mqtt",),
         # MQTT opens with its first packet, and a session of it may end by what another client does.
         "gateway/arrivals.py": ("hub.connection", "protocols.mqtt"),
         "gateway/newcomer.py": ("hub.connection", "protocols.mqtt"),
-        "gateway/restored.py": ("hub.connection", "protocols.mqtt"),
+        "gateway/restored.py": ("hub.connection", "protocols.mqtt", "protocols.reliable", "protocols.session"),
         "gateway/sessions.py": ("hub.connection", "protocols.mqtt"),
         "gateway/wills.py": ("hub.connection",),
         "edge/websocket.py": ("hub.connection",),

@@ -595,10 +595,8 @@ class _Service:
         limits = QueueLimits(settings.reliable_queue_messages, settings.reliable_queue_bytes)
         events = ConnectionEvents(self._handlers.dispatcher, shown)
         mqtt = mqtt_options(settings)
-        self._mqtt_durable = mqtt.durable
         streams = StreamLimits(settings.max_streams_per_connection, settings.stream_in_flight_bytes)
         durable = DurableSessions(commits, node.time, time.time, settings.mqtt_durable_sessions_limit)
-        self._durable = durable
         self._gateway = Gateway(
             node,
             principals,
@@ -608,7 +606,7 @@ class _Service:
             limits,
             mqtt,
             users.logins,
-            durable if mqtt.durable else None,
+            durable,
             invocations=settings.invocations_per_connection,
             streams=streams,
         )
@@ -715,7 +713,7 @@ class _Service:
             before: done when resources have their ports, and the main ones are not open yet.
         """
         if restored := await self._restore():
-            _log.info("%s of MQTT clients go on", _counted(restored, "session"))
+            _log.info("%s of an earlier process go on", _counted(restored, "session"))
         listeners = self._listeners = Listeners(self._front, self._clients)
         await listeners.listen_control(folder.bindable_control_socket())
         await self._listen_for_resources(listeners, sockets, secure, certificates)
@@ -746,16 +744,13 @@ class _Service:
                 _log.warning("cut off %s that did not end in time", _counted(cut, "connection"))
 
     async def _restore(self) -> int:
-        """Let sessions go on that an earlier process has left; or end them, if none is to outlive a process now."""
-        if self._mqtt_durable:
-            # Hundreds of thousands of things are made, and none of them is garbage: looking for it takes half the time.
-            gc.disable()
-            try:
-                return await self._gateway.restore()
-            finally:
-                gc.enable()
-        await self._durable.forget_all()
-        return 0
+        """Let sessions go on that an earlier process has left, as far as they are still to outlive it."""
+        # Hundreds of thousands of things are made, and none of them is garbage: looking for it takes half the time.
+        gc.disable()
+        try:
+            return await self._gateway.restore()
+        finally:
+            gc.enable()
 
     async def _listen_for_resources(
         self,

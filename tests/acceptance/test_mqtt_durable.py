@@ -178,6 +178,19 @@ def test_subscriptions_are_there_after_the_kill_as_they_were_acknowledged(lives:
         ]
 
 
+def test_filters_are_there_after_the_kill(lives: Lives) -> None:
+    with lasting(lives.now, "device") as device:
+        assert device.subscribe("a/+", "b/#", qos=1, identifier=3) == (1, 1)
+        assert device.unsubscribe("b/#") == (0,)
+
+    server = lives.kill()
+    with MqttClient(server, HUB) as publisher:
+        for topic in ("a/x", "b/x", "a/x/y"):
+            publisher.publish(topic, topic.encode(), 2)
+    with lasting(server, "device") as back:
+        assert [(m.topic, m.qos, m.properties.subscription_ids) for m in back.heard()] == [("a/x", 1, (3,))]
+
+
 # Its end
 
 

@@ -170,3 +170,21 @@ def test_login_of_communication_users_is_shown(run: Run, hub: StandIn) -> None:
     shown = "identities  acs (scopes chat, voip"
     assert f"{shown}, with the roles webpubsub.sendToGroup)" in run("hub", "show", "some").stdout.splitlines()
     assert f"{shown})" in run("hub", "show", "plain").stdout.splitlines()
+
+
+@pytest.mark.parametrize(("option", "seconds"), [("3600", 3600), ("0", None)])
+def test_time_of_reliable_clients_is_set_and_taken_away(
+    run: Run, hub: StandIn, option: str, seconds: int | None
+) -> None:
+    assert run("hub", "set", "chat", "--reliable-retention", option).exit_code == 0
+    assert hub.asked[-1].document() == {"properties": {"reliableRetentionInSeconds": seconds}}
+
+
+def test_time_of_reliable_clients_is_shown(run: Run, hub: StandIn) -> None:
+    properties = {"anonymousConnectPolicy": "deny", "webSocketKeepAliveIntervalInSeconds": 20}
+    document = {"name": "some", "properties": {**properties, "reliableRetentionInSeconds": 60}}
+    hub.on("GET", "/control/hubs/some", 200, document)
+
+    assert (
+        "reliable    clients may be away for 60 s, restarts included" in run("hub", "show", "some").stdout.splitlines()
+    )

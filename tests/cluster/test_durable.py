@@ -14,8 +14,9 @@ from doubles import HUB, MemoryJournal, connection
 from hubwire.cluster.durable import DurableSessions
 from hubwire.hub.connection import Connection
 from hubwire.model.errors import QueueOverflow
-from hubwire.model.messages import DataMessage
+from hubwire.model.messages import Data, DataMessage, FromServer
 from hubwire.model.telemetry import CloseCategory
+from hubwire.protocols.json_reliable import ReliableJsonSession
 from hubwire.protocols.mqtt.packets import (
     Disconnect,
     Filter,
@@ -32,7 +33,9 @@ from hubwire.protocols.mqtt.packets import (
 )
 from hubwire.protocols.mqtt.session import MqttSession
 from hubwire.protocols.mqtt.terms import Policy
-from hubwire.protocols.reliable import QueueLimits
+from hubwire.protocols.protobuf_reliable import ReliableProtobufSession
+from hubwire.protocols.reliable import QueueLimits, ReliableSession
+from hubwire.protocols.session import Batch
 from protocols.mqtt.pretend import LIMITS, NOW, Client, batch, from_mqtt, text_message
 
 POLICY = Policy(session_expiry_s=1000)
@@ -75,6 +78,7 @@ class Process:
         clients = []
         for stored in found.sessions:
             entry = stored.entry
+            assert entry.terms is not None
             client = Client(entry.terms.version, policy=policy, client_id=entry.client_id, clean_start=False)
             if entry.terms.version == 5:
                 client.connect = Client(5, properties=KEPT, client_id=entry.client_id, clean_start=False).connect
@@ -556,3 +560,133 @@ async def test_disconnect_that_changes_the_expiry_is_kept() -> None:
     [restored] = await next_life(journal)
 
     assert restored.session.retention_s == 100
+
+
+# Reliable clients
+
+
+Reliable = type[ReliableJsonSession] | type[ReliableProtobufSession]
+
+
+class ReliableLife:
+    """One reliable client and its process, whose messages are acknowledged in any order that makes sense."""
+
+    def __init__(self, kind: Reliable, journal: MemoryJournal | None = None, passed: float = 0.0) -> None:
+        self.kind = kind
+        self.journal = journal or MemoryJournal()
+        self.process = Process(self.journal, NOW + passed, UNIX + passed)
+        self.texts = 0
+
+    def begin(self) -> ReliableSession:
+        session = self.kind(QueueLimits(20))
+        owner = connection(session, id="me")
+        self.process.durable.begin_reliable(owner, 500, ("webpubsub.sendToGroup",), ("g",))
+        self.process.owners.append(owner)
+        return session
+
+    async def restored(self) -> ReliableSession:
+        found = await self.process.durable.read()
+        [stored] = found.sessions
+        session = self.kind(QueueLimits(20))
+        owner = connection(session, id="me")
+        self.process.durable.adopt(owner, stored, found)
+        self.process.durable.adopted(found)
+        self.process.owners.append(owner)
+        return session
+
+    def batch(self, session: ReliableSession, count: int, ttl_s: float | None) -> Batch:
+        self.texts += count
+        texts = [f"{self.texts}.{n}" for n in range(count)]
+        codec = session.codec
+        parts = [codec.prepare(FromServer(Data("text", text.encode()))) for text in texts]
+        return Batch(codec, parts, None if ttl_s is None else self.process.now + ttl_s)
+
+
+RELIABLE = st.one_of(
+    st.tuples(st.just("deliver"), st.integers(1, 3), st.sampled_from([None, 5, 50])),
+    st.tuples(st.just("acknowledge"), st.integers(0, 30)),
+    st.tuples(st.just("done"), st.integers(1, 40)),
+    st.tuples(st.just("wait"), st.sampled_from([3, 10])),
+    st.tuples(st.just("killed")),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([ReliableJsonSession, ReliableProtobufSession]), st.lists(RELIABLE, max_size=30))
+async def test_reliable_client_gets_the_same_numbers_in_the_next_life(
+    kind: Reliable, operations: list[tuple[Any, ...]]
+) -> None:
+    """What was acknowledged in part may be sent again as a whole, which its numbers tell the client."""
+    life = ReliableLife(kind)
+    session = life.begin()
+    passed = 0.0
+    acknowledged = 0
+    for operation in operations:
+        match operation:
+            case ("deliver", count, ttl_s):
+                try:
+                    session.deliver(life.batch(session, count, ttl_s), life.process.now)
+                except QueueOverflow:
+                    return
+            case ("acknowledge", number):
+                session.acknowledge(number)
+                acknowledged = max(acknowledged, min(number, session._next - 1))
+            case ("done", ack_id):
+                owner = life.process.owners[0]
+                if not owner.was_done(ack_id):
+                    owner.done(ack_id)
+                    life.process.durable.done(owner)
+            case ("wait", seconds):
+                life.process.now += seconds
+                passed += seconds
+            case _:
+                life = ReliableLife(kind, MemoryJournal(dict(life.journal.kept)), passed)
+                session = await life.restored()
+    owner = life.process.owners[0]
+    other_life = ReliableLife(kind, MemoryJournal(dict(life.journal.kept)), passed)
+    other = await other_life.restored()
+    other_owner = other_life.process.owners[0]
+
+    assert [owner.was_done(n) for n in range(1, 41)] == [other_owner.was_done(n) for n in range(1, 41)]
+    assert other.durable
+    for one in (session, other):
+        one.acknowledge(acknowledged)
+    assert [one[0] for one in other.resume(other_life.process.now)] == [
+        one[0] for one in session.resume(life.process.now)
+    ]
+    assert other.held() == session.held()
+    fresh = life.batch(session, 2, None)
+    try:
+        frames = session.deliver(fresh, life.process.now)
+    except QueueOverflow:
+        return
+    assert other.deliver(fresh, other_life.process.now) == frames
+    other.acknowledge(1 << 40)
+    assert other.held() == (0, 0)
+    assert set(other_life.process.kinds()) <= {"session", "subscription", "sequence", "acks"}
+    other_life.process.durable.end(other_owner, ("g",))
+    assert other_life.process.kinds() == {}
+
+
+async def test_numbers_go_on_although_all_was_acknowledged() -> None:
+    life = ReliableLife(ReliableJsonSession)
+    session = life.begin()
+    session.deliver(life.batch(session, 3, None), NOW)
+    session.acknowledge(3)
+
+    restored = await ReliableLife(ReliableJsonSession, life.journal).restored()
+
+    assert b'"sequenceId":4' in restored.deliver(life.batch(session, 1, None), NOW)
+
+
+async def test_reliable_client_that_nobody_goes_on_with_leaves_nothing_behind() -> None:
+    life = ReliableLife(ReliableJsonSession)
+    session = life.begin()
+    session.deliver(life.batch(session, 3, None), NOW)
+    life.process.owners[0].done(7)
+    life.process.durable.done(life.process.owners[0])
+    assert life.process.kinds() == {"session": 1, "subscription": 1, "held": 1, "sequence": 1, "acks": 1}
+
+    await Process(life.journal).durable.forget_all()
+
+    assert life.process.kinds() == {}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from cloud_events import Event, parsed_all
-from doubles import ALL_ROLES, HUB, MemoryJournal, settle
+from doubles import ALL_ROLES, HUB, MemoryJournal, RecordingSink, settle
 from gateway.devices import Device
-from gateway.house import House
+from gateway.house import RELIABLE, Client, House
 from gateway.written import Written
 from handlers import answer, handler, handling
 from hubwire.gateway.arrivals import MqttOptions
@@ -745,3 +745,150 @@ async def test_session_that_never_came_to_be_leaves_nothing(houses: Houses) -> N
     await settle()
 
     assert houses.kinds() == set()
+
+
+# Reliable clients
+
+
+LASTING = HubSettings(reliable_retention_in_seconds=1000)
+
+
+async def reliable(house: House, **more: Any) -> Client:
+    return await house.client(RELIABLE, **more)
+
+
+async def recovered(house: House, client: Client) -> Client:
+    """The same client, which recovers its connection in another house."""
+    opening = house.decide(RELIABLE, **client.recovery)
+    sink = RecordingSink()
+    connection = await house.begin(opening, sink)
+    assert connection is not None
+    await settle()
+    return Client(house, connection, sink)
+
+
+def numbers(client: Client) -> list[tuple[int, Any]]:
+    return [(row["sequenceId"], row["data"]) for row in client.sink.received if row["type"] == "message"]
+
+
+async def test_reliable_client_recovers_its_connection_in_the_next_life() -> None:
+    houses = Houses(LASTING)
+    client = await reliable(houses.now, user_id="u", groups=["g"], roles=["webpubsub.sendToGroup.g"])
+    houses.now.send("g", "1")
+    await settle()
+    client.drop()
+    houses.now.send("g", "2")
+    await settle()
+
+    house = await houses.next(500)
+    assert houses.restored == 1
+    house.send("g", "3")
+    await settle()
+    back = await recovered(house, client)
+    house.send("g", "4")
+    await settle()
+
+    assert numbers(back) == [(1, "1"), (2, "2"), (3, "3"), (4, "4")]
+    assert back.connection.id == client.connection.id
+    assert back.connection.user_id == "u"
+    assert back.connection.permissions.allows("sendToGroup", "g")
+    assert (house.telemetry.connections, house.telemetry.retained, house.telemetry.recoveries) == (1, 0, 1)
+
+
+async def test_request_that_a_reliable_client_repeats_in_the_next_life_is_done_once() -> None:
+    houses = Houses(LASTING)
+    client = await reliable(houses.now)
+    message = {"type": "sendToGroup", "group": "g", "ackId": 1, "dataType": "text", "data": "x"}
+    assert [row["success"] for row in await client.say(message)] == [True]
+
+    house = await houses.next()
+    back = await recovered(house, client)
+    [answer] = [row for row in await back.say(message) if row["type"] == "ack"]
+
+    assert answer["error"]["name"] == "Duplicate"
+
+
+async def test_reliable_client_has_as_much_time_as_its_hub_gives_it() -> None:
+    houses = Houses(LASTING)
+    client = await reliable(houses.now, groups=["g"])
+    client.drop()
+    await houses.now.loop.advance(600)
+    assert client.connection.alive
+
+    house = await houses.next(300)
+    assert len(house.node.connections()) == 1
+    await house.loop.advance(102)
+
+    assert house.node.connections() == []
+    assert houses.kinds() == set()
+    assert house.refusal(RELIABLE, **client.recovery) is None
+    assert house.decide(RELIABLE, **client.recovery).connection is None
+
+
+async def test_reliable_client_that_says_goodbye_is_not_kept() -> None:
+    houses = Houses(LASTING)
+    client = await reliable(houses.now, groups=["g"])
+    client.drop(1000)
+    await settle()
+
+    assert houses.kinds() == set()
+
+
+async def test_reliable_clients_end_with_the_process_where_their_hub_says_nothing() -> None:
+    houses = Houses()
+    client = await reliable(houses.now, groups=["g"])
+    assert not client.connection.session.durable
+
+    house = await houses.next(gracefully=True)
+
+    assert house.node.connections() == []
+    assert houses.kinds() == set()
+
+
+async def test_reliable_clients_of_an_earlier_life_end_once_their_hub_wants_that() -> None:
+    houses = Houses(LASTING)
+    await reliable(houses.now, groups=["g"])
+    houses._settings = None
+
+    house = await houses.next()
+
+    assert house.node.connections() == []
+    assert houses.kinds() == set()
+
+
+async def test_graceful_end_lets_a_reliable_client_come_back() -> None:
+    houses = Houses(LASTING)
+    client = await reliable(houses.now, groups=["g"])
+
+    house = await houses.next(gracefully=True)
+
+    assert client.sink.closed is not None
+    assert client.sink.closed[0] == 1001
+    assert (await recovered(house, client)).connection.groups == {"g": None}
+
+
+async def test_handlers_are_told_once_of_a_reliable_client_that_lives_twice() -> None:
+    told = handler(systemEvents=["connected", "disconnected"])
+    houses = Houses(HubSettings(event_handlers=(told,), reliable_retention_in_seconds=1000))
+    client = await reliable(houses.now, user_id="u")
+    await settle()
+    assert len(events(houses.now, "sys.connected")) == 1
+
+    house = await houses.next()
+    back = await recovered(house, client)
+    back.drop(1000)
+    await settle()
+
+    assert events(house, "sys.connected") == []
+    [ended] = events(house, "sys.disconnected")
+    assert ended.attributes["connectionid"] == client.connection.id
+
+
+async def test_reliable_client_beyond_the_room_for_durable_ones_lives_as_long_as_others() -> None:
+    houses = Houses(LASTING)
+    clients = [await reliable(houses.now) for _ in range(11)]
+
+    assert [client.connection.session.durable for client in clients] == [True] * 10 + [False]
+    clients[10].drop()
+    await houses.now.loop.advance(40)
+    assert not clients[10].connection.alive

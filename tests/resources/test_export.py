@@ -122,7 +122,7 @@ async def test_group_deploys_to_the_same_state_elsewhere() -> None:
     await one.catalog.put_hub("chat", {"eventHandlers": handlers, "anonymousConnectPolicy": "allow"}, "wps-one")
     await one.catalog.put_hub("Rooms.[x]`", {}, "wps-one")
     await one.catalog.put_hub("users", {"communicationIdentity": {"scopes": ["voip"], "roles": ["r"]}}, "wps-one")
-    await one.catalog.put_hub("chat", {}, "wps-two")
+    await one.catalog.put_hub("chat", {"reliableRetentionInSeconds": 60}, "wps-two")
 
     template = await one.exported()
     other = await deployed(template)

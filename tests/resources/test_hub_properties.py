@@ -214,3 +214,14 @@ def test_misspelled_part_of_the_login_is_told() -> None:
 
     assert unknown_names(properties) == ["properties.communicationIdentity.scope"]
     assert unknown_names(completed({"communicationIdentity": {}})) == []
+
+
+def test_time_of_reliable_clients_is_checked_and_taken_away() -> None:
+    properties = completed({"reliableretentioninseconds": 60})
+
+    assert properties == {**DEFAULTS, "reliableRetentionInSeconds": 60}
+    assert settings_of(properties).reliable_retention_in_seconds == 60
+    assert settings_of(completed({})).reliable_retention_in_seconds is None
+    assert merged(properties, {"reliableRetentionInSeconds": None}) == DEFAULTS
+    for value in (0, 604_801, "60", True):
+        assert refused({"reliableRetentionInSeconds": value}).target == "reliableRetentionInSeconds"

@@ -109,6 +109,13 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
 )
 @click.option("--identity-scopes", metavar="LIST", help="That such a token needs, all of them. [chat]")
 @click.option("--identity-roles", metavar="LIST", help="That its connection has. [none]")
+@click.option(
+    "--reliable-retention",
+    "retention_s",
+    type=WholeNumber(0, 604_800),
+    metavar="SECONDS",
+    help="How long reliable clients may be away, restarts of the server included; 0 for as without this.",
+)
 @click.option("--no-identities", is_flag=True, help="No tokens of communication services.")
 @resource_option
 @as_json
@@ -128,6 +135,7 @@ def set_hub(
     identities: str | None,
     identity_scopes: str | None,
     identity_roles: str | None,
+    retention_s: int | None,
     no_identities: bool,
     resource: str | None,
     data: Path,
@@ -153,10 +161,13 @@ def set_hub(
         "webSocketKeepAliveIntervalInSeconds": keep_alive_s,
         "eventHandlers": handlers,
         "communicationIdentity": login,
+        "reliableRetentionInSeconds": retention_s or None,
     }
     properties: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if no_identities:
         properties["communicationIdentity"] = None  # takes it away
+    if retention_s == 0:
+        properties["reliableRetentionInSeconds"] = None
     _print_hub(_Hubs(data, resource).change(name, properties), as_json)
 
 
@@ -306,6 +317,8 @@ def _hub_lines(document: Mapping[str, Any], states: Sequence[str] = ()) -> list[
     ]
     if login := properties.get("communicationIdentity"):
         lines.append(("identities", _login_text(login)))
+    if retention_s := properties.get("reliableRetentionInSeconds"):
+        lines.append(("reliable", f"clients may be away for {retention_s} s, restarts included"))
     handlers = properties.get("eventHandlers") or ()
     for position, handler in enumerate(handlers):
         lines.append(("handler", _handler_text(handler)))

@@ -17,12 +17,16 @@ from hubwire.model.messages import NO_METADATA, Data, DataKind, DataMessage, Fro
 from hubwire.protocols.mqtt.keeping import KeptTerms
 
 __all__ = [
+    "ACKS",
+    "HELD",
     "KINDS",
     "MESSAGE",
     "QUEUED",
     "RECEIVED",
+    "SEQUENCE",
     "SESSION",
     "SUBSCRIPTION",
+    "HeldEntry",
     "MessageEntry",
     "QueuedEntry",
     "RetainedEntry",
@@ -45,7 +49,10 @@ SUBSCRIPTION: Final = "subscription"
 MESSAGE: Final = "message"
 QUEUED: Final = "queued"
 RECEIVED: Final = "received"
-KINDS: Final = (SESSION, SUBSCRIPTION, MESSAGE, QUEUED, RECEIVED)
+HELD: Final = "held"
+SEQUENCE: Final = "sequence"
+ACKS: Final = "acks"
+KINDS: Final = (SESSION, SUBSCRIPTION, MESSAGE, QUEUED, RECEIVED, HELD, SEQUENCE, ACKS)
 """Of entries. Below the number of a session in hexadecimal: `SESSION/…` but for a session itself, and for messages."""
 
 
@@ -57,13 +64,15 @@ class SessionEntry(Struct, frozen=True, omit_defaults=True):
         rules: permissions that REST has set: name, group, granted or revoked.
         given_groups, client_ip, origin, why: as the connection has them.
         session_id, physical_id, state: by which event handlers know it, and what they gave it to keep.
+        terms: of a session of MQTT.
+        subprotocol: of one of another, reliable protocol.
         opened_at, lost_at: seconds since 1970; None for a session that has a socket.
     """
 
     resource: str
     hub: str
     client_id: str
-    terms: KeptTerms
+    terms: KeptTerms | None
     opened_at: float
     lost_at: float | None = None
     user_id: str | None = None
@@ -76,6 +85,7 @@ class SessionEntry(Struct, frozen=True, omit_defaults=True):
     session_id: str | None = None
     physical_id: str | None = None
     state: str | None = None
+    subprotocol: str | None = None
 
 
 class SubscriptionEntry(Struct, frozen=True, omit_defaults=True):
@@ -137,6 +147,18 @@ class QueuedEntry(Struct, frozen=True, array_like=True):
     share: str | None = None
 
 
+class HeldEntry(Struct, frozen=True, array_like=True):
+    """
+    Messages that a reliable client has not acknowledged, as frames without their numbers.
+
+    Attributes:
+        expires_at: seconds since 1970; None for never.
+    """
+
+    parts: tuple[bytes, ...]
+    expires_at: float | None = None
+
+
 class Stored(NamedTuple):
     """
     A session as it was found.
@@ -145,6 +167,9 @@ class Stored(NamedTuple):
         number: of the session.
         queue: by their keys' numbers, in the order of their places.
         received: codes by packet identifier.
+        held: of a reliable client: parts and, in seconds since 1970, when they expire, by the first number.
+        next: its next number.
+        acks: runs of ack ids that were carried out.
     """
 
     number: int
@@ -152,12 +177,18 @@ class Stored(NamedTuple):
     subscriptions: list[SubscriptionEntry]
     queue: list[tuple[int, QueuedEntry]]
     received: dict[int, int]
+    held: dict[int, tuple[tuple[bytes, ...], float | None]]
+    next: int = 1
+    acks: tuple[tuple[int, int], ...] = ()
 
 
 _encoder: Final = msgspec.msgpack.Encoder(enc_hook=dict)  # metadata may be a view of a dictionary
 
 
-def encode(entry: SessionEntry | SubscriptionEntry | MessageEntry | RetainedEntry | QueuedEntry | int) -> bytes:
+_Entry: TypeAlias = SessionEntry | SubscriptionEntry | MessageEntry | RetainedEntry | QueuedEntry | HeldEntry
+
+
+def encode(entry: _Entry | int | tuple[tuple[int, int], ...]) -> bytes:
     return _encoder.encode(entry)
 
 
@@ -208,7 +239,8 @@ async def read(find: Find) -> tuple[list[Stored], dict[int, MessageEntry], list[
         return found
 
     sessions = {
-        number: Stored(number, entry, [], [], {}) for _, number, entry in await entries(SESSION, SessionEntry, _number)
+        number: Stored(number, entry, [], [], {}, {})
+        for _, number, entry in await entries(SESSION, SessionEntry, _number)
     }
     messages = {number: entry for _, number, entry in await entries(MESSAGE, MessageEntry, _number)}
     used: set[int] = set()
@@ -232,6 +264,12 @@ async def read(find: Find) -> tuple[list[Stored], dict[int, MessageEntry], list[
             used.add(entry.message)
     for session, _, rest, code in of(RECEIVED, await entries(RECEIVED, int, _below)):
         session.received[int(rest, 16)] = code
+    for session, _, rest, entry in of(HELD, await entries(HELD, HeldEntry, _below)):
+        session.held[int(rest, 16)] = entry.parts, entry.expires_at
+    for session, _, _, first in of(SEQUENCE, await entries(SEQUENCE, int, _below)):
+        sessions[session.number] = sessions[session.number]._replace(next=first)
+    for session, _, _, runs in of(ACKS, await entries(ACKS, tuple[tuple[int, int], ...], _below)):
+        sessions[session.number] = sessions[session.number]._replace(acks=runs)
     for session in sessions.values():
         session.queue.sort(key=lambda item: item[1].place)
     lost += [(MESSAGE, f"{number:x}") for number in messages if number not in used]

@@ -109,7 +109,7 @@ class ConnectionEvents:
 
     Attributes:
         watch: waits for a task before all is told at the end of the server.
-        on_state: told of each MQTT client to which a handler gave another state.
+        on_state: told of each client to which a handler gave another state.
     """
 
     def __init__(self, dispatcher: Dispatcher, shown: Shown) -> None:
@@ -298,8 +298,9 @@ class ConnectionEvents:
         source = self._source(connection)
         if source.given_up:
             raise EventUndelivered("The client is gone, and the handler fails.")
+        state = source.state
         try:
-            return await self._dispatcher.user_event(
+            answer = await self._dispatcher.user_event(
                 source,
                 event.event,
                 event.data,
@@ -310,6 +311,9 @@ class ConnectionEvents:
             # More that it has sent may wait behind this; each would have to fail by itself.
             source.given_up = source.client_gone
             raise
+        if source.state != state:
+            self.on_state(connection)
+        return answer
 
     async def invoke(self, connection: Connection, invocation: Invoke) -> FromServer | None:
         """
@@ -321,9 +325,14 @@ class ConnectionEvents:
         Raises:
             EventUndelivered: it did not take it.
         """
-        return await self._dispatcher.user_event(
-            self._source(connection), invocation.event, invocation.data, invocation.metadata, invoked=True
+        source = self._source(connection)
+        state = source.state
+        answer = await self._dispatcher.user_event(
+            source, invocation.event, invocation.data, invocation.metadata, invoked=True
         )
+        if source.state != state:
+            self.on_state(connection)
+        return answer
 
     async def answer(self, connection: Connection, event: SendEvent) -> EventAnswer:
         """

@@ -73,7 +73,7 @@ class Gateway:
     Args:
         limits: of each reliable client's unacknowledged queue, and of an MQTT client's.
         logins: of communication users, at hubs that let them in; None if there are no such users.
-        durable: keeps sessions of MQTT clients that outlive the process; None if none does.
+        durable: keeps sessions that outlive the process; None if none does.
         invocations: that one connection may have pending.
         streams: that each client may publish.
 
@@ -124,13 +124,14 @@ class Gateway:
             self._wills,
             self._logged_in,
             lambda connection: self.receive(connection, b""),
-            durable,
+            durable if mqtt.durable else None,
         )
         node.on_lost = self._has_lost_its_socket
         node.on_membership = events.membership if durable is None else self._membership
         node.on_left_out = records.bulk_left_out
         if durable is not None:
             events.on_state = node.on_permission = durable.changed
+            self._requests.on_done = durable.done
         node.on_end.append(self._ended)
         node.on_end.append(records.ended)
 
@@ -150,8 +151,8 @@ class Gateway:
             self._admission,
             self._events,
             self._wills,
-            self._mqtt.policy,
-            self._mqtt.durable_limits,
+            self._mqtt,
+            self._limits,
             self._arrivals.note,
         )
         return await restoring.restore()
@@ -235,7 +236,7 @@ class Gateway:
             origin=self._events.origin(attempt.head.host),
         )
         connection.source = source
-        return Opening(connection, session.subprotocol, attempt.websocket_key, claims.groups)
+        return Opening(connection, session.subprotocol, attempt.websocket_key, claims.groups, roles=claims.roles)
 
     async def _ask(
         self,
@@ -349,15 +350,24 @@ class Gateway:
         waiting = None
         let_in = False
         try:
+            self._keep(connection, opening)
             waiting = self._node.attach(connection, opening.groups, sink, self._connected(connection))
             let_in = True
         finally:
             if waiting is None:
-                self._settle_opening(connection, let_in)
+                self._settle_opening(connection, let_in, opening.groups)
         if waiting is not None:
             return self._started_after(waiting, connection, opening)
         self._started(connection, opening)
         return None
+
+    def _keep(self, connection: Connection, opening: Opening) -> None:
+        """Let a reliable client outlive the process where its hub wants that, as long as there is room for it."""
+        durable = self._durable
+        if durable is not None and connection.session.recoverable and not durable.is_full:
+            retention_s = self._directory.settings(connection.hub).reliable_retention_in_seconds
+            if retention_s is not None:
+                durable.begin_reliable(connection, retention_s, opening.roles, opening.groups)
 
     async def _started_after(self, waiting: Awaitable[None], connection: Connection, opening: Opening) -> None:
         let_in = False
@@ -365,7 +375,7 @@ class Gateway:
             await waiting
             let_in = True
         finally:
-            self._settle_opening(connection, let_in)
+            self._settle_opening(connection, let_in, opening.groups)
         self._started(connection, opening)
 
     def _started(self, connection: Connection, opening: Opening) -> None:
@@ -374,8 +384,10 @@ class Gateway:
         if opening.login is not None:
             self._logged_in.begun(connection, opening.login)
 
-    def _settle_opening(self, connection: Connection, let_in: bool) -> None:
+    def _settle_opening(self, connection: Connection, let_in: bool, groups: tuple[str, ...] = ()) -> None:
         self._admission.settle(connection.hub.resource, let_in)
+        if not let_in and self._durable is not None:
+            self._durable.end(connection, groups)
         if not let_in and connection.source is not None:
             self._events.never_begun(connection.source)
 
@@ -411,6 +423,8 @@ class Gateway:
 
     def _resume(self, connection: Connection, sink: Sink) -> Awaitable[None] | None:
         self._invocations.abandon(connection)  # which has another socket still, if there are any
+        if self._durable is not None:
+            self._durable.changed(connection, is_back=True)
         if not self._node.resume(connection, sink, self._connected(connection)):
             sink.close(1008, "The connection cannot be recovered.")
             return None

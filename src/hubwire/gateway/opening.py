@@ -20,6 +20,7 @@ class Opening(Struct, frozen=True):
             for an MQTT client, which is a newcomer at first.
         subprotocol: to be echoed; None for no header.
         groups: that it is in from the beginning.
+        roles: that it was given.
         resumed: the connection was there before.
         login: that of a client which needs one.
     """
@@ -28,6 +29,7 @@ class Opening(Struct, frozen=True):
     subprotocol: str | None
     websocket_key: str
     groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     resumed: bool = False
     newcomer: Newcomer | None = None
     login: Login | None = None

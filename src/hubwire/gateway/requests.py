@@ -10,7 +10,7 @@ Source: the service's page on client protocols (acks, roles), the reliable-clien
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from hubwire.cluster.node import Node
@@ -62,7 +62,12 @@ _Acknowledged: TypeAlias = SendToGroup | _Joining | LeaveGroup | UnsubscribeFilt
 
 
 class Requests:
-    """Handles requests of all clients of a node."""
+    """
+    Handles requests of all clients of a node.
+
+    Attributes:
+        on_done: told of each client that outlives the process and whose request was carried out, which it may repeat.
+    """
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Requests:
         self._streams = streams
         self._telemetry = telemetry
         self._asking: dict[Connection, asyncio.Event] = {}
+        self.on_done: Callable[[Connection], None] | None = None
         streams.busy = self._asking
 
     def handle(self, connection: Connection, request: ClientRequest) -> Awaitable[None] | None:
@@ -238,6 +244,8 @@ class Requests:
     def _carried_out(self, connection: Connection, request: _Acknowledged, changed: bool = True) -> None:
         if request.ack_id is not None:
             connection.done(request.ack_id)
+            if self.on_done is not None and connection.session.durable:
+                self.on_done(connection)
             self._tell(connection, Ack(request.ack_id, None, changed), isinstance(request, SendToGroup))
         records.message(connection, type(request).__name__, request)
 

@@ -12,6 +12,7 @@ from typing import Final
 from hubwire.cluster.durable import DurableSessions, Found, Stored
 from hubwire.cluster.node import Node
 from hubwire.gateway.admission import Admission
+from hubwire.gateway.arrivals import MqttOptions
 from hubwire.gateway.events import ConnectionEvents
 from hubwire.gateway.wills import Wills
 from hubwire.hub.connection import Connection
@@ -21,9 +22,11 @@ from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import HubDirectory
 from hubwire.model.telemetry import CloseCategory
 from hubwire.model.topic_filters import has_wildcards, share_of
-from hubwire.protocols.catalog import QueueLimits
-from hubwire.protocols.mqtt.arrival import Policy, Refusal
+from hubwire.protocols.catalog import QueueLimits, create
+from hubwire.protocols.mqtt.arrival import Refusal
 from hubwire.protocols.mqtt.session import MqttSession
+from hubwire.protocols.reliable import ReliableSession
+from hubwire.protocols.session import Session
 from hubwire.upstream.sources import EventSource
 
 __all__ = ["Restoring"]
@@ -35,7 +38,8 @@ _EVENTS_PER_S: Final = 1000
 class Restoring:
     """
     Args:
-        limits: of what each client leaves unacknowledged.
+        options: what MQTT clients are offered.
+        limits: of what each reliable client leaves unacknowledged.
         note: told of refusals of a session; see `MqttSession`.
     """
 
@@ -47,7 +51,7 @@ class Restoring:
         admission: Admission,
         events: ConnectionEvents,
         wills: Wills,
-        policy: Policy,
+        options: MqttOptions,
         limits: QueueLimits,
         note: Callable[[HubKey, str, Refusal], None],
     ) -> None:
@@ -57,7 +61,9 @@ class Restoring:
         self._admission = admission
         self._events = events
         self._wills = wills
-        self._policy = policy
+        self._options = options
+        self._policy = options.policy
+        self._keeps_mqtt = options.durable
         self._limits = limits
         self._note = note
 
@@ -95,7 +101,14 @@ class Restoring:
             self._directory.policy(stored.entry.resource)
         except NotFound:
             return False
-        return self._policy.session_expiry_s > 0
+        if stored.entry.subprotocol is None:
+            return self._keeps_mqtt and self._policy.session_expiry_s > 0
+        return self._retention_s(stored) is not None
+
+    def _retention_s(self, stored: Stored) -> int | None:
+        """How long reliable clients of its hub may be away now."""
+        entry = stored.entry
+        return self._directory.settings(HubKey(entry.resource, entry.hub)).reliable_retention_in_seconds
 
     def _filters(self, stored: Stored) -> list[str]:
         """Those that are still offered."""
@@ -118,9 +131,7 @@ class Restoring:
     def _connection(self, stored: Stored, found: Found) -> Connection:
         entry = stored.entry
         hub, client_id = HubKey(entry.resource, entry.hub), entry.client_id
-        session = MqttSession.restored(
-            self._policy, entry.terms, self._limits, lambda refusal: self._note(hub, client_id, refusal), client_id
-        )
+        session = self._session(stored)
         permissions = Permissions(parse_roles(entry.roles))
         permissions.restore(entry.rules)
         connection = Connection(
@@ -137,10 +148,24 @@ class Restoring:
         age_s = max(self._durable.unix() - entry.opened_at, 0.0)
         connection.opened_at = self._node.time() - age_s
         source = EventSource(
-            hub, client_id, entry.origin, entry.user_id, physical_id=entry.physical_id, session_id=entry.session_id
+            hub, client_id, entry.origin, entry.user_id, entry.subprotocol, entry.physical_id, entry.session_id
         )
         source.state = entry.state
         source.skip(math.ceil(age_s * _EVENTS_PER_S))
         connection.source = source
         self._durable.adopt(connection, stored, found)
         return connection
+
+    def _session(self, stored: Stored) -> Session:
+        entry = stored.entry
+        hub, client_id = HubKey(entry.resource, entry.hub), entry.client_id
+        if entry.terms is not None:
+            limits = self._options.durable_limits
+            return MqttSession.restored(
+                self._policy, entry.terms, limits, lambda refusal: self._note(hub, client_id, refusal), client_id
+            )
+        assert entry.subprotocol is not None, "it is one or the other"
+        session = create(entry.subprotocol, self._limits)
+        assert isinstance(session, ReliableSession), "others cannot come back"
+        session.lasts_s = self._retention_s(stored)
+        return session

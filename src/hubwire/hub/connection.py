@@ -1,7 +1,7 @@
 """Who a client is, and what of it outlives its socket."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from hubwire.model.messages import MemberState
@@ -39,6 +39,12 @@ class AckLog:
         if self._table is not None:
             return ack_id in self._table
         return any(first <= ack_id <= last for first, last in self._runs)
+
+    def runs(self) -> list[tuple[int, int]]:
+        """First and last of each row of ids that are remembered, in the order in which they were done."""
+        if self._table is not None:
+            return [(ack_id, ack_id) for ack_id in self._table]
+        return [(first, last) for first, last in self._runs]
 
     def add(self, ack_id: int) -> None:
         """Remember `ack_id` (0 to 2^64-1, not seen yet) as carried out; the oldest of one too many is forgotten."""
@@ -174,6 +180,18 @@ class Connection:
     def was_done(self, ack_id: int) -> bool:
         """Was a request with this ack id carried out before, on this connection or before its recovery."""
         return self._acks is not None and self._acks.seen(ack_id)
+
+    def done_runs(self) -> list[tuple[int, int]]:
+        """What of this is remembered; see `AckLog`."""
+        return [] if self._acks is None else self._acks.runs()
+
+    def restore_done(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Remember it again."""
+        for first, last in runs:
+            if self._acks is None:
+                self._acks = AckLog()
+            for ack_id in range(first, last + 1):
+                self._acks.add(ack_id)
 
     def done(self, ack_id: int) -> None:
         """Remember that it was, unless the session makes the ack ids itself, which never come again then."""

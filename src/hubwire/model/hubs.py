@@ -71,6 +71,8 @@ class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):
         web_socket_keep_alive_interval_in_seconds: 1 to 120 whole seconds between pings to a silent client.
         event_handlers, event_listeners: checked, and kept in their wire shape.
         communication_identity: None unless communication users may connect; of this server alone.
+        reliable_retention_in_seconds: how long reliable clients may be away, also where the server ends meanwhile; None
+            for what holds for all hubs, and no longer than the process lives. Of this server alone.
 
     Source: Microsoft.SignalRService/webPubSub/hubs, stable api-version 2024-03-01.
     """
@@ -80,6 +82,7 @@ class HubSettings(Struct, frozen=True, rename="camel", omit_defaults=False):
     event_handlers: tuple[dict[str, Any], ...] = ()
     event_listeners: tuple[dict[str, Any], ...] = ()
     communication_identity: CommunicationLogin | None = None
+    reliable_retention_in_seconds: int | None = None
 
 
 _DEFAULTS: Final = HubSettings()

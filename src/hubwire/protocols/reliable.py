@@ -11,13 +11,13 @@ Measured: a template costs 0.06 to 0.1 µs for each message where building each 
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from hubwire.model.errors import QueueOverflow
 from hubwire.protocols.dialogue import Dialogue, Language
 from hubwire.protocols.session import Batch
 
-__all__ = ["Numbering", "QueueLimits", "ReliableSession", "filled"]
+__all__ = ["Numbering", "QueueLimits", "ReliableKeeper", "ReliableSession", "filled"]
 
 
 class QueueLimits(NamedTuple):
@@ -78,6 +78,16 @@ def filled(parts: Sequence[bytes], numbering: Numbering) -> Callable[[int], byte
     return numbered
 
 
+class ReliableKeeper(Protocol):
+    """Whoever keeps a session that is to outlive the process. Nothing is asked of it, and it raises nothing."""
+
+    def holds(self, first: int, parts: Sequence[bytes], expires_at: float | None) -> None:
+        """Messages have these numbers, from the first one on, and are not acknowledged."""
+
+    def lets_go(self, first: int) -> None:
+        """Nobody needs those any more whose first number is this."""
+
+
 class _Held:
     """One batch in the log: its first number here, and how many of its messages were already acknowledged."""
 
@@ -94,9 +104,21 @@ class ReliableSession(Dialogue):
     One client: its numbering and what it has not acknowledged yet.
 
     The log holds references to batches that all receivers share, so remembering is O(1) for each turn and connection.
+
+    Attributes:
+        lasts_s: how long it may wait for another socket; None for as long as the node lets others wait.
     """
 
-    __slots__ = ("_acknowledged", "_held_bytes", "_held_messages", "_limits", "_log", "_next")
+    __slots__ = (
+        "_acknowledged",
+        "_held_bytes",
+        "_held_messages",
+        "_keeper",
+        "_limits",
+        "_log",
+        "_next",
+        "lasts_s",
+    )
 
     def __init__(self, language: Language, limits: QueueLimits) -> None:
         super().__init__(language)
@@ -106,10 +128,41 @@ class ReliableSession(Dialogue):
         self._log: deque[_Held] | None = None  # made with the first message: most connections wait for one
         self._held_messages = 0
         self._held_bytes = 0
+        self._keeper: ReliableKeeper | None = None
+        self.lasts_s: float | None = None
 
     @property
     def recoverable(self) -> bool:
         return True
+
+    @property
+    def retention_s(self) -> float | None:
+        return self.lasts_s
+
+    @property
+    def durable(self) -> bool:
+        return self._keeper is not None
+
+    def keep(self, keeper: "ReliableKeeper | None") -> None:
+        """From now on tell this one what is to outlive the process; nobody, if None."""
+        self._keeper = keeper
+
+    def restore(self, held: Sequence[tuple[int, Sequence[bytes], float | None]], next_number: int) -> None:
+        """
+        Go on from an earlier process. Nothing of this is told to a keeper.
+
+        Args:
+            held: first number, parts of frames, and when they expire, in order.
+            next_number: of the next message.
+        """
+        self._log = deque()
+        for first, parts, expires_at in held:
+            batch = Batch(self.codec, parts, expires_at)
+            self._log.append(_Held(first, batch))
+            self._held_messages += len(parts)
+            self._held_bytes += batch.size_bytes
+        self._next = next_number
+        self._acknowledged = (held[0][0] if held else next_number) - 1
 
     def acknowledge(self, sequence_id: int) -> None:
         """
@@ -133,6 +186,8 @@ class ReliableSession(Dialogue):
             if done < len(held.batch.parts):
                 return
             log.popleft()
+            if self._keeper is not None:
+                self._keeper.lets_go(held.first)
 
     def _release(self, held: _Held, done: int) -> None:
         self._held_messages -= done - held.done
@@ -147,6 +202,8 @@ class ReliableSession(Dialogue):
         self._log.append(_Held(first, batch))
         self._held_messages += len(batch.parts)
         self._held_bytes += batch.size_bytes
+        if self._keeper is not None:
+            self._keeper.holds(first, batch.parts, batch.expires_at)
         if self._over_limit():
             self._expire(now)
             if self._over_limit():
@@ -163,6 +220,8 @@ class ReliableSession(Dialogue):
             expires_at = held.batch.expires_at
             if expires_at is not None and expires_at <= now:
                 self._release(held, len(held.batch.parts))
+                if self._keeper is not None:
+                    self._keeper.lets_go(held.first)
             else:
                 kept.append(held)
         self._log = kept

@@ -1,7 +1,8 @@
 """
 The `properties` of a hub resource as they arrive: checked, completed, merged. Pure.
 
-Source: Microsoft.SignalRService/webPubSub/hubs, stable api-version 2024-03-01; `communicationIdentity` is our own.
+Source: Microsoft.SignalRService/webPubSub/hubs, stable api-version 2024-03-01; `communicationIdentity` and
+`reliableRetentionInSeconds` are our own.
 """
 
 from collections.abc import Mapping
@@ -97,4 +98,5 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "eventHandlers": event_handlers,
     "eventListeners": event_listeners,
     _LOGIN: _login,
+    "reliableRetentionInSeconds": number(1, 604_800),
 }
