@@ -1,4 +1,4 @@
-"""Members of a shared subscription that come, go, come back, read and read not: nothing is lost, nothing comes twice."""
+"""Members of a shared subscription that come and go, read and read not: nothing is lost, nothing comes twice."""
 
 import asyncio
 from collections import Counter
