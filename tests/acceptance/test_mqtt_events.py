@@ -362,7 +362,8 @@ def test_take_over_is_told_of_the_session_that_it_ends(server: Server, hub: str,
         (event,) = told.await_events(1, "disconnected")
         sessions = {one.physicalConnectionId: one.sessionId for one in told.await_events(2, "connected")}
         assert event.sessionId == sessions.pop(event.physicalConnectionId)
-        assert event.sessionId not in sessions.values() and len(sessions) == 1
+        assert event.sessionId not in sessions.values()
+        assert len(sessions) == 1
         said = event.json()["mqtt"]
         assert not said["initiatedByClient"]
         assert said["disconnectPacket"]["code"] == 0x8E
