@@ -18,6 +18,7 @@ LENIENT = Policy(
     topic_alias_maximum=16,
     wildcards=True,
     shared_subscriptions=True,
+    reserved_topics="drop",
     session_expiry_s=604_800,
 )
 AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_alias_maximum=0)
@@ -34,6 +35,8 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_
         ({"mqtt_retain": "refuse"}, replace(LENIENT, retain="refuse")),
         ({"mqtt_retain": "ignore"}, replace(LENIENT, retain="ignore")),
         ({"mqtt_topic_alias_maximum": 0}, replace(LENIENT, topic_alias_maximum=0)),
+        ({"mqtt_reserved_topics": "refuse"}, replace(LENIENT, reserved_topics="refuse")),
+        ({"mqtt_compatibility": "azure", "mqtt_reserved_topics": "drop"}, replace(AZURE, reserved_topics="drop")),
         ({"mqtt_wildcards": False}, replace(LENIENT, wildcards=False)),
         ({"mqtt_compatibility": "azure", "mqtt_wildcards": True}, replace(AZURE, wildcards=True)),
         ({"mqtt_shared_subscriptions": False}, replace(LENIENT, shared_subscriptions=False)),
@@ -55,6 +58,7 @@ AZURE = Policy(client_ids="azure", keep_alive="limited", retain="refuse", topic_
                 "mqtt_topic_alias_maximum": 16,
                 "mqtt_session_expiry_s": 604_800,
                 "mqtt_wildcards": True,
+                "mqtt_reserved_topics": "drop",
                 "mqtt_shared_subscriptions": True,
             },
             LENIENT,

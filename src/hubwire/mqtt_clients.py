@@ -28,6 +28,7 @@ _PRESETS: Final = {
         topic_alias_maximum=16,
         wildcards=True,
         shared_subscriptions=True,
+        reserved_topics="drop",
     ),
     "azure": Policy(client_ids="azure", keep_alive="limited", retain="refuse"),
 }
@@ -54,6 +55,7 @@ def mqtt_options(settings: Settings) -> MqttOptions:
         topic_alias_maximum=preset.topic_alias_maximum if aliases is None else aliases,
         wildcards=preset.wildcards if settings.mqtt_wildcards is None else settings.mqtt_wildcards,
         shared_subscriptions=preset.shared_subscriptions if shared is None else shared,
+        reserved_topics=settings.mqtt_reserved_topics or preset.reserved_topics,
         v4_text=settings.mqtt_v4_text,
     )
     limits = QueueLimits(settings.mqtt_durable_queue_messages, settings.mqtt_durable_queue_bytes)

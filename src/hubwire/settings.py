@@ -117,6 +117,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         mqtt_topic_alias_maximum: topics that a client of 5.0 may give numbers to; None for what
             `mqtt_compatibility` says.
         mqtt_wildcards: may subscriptions have wildcards; None for what `mqtt_compatibility` says.
+        mqtt_reserved_topics: what becomes of messages with QoS 0 for topics such as `$SYS/…`; None for the same.
         mqtt_shared_subscriptions: may clients share subscriptions; None for the same.
         mqtt_connect_timeout_s: from the upgrade to the CONNECT packet.
         loop: uvloop where it is installed ("auto"), or one of the two.
@@ -212,6 +213,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mqtt_receive_maximum: Annotated[int, Meta(ge=1, le=65535)] = 1024
     mqtt_topic_alias_maximum: Annotated[int, Meta(ge=0, le=255)] | None = None
     mqtt_wildcards: bool | None = None
+    mqtt_reserved_topics: Literal["drop", "refuse"] | None = None
     mqtt_shared_subscriptions: bool | None = None
     mqtt_connect_timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"

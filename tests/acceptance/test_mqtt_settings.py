@@ -15,6 +15,7 @@ CLIENT_ID_NOT_VALID: Final = {4: 2, 5: 0x85}
 UNAVAILABLE: Final = 3
 """What 3.1.1 says of a keep alive that is not taken."""
 RETAIN_UNSUPPORTED: Final = 0x9A
+TOPIC_INVALID: Final = 0x90
 RECEIVE_MAXIMUM_EXCEEDED: Final = 0x93
 QUOTA_EXCEEDED: Final = 0x97
 PROTOCOL_ERROR: Final = 1002
@@ -105,6 +106,21 @@ def test_client_of_version_5_is_told_its_keep_alive(
     for each in (server, azure):
         with MqttClient(each, hub, keep_alive_s=wanted) as client:
             assert client.connack.properties.server_keep_alive_s == told
+
+
+def test_message_of_qos_0_for_a_topic_of_other_servers_is_dropped_and_by_azure_refused(
+    server: Server, azure: Server, start_server: StartServer, hub: str, version: int
+) -> None:
+    """Who is dropped does not notice: no filter that begins with a wildcard would have shown it anyway [4.7.2]."""
+    with MqttClient(server, hub, version=version) as client:
+        client.subscribe("#", "+/+")
+        client.publish("$SYS/uptime", b"1", 0)
+        client.publish("site/door", b"2", 0)
+        assert [message.payload for message in client.heard()] == [b"2"]
+    for each in (azure, start_server(*settings(mqtt_reserved_topics="refuse"))):
+        with MqttClient(each, hub, version=version) as client:
+            client.publish("$SYS/uptime", b"1", 0)
+            assert client.ended().code == (TOPIC_INVALID if version == 5 else None)
 
 
 def test_retain_is_kept_ignored_or_refused(server: Server, azure: Server, start_server: StartServer, hub: str) -> None:

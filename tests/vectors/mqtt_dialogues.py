@@ -559,6 +559,7 @@ def _names(version: int) -> Iterator[Dialogue]:
         "1025 characters": "t" * 1025,
         "what is the server's": "$SYS/t",
         "what is shared": "$share/g/t",
+        "what begins as a topic of the application": "$webpubsubs/t",
         "messages of the application": "$webpubsub/server/messages",
         "nothing of the application": "$webpubsub/t",
         "no event": "$webpubsub/server/events/",
@@ -566,7 +567,15 @@ def _names(version: int) -> Iterator[Dialogue]:
     }
     for name, topic in unwanted.items():
         # 5.0 tells what cannot be published; 3.1.1 has no way to say so but the end.
-        yield Dialogue(f"publish to {name} of qos 0", version, (publish(version, topic, b"x"),), fault(version, 0x90))
+        end = fault(version, 0x90)
+        passed_over = topic[0] == "$" and not topic.startswith("$webpubsub/")
+        yield Dialogue(
+            f"publish to {name} of qos 0",
+            version,
+            (publish(version, topic, b"x"),),
+            GOES_ON if passed_over else end,
+            azure=end if passed_over else None,
+        )
         for qos, kind in ((1, "PUBACK"), (2, "PUBREC")):
             yield Dialogue(
                 f"publish to {name} of qos {qos}",

@@ -260,6 +260,28 @@ def test_with_qos_0_a_topic_that_is_none_is_the_end(version: int, topic: str) ->
 
 
 @pytest.mark.parametrize("version", [4, 5])
+def test_with_qos_0_a_topic_of_other_servers_may_be_passed_over(version: int) -> None:
+    """Nobody hears of it, and the client goes on; not so with a topic of ours that means nothing."""
+    client = Client(version, policy=Policy(reserved_topics="drop"))
+
+    assert client.say(publish(0, topic="$SYS/x")) == []
+    assert fault_of(client) is None
+    assert client.noted == [Refusal(Reason.TOPIC_NAME_INVALID, version, "$SYS/x", packet="PUBLISH")]
+    assert len(client.say(publish(0, topic="a"))) == 1
+    client.say(publish(0, topic="$webpubsub/x"))
+    assert fault_of(client) == Reason.TOPIC_NAME_INVALID
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_with_other_qos_a_topic_of_other_servers_is_refused_always(qos: int) -> None:
+    client = Client(5, policy=Policy(reserved_topics="drop"))
+
+    client.say(publish(qos, topic="$SYS/x"))
+
+    assert client.answers == [answer(qos, 7, Reason.TOPIC_NAME_INVALID, ADVICE[Reason.TOPIC_NAME_INVALID])]
+
+
+@pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("topic", ["a/+", "#"])
 def test_topic_with_wildcards_is_the_end(version: int, qos: int, topic: str) -> None:

@@ -10,6 +10,7 @@ from hubwire.protocols.mqtt.topics import (
     filter_fault,
     is_event_topic,
     is_group_topic,
+    is_reserved_topic,
     is_served,
 )
 
@@ -24,6 +25,24 @@ def test_ordinary_topics_are_groups(topic: str) -> None:
     assert filter_fault(topic, False, False) is None
     assert filter_fault(topic, True, True) is None
     assert not is_event_topic(topic)
+
+
+@pytest.mark.parametrize(
+    ("topic", "is_reserved"),
+    [
+        ("$", True),
+        ("$SYS/x", True),
+        ("$share/a/b", True),
+        ("$webpubsub", True),
+        ("$webpubsubs/x", True),
+        ("$webpubsub/x", False),
+        (SERVER_MESSAGES, False),
+        ("a/$SYS", False),
+        ("", False),
+    ],
+)
+def test_topics_of_other_servers_begin_with_a_dollar_sign(topic: str, is_reserved: bool) -> None:
+    assert is_reserved_topic(topic) == is_reserved
 
 
 @pytest.mark.parametrize(

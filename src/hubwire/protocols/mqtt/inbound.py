@@ -16,7 +16,7 @@ from hubwire.protocols.mqtt.exchange import FAILED, Asked, Exchange
 from hubwire.protocols.mqtt.packets import NO_PROPERTIES, Puback, Pubcomp, Publish, Pubrec
 from hubwire.protocols.mqtt.reasons import Reason
 from hubwire.protocols.mqtt.subscriptions import refusal_of
-from hubwire.protocols.mqtt.topics import event_name, is_event_topic, is_group_topic
+from hubwire.protocols.mqtt.topics import event_name, is_event_topic, is_group_topic, is_reserved_topic
 
 __all__ = ["Inbound", "Publishing"]
 
@@ -186,11 +186,15 @@ class Inbound:
         return self._exchange.ask(publishing)
 
     def _refuse(self, packet: Publish, fault: Reason) -> None:
-        """Without asking anybody. With QoS 0 a topic that is none is the end; what else is wrong is dropped."""
+        """
+        Without asking anybody. With QoS 0 a topic that is none is the end, but for those of other servers where they
+        are passed over; what else is wrong is dropped.
+        """
         packet_id, topic = packet.packet_id, packet.topic
+        passes_over = self._exchange.agreement.policy.reserved_topics == "drop" and is_reserved_topic(topic)
         if packet_id is not None:
             self._say_in_turn(self._settle(packet_id, packet.qos, fault, topic, None))
-        elif fault == Reason.TOPIC_NAME_INVALID:
+        elif fault == Reason.TOPIC_NAME_INVALID and not passes_over:
             self._exchange.violate(fault, topic, "topic that nobody can publish to", "PUBLISH")
         else:
             self._exchange.notice(fault, topic, "PUBLISH")

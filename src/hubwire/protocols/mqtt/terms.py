@@ -31,6 +31,8 @@ class Policy(Struct, frozen=True):
         topic_alias_maximum: numbers that a client of 5.0 may give to topics on one socket, 0 to 255; told if not 0.
         wildcards: clients may subscribe with them; told in 5.0 if not.
         shared_subscriptions: and share them with others; told in 5.0 if not.
+        reserved_topics: what becomes of a message with QoS 0 for a topic that begins with `$` and means nothing here:
+            dropped, or the end of the connection. With QoS 1 and 2 it is refused either way.
         v4_text: payloads of 3.1.1 are text for other clients where they are UTF-8; else always binary.
     """
 
@@ -43,6 +45,7 @@ class Policy(Struct, frozen=True):
     topic_alias_maximum: int = 0
     wildcards: bool = False
     shared_subscriptions: bool = False
+    reserved_topics: Literal["drop", "refuse"] = "refuse"
     v4_text: bool = False
 
 

@@ -20,19 +20,26 @@ __all__ = [
     "filter_fault",
     "is_event_topic",
     "is_group_topic",
+    "is_reserved_topic",
     "is_served",
 ]
 
 SERVER_MESSAGES: Final = "$webpubsub/server/messages"
 """Where clients hear what the application's server sends to them, their user or everybody."""
 
-_EVENTS: Final = "$webpubsub/server/events/"
+_OURS: Final = "$webpubsub/"
+_EVENTS: Final = f"{_OURS}server/events/"
 _OUTCOMES: Final = ("succeeded", "failed")
 
 
 def is_group_topic(topic: str) -> bool:
     """Is this the name of a group that a packet can carry and that is not kept for other uses."""
     return is_group_name(topic) and is_topic_name(topic)
+
+
+def is_reserved_topic(topic: str) -> bool:
+    """Is this one of those that are a server's own to all brokers, and that mean nothing here."""
+    return topic[:1] == "$" and not topic.startswith(_OURS)
 
 
 def is_event_topic(topic: str) -> bool:
