@@ -288,7 +288,7 @@ async def test_request_is_forwarded_and_its_answer_goes_back() -> None:
         await call.stay()
 
     async with dialling_to(Service(talk)) as tool:
-        await eventually(lambda: len(tool.notes.lines) == 2)
+        await eventually(lambda: len(tool.notes.lines) == 2 and len(heard) == 1)
 
         assert tool.application.asked[0][1] == b"body"
         ((number, fields, content),) = heard
