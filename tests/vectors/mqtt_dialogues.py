@@ -1182,6 +1182,7 @@ def _property_rows() -> Iterator[Dialogue]:
             if identifier not in allowed:
                 # Malformed by the letter [2.2.2.2]; a protocol error to most brokers, and to the service.
                 yield _property_row(kind, name, (item,), 0x82)
+                yield _property_row(kind, f"{name} cut off", (item[:1],), 0x81)
                 continue
             row = _property_row(kind, name, (item,), _SPECIAL.get((kind, identifier)))
             yield row._replace(azure=fault(5, 0x94)) if (kind, identifier) == _TOPIC_ALIAS else row

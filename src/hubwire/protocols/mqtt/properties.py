@@ -164,9 +164,9 @@ def read_properties(reader: FieldReader, packet: int) -> Properties:
         row = _BY_IDENTIFIER.get(reader.byte())
         if row is None:
             raise malformed("no such property")
+        value = row.read(reader)
         if packet not in row.packets:
             raise MqttViolation(Reason.PROTOCOL_ERROR, "property that this packet may not have")
-        value = row.read(reader)
         if type(value) is int and not row.least <= value <= row.most:
             raise MqttViolation(row.code, "property with a value that is not allowed")
         field = row.field
