@@ -13,9 +13,10 @@ COMPILED: Final = os.environ.get("HUBWIRE_EXPECT") == "compiled"
 
 HASTY: Final = (
     "-c",
-    "from hubwire.cli.main import main; from hubwire.hub.gate import Gate; Gate.hold = lambda *_: None; main()",
+    "from hubwire.adapters import journal_sql; from hubwire.cli.main import main; from hubwire.hub.gate import Gate; "
+    "journal_sql._ROUND_S = 0.3; Gate.hold = lambda *_: None; main()",
 )
-"""A server that acknowledges before anything is on the disk."""
+"""A server that acknowledges before anything is on the disk, and takes its time for that, so that each kill tells."""
 
 
 @pytest.mark.parametrize(("fsync", "kills"), [("always", 4), ("interval", 2)])
