@@ -8,7 +8,7 @@ import pytest
 
 from acceptance.mqtt import EVENTS, VERSIONS, MqttClient, mqtt_target, mqtt_token, refused
 from acceptance.servers import Server, running, wait_until
-from acceptance.upstreams import Upstream, configure, says
+from acceptance.upstreams import Upstream, await_line, configure, says
 from acceptance.wire import JOIN, RawClient, rest
 from hubwire.protocols.mqtt.packets import Publish, Will
 
@@ -140,8 +140,7 @@ def test_client_with_a_token_for_another_endpoint_is_told_which_is_the_right_one
     token = rest(server, "POST", f"{hub}/:generateToken").json()["token"]
     with RawClient(server, mqtt_target(hub, token), protocols=["mqtt"]) as client:
         assert client.status == 401
-    wait_until(lambda: f"hubs/{hub}" in server.log(), "a record")
-    (line,) = [line for line in server.log().splitlines() if "ConnectionRefused" in line and f"hubs/{hub}" in line]
+    line = await_line(server, "ConnectionRefused", f"hubs/{hub}")
     wanted = f"http://{server.host}:{server.port}/clients/mqtt/hubs/{hub}"
     assert json.loads(line)["properties"]["message"] == f"token is for another audience than {wanted}"
 
@@ -200,7 +199,7 @@ def test_client_that_is_gone_without_a_word_is_logged_as_that(server: Server, hu
     """The power of the device failed, or it was killed."""
     with MqttClient(server, hub, version=version, client_id="device") as client:
         client.drop()
-    wait_until(lambda: "ConnectionAborted" in server.log() and server.log().count(hub) >= 2, "its end")
+    await_line(server, "ConnectionAborted", hub)
     (line,) = [line for line in server.log().splitlines() if hub in line and "ConnectionStarted" not in line]
     ended = json.loads(line)
     assert (ended["operationName"], ended["level"]) == ("ConnectionAborted", "Informational")
