@@ -262,6 +262,13 @@ _TLS: Final = (
 """Without TLS, with it, and with a server that asks its clients for a certificate, of which they have none."""
 
 _TLS_IDLE: Final = 1000
+_MQTT_PUBLISHERS: Final = (
+    ("--publishers", "500"),
+    ("--members", "10"),
+    ("--groups", "10"),
+    ("--size", "64"),
+    ("--window", "1"),
+)
 _MQTT_PEERS: Final = _servers(NATS_MQTT, MOCHI)
 
 
@@ -739,13 +746,7 @@ WORKLOADS: Final = (
         "PUBACK. They send to 10 topics, each of which has one subscriber, at quality of service 1 too. Latency is "
         "that of the PUBACK.",
         mode="publish",
-        options=(
-            ("--publishers", "500"),
-            ("--members", "10"),
-            ("--groups", "10"),
-            ("--size", "64"),
-            ("--window", "1"),
-        ),
+        options=_MQTT_PUBLISHERS,
         per="publication",
         columns=_FANOUT,
         candidates=_mqtt("mqtt-qos1", *_MQTT_PEERS),
@@ -760,13 +761,7 @@ WORKLOADS: Final = (
         "Or the subscribers are away, and their messages wait for them; or `journal_fsync` is `interval`. Beside them, "
         "how often this disk syncs 4 KiB, one after the other.",
         mode="publish",
-        options=(
-            ("--publishers", "500"),
-            ("--members", "10"),
-            ("--groups", "10"),
-            ("--size", "64"),
-            ("--window", "1"),
-        ),
+        options=_MQTT_PUBLISHERS,
         per="publication",
         columns=_FANOUT,
         candidates=(
