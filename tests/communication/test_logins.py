@@ -129,7 +129,8 @@ async def test_token_whose_time_is_over_is_refused_and_ends_nobody_who_is_in(hub
 
 async def test_token_of_a_teams_user_is_refused_since_nobody_could_take_it_back(hub: Hub) -> None:
     user = f"{TEAMS_PREFIX}55555555-aaaa-4000-8000-00000000000b"
-    issued = hub.world.tokens.sign(SERVICE, ENTRA, user, ["chat"], 1, hub.world.clock.now + 3600)
+    now = hub.world.clock.now
+    issued = hub.world.tokens.sign(SERVICE, ENTRA, user, ["chat"], 1, now, now + 3600)
 
     assert await hub.refusal(issued.token) == "token is of a user of Teams, whom no communication service has"
 

@@ -1,6 +1,7 @@
 """Tokens of users: what stands in them, who can verify them, and when they are no longer good."""
 
 import base64
+import itertools
 import json
 import secrets
 import time
@@ -18,6 +19,7 @@ from auth.entra import BASE_URL, NOW, Clock, InMemory, decoded, header_of, rsa_k
 from communication.world import ENTRA, OTHER, PRIMARY, SECONDARY, SERVICE, World, opened, with_keys
 from hubwire.auth.key_ring import KeyRing
 from hubwire.communication.tokens import IssuedToken, Tokens, introspection
+from hubwire.communication.users import Users
 from hubwire.model.communication import SCOPES, CommunicationCaller
 
 USER_ID = f"8:acs:{SERVICE.immutable_id}_01a3185c-5001-7c6a-8cdd-6a84f1af1842"
@@ -72,6 +74,20 @@ async def test_token_says_what_those_of_the_service_say(world: World) -> None:
     assert header["kid"] == header["x5t"]
 
 
+async def test_token_lasts_as_long_as_was_asked_for_however_slow_the_store_is(world: World) -> None:
+    ticking = map(float, itertools.count(int(NOW)))
+    users = Users(world.store, world.tokens, lambda: next(ticking), secrets.token_bytes, world.times)
+    created = await users.create(SERVICE, PRIMARY, "one", ["chat"], 60)
+    again = await users.create(SERVICE, PRIMARY, "one", ["chat"], 60)
+    issued = await users.issue(SERVICE, PRIMARY, created.user.id, ["chat"], 60)
+
+    for token in (created.token, again.token, issued):
+        assert token is not None
+        claims = decoded(token.token)
+        assert claims["exp"] - claims["iat"] == 3600
+    assert next(ticking) > NOW + 2, "so the clock was not read once for all"
+
+
 @pytest.mark.parametrize(
     ("caller", "said"),
     [
@@ -82,7 +98,7 @@ async def test_token_says_what_those_of_the_service_say(world: World) -> None:
     ],
 )
 def test_token_says_on_whose_word_it_was_issued(caller: CommunicationCaller, said: str) -> None:
-    issued = plain().sign(SERVICE, caller, USER_ID, ["chat"], 4, NOW + 60)
+    issued = plain().sign(SERVICE, caller, USER_ID, ["chat"], 4, NOW, NOW + 60)
 
     assert decoded(issued.token)["kix"] == said
     assert decoded(issued.token)["gen"] == 4
@@ -99,13 +115,13 @@ def test_token_says_on_whose_word_it_was_issued(caller: CommunicationCaller, sai
     ],
 )
 def test_token_says_where_the_data_is(place: str, region: str, location: str) -> None:
-    claims = decoded(plain().sign(replace(SERVICE, data_location=place), ENTRA, USER_ID, ["chat"], 1, NOW).token)
+    claims = decoded(plain().sign(replace(SERVICE, data_location=place), ENTRA, USER_ID, ["chat"], 1, NOW, NOW).token)
 
     assert (claims["rgn"], claims["resourceLocation"]) == (region, location)
 
 
 def test_token_is_not_shown_by_accident() -> None:
-    issued = plain().sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW + 60)
+    issued = plain().sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW, NOW + 60)
 
     assert issued.token not in repr(issued)
     assert repr(IssuedToken("secret", 1.5)) == "IssuedToken(…, 1.5)"
@@ -139,7 +155,7 @@ async def test_official_client_of_python_reads_whatever_token(world: World) -> N
 def test_official_client_of_python_reads_tokens_of_whatever_server(host: str, place: str, scopes: set[str]) -> None:
     base_url = f"https://{host}.example/~>?\x7f"
     service = replace(SERVICE, data_location=place)
-    token = plain(base_url).sign(service, PRIMARY, USER_ID, sorted(scopes), 1, NOW + 60).token
+    token = plain(base_url).sign(service, PRIMARY, USER_ID, sorted(scopes), 1, NOW, NOW + 60).token
 
     assert not set("-_") & set(token.split(".")[1])
     assert as_python_reads(token)["iss"] == f"{base_url}/communication/{SERVICE.immutable_id}"
@@ -318,8 +334,8 @@ async def test_token_that_is_issued_while_its_key_is_made_anew_is_not_good(world
 
 def test_token_of_this_server_says_so_and_no_other_does() -> None:
     """It is not proved, so that a forged one does, too."""
-    issued = plain().sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW + 60).token
-    other = plain(f"{BASE_URL}.example").sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW + 60).token
+    issued = plain().sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW, NOW + 60).token
+    other = plain(f"{BASE_URL}.example").sign(SERVICE, PRIMARY, USER_ID, ["chat"], 1, NOW, NOW + 60).token
 
     assert plain().names_us(issued)
     assert plain().names_us(issued[:-4] + "AAAA")
@@ -337,6 +353,8 @@ async def test_token_outlives_the_key_that_signed_it_as_long_as_that_is_publishe
 
 
 def test_token_of_a_teams_user_says_so() -> None:
-    token = plain().sign(SERVICE, PRIMARY, "8:orgid:55555555-aaaa-4000-8000-00000000000b", ["chat"], 0, NOW + 60).token
+    token = (
+        plain().sign(SERVICE, PRIMARY, "8:orgid:55555555-aaaa-4000-8000-00000000000b", ["chat"], 0, NOW, NOW + 60).token
+    )
 
     assert decoded(token)["skypeid"] == "orgid:55555555-aaaa-4000-8000-00000000000b"

@@ -61,7 +61,7 @@ class TeamsUsers:
                 raise BadRequest(f"{target} is not the one of the token.", target)
         identity = f"{TEAMS_PREFIX}{bearer.principal_id}"
         scopes = tuple(_PERMISSIONS.values())
-        return self._tokens.sign(service, caller, identity, scopes, 0, expiry_of(claims))
+        return self._tokens.sign(service, caller, identity, scopes, 0, self._clock(), expiry_of(claims))
 
     async def _proved(self, token: str) -> Proved:
         try:

@@ -150,6 +150,7 @@ class Tokens:
         user: str,
         scopes: Sequence[str],
         generation: int,
+        issued_at: float,
         expires_on: float,
     ) -> IssuedToken:
         """
@@ -159,27 +160,27 @@ class Tokens:
             caller: for whom it is issued; a token ends with the access key that its caller held.
             user: id.
             generation: of the user.
+            issued_at: seconds since 1970, as read once for this token; whoever asked for a lifetime gets that much.
             expires_on: seconds since 1970.
         """
-        now = self._clock()
         location, region = _place(service.data_location)
         claims = {
             "skypeid": user.removeprefix("8:"),
             "scp": _VOICE_AND_CHAT,
-            "csi": str(int(now)),
+            "csi": str(int(issued_at)),
             "exp": int(expires_on),
             "rgn": region,
             "acsScope": ",".join(scopes),
             "resourceId": service.immutable_id,
             "resourceLocation": location,
-            "iat": int(now),
+            "iat": int(issued_at),
             "iss": self.issuer(service),
             "aud": service.immutable_id,
             "jti": _guid(self._random_bytes(16)),
             "gen": generation,
             "kix": _authority(service, caller.kind, caller.key_generation),
         }
-        return IssuedToken(self._ring.sign(_payload(claims), now, thumbprint=True), expires_on)
+        return IssuedToken(self._ring.sign(_payload(claims), issued_at, thumbprint=True), expires_on)
 
     def read(self, service: CommunicationService, token: str) -> TokenFacts:
         """

@@ -126,7 +126,7 @@ class Users:
             before = None if found is None else await self._times.last(key_of(service, part))
             if not wanted:
                 return Created(User(user_id(service, part), custom_id, before))
-            token = self._issue(service, caller, part, user, wanted, now + lifetime_s)
+            token = self._issue(service, caller, part, user, wanted, now, now + lifetime_s)
             if found is not None:
                 self._times.note(key_of(service, part), now)
             return Created(User(user_id(service, part), custom_id, now if before is None else before), token)
@@ -167,7 +167,7 @@ class Users:
         key = key_of(service, part)
         user, _ = await self._alive(key)
         now = self._clock()
-        token = self._issue(service, caller, part, user, wanted, now + lifetime_s)
+        token = self._issue(service, caller, part, user, wanted, now, now + lifetime_s)
         self._times.note(key, now)
         return token
 
@@ -248,7 +248,7 @@ class Users:
                 if not await self._commit(user_change(key, user, document.etag if document else "absent")):
                     continue
             before = await self._times.last(key)
-            token = self._issue(service, caller, part, user, scopes, expires_on)
+            token = self._issue(service, caller, part, user, scopes, now, expires_on)
             self._times.note(key, now)
             return Created(User(user_id(service, part), None, now if before is None else before), token)
         raise _busy()
@@ -369,9 +369,11 @@ class Users:
         part: str,
         user: StoredUser,
         scopes: Sequence[str],
+        issued_at: float,
         expires_on: float,
     ) -> IssuedToken:
-        return self._tokens.sign(service, caller, user_id(service, part), scopes, user.generation, expires_on)
+        identity = user_id(service, part)
+        return self._tokens.sign(service, caller, identity, scopes, user.generation, issued_at, expires_on)
 
 
 def _check_custom_id(custom_id: str | None) -> None:
