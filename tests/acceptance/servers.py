@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ __all__ = [
     "CloudProxy",
     "Server",
     "StartServer",
+    "fixed_ports",
     "free_port",
     "run_command",
     "running",
@@ -34,15 +36,29 @@ PROGRAM: Final = ("-m", "hubwire")
 """Our command line, as Python is told to run it."""
 
 _POLL_S: Final = 0.01
+_PORTS: Final = range(20_000, 32_000)
+"""Below those that systems give to whoever asks for any port, and to clients for their ends of connections."""
+_CHANCE: Final = random.SystemRandom()
+"""Of its own: what draws random inputs for tests sets the common one to the same state again and again."""
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.")
 _FAULT: Final = re.compile(r'^\S+ (error|critical) |"level":"Error"|Traceback \(most recent call last\)')
 
 
 def free_port() -> int:
-    """A port that nobody listens on now, for servers whose port must be known beforehand."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """
+    A port that nobody listens on now, for servers whose port must be known beforehand, and for nobody to listen on.
+
+    It stays free until it is asked for by its number, however many servers and clients come and go meanwhile.
+    """
+    while True:
+        port = _CHANCE.choice(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def fixed_ports() -> tuple[str, ...]:
+    """Options for a server that is to be started again at the same ports."""
+    return ("--port", str(free_port()), "--https-port", str(free_port()))
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:

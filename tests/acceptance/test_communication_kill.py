@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from acceptance.communication import Service, V, call, first_service, introspect, quoted
-from acceptance.servers import Server, StartServer, free_port, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer, fixed_ports, wait_until
 from acceptance.wire import Answer
 from postgresql import PostgresqlServer
 
@@ -87,6 +87,7 @@ def answered(server: Server, service: Service) -> Iterator[Known]:
             wait_until(
                 lambda: any(one.done() for one in running) or sum(len(caller.known) for caller in callers) >= LEAST,
                 f"{LEAST} users",
+                3 * DEADLINE_S,  # some hundred requests, each with a TLS handshake of its own
             )
         finally:
             server.signal(signal.SIGKILL)
@@ -108,7 +109,7 @@ def store(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 def test_what_was_answered_before_a_kill_is_so_after_it(start_server: StartServer, store: tuple[str, ...]) -> None:
     # The ports are in the issuer of the tokens.
-    options = ("--port", str(free_port()), "--https-port", str(free_port()), *store)
+    options = (*fixed_ports(), *store)
     server = start_server(*options)
     known = list(answered(server, first_service(server)))
     assert len(known) >= LEAST - CALLERS

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from acceptance.communication import Service, first_service, introspect, operate
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, free_port, running, wait_until
+from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, fixed_ports, running, wait_until
 
 USERS: Final = "/control/communication/default/identities"
 MANY: Final = 3000
@@ -230,7 +230,7 @@ def test_token_is_good_again_where_its_identity_is_brought_back_into_an_older_co
     start_server: StartServer, tmp_path: Path
 ) -> None:
     """It has the immutable id and the keys, and a server that is called the same; what was revoked stays so."""
-    address = ("--port", str(free_port()), "--https-port", str(free_port()))
+    address = fixed_ports()
     server = start_server(*address)
     server.stop()
     copy = tmp_path / "copy"

@@ -28,7 +28,7 @@ from acceptance.directory import (
     secret_of,
     token_of,
 )
-from acceptance.servers import DEADLINE_S, Server, StartServer, running, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer, fixed_ports, running, wait_until
 from acceptance.wire import JSON, RawClient, client_target, http_request, trusting
 
 DOCUMENTS = {
@@ -137,18 +137,14 @@ def test_keys_that_are_rotated_were_published_before_and_stay_after(start_server
 # What outlives a restart
 
 
-def ports(server: Server) -> tuple[str, ...]:
-    """The options with which another server listens where this one did."""
-    return ("--port", str(server.port), "--https-port", str(server.https_port))
-
-
 def test_restart_keeps_principals_secrets_roles_and_keys(start_server: StartServer) -> None:
-    first = start_server()
+    ports = fixed_ports()
+    first = start_server(*ports)
     app = create_app(first)
     assign(first, app, "owner")
     tokens, known = [token_of(first), token_of(first, app)], published(first)
     first.stop()
-    second = start_server(*ports(first), data=first.data)
+    second = start_server(*ports, data=first.data)
 
     assert published(second) == known
     told = ("authority", "tenant_id", "client_id", "client_secret", "subscription_id")
@@ -159,26 +155,27 @@ def test_restart_keeps_principals_secrets_roles_and_keys(start_server: StartServ
 
 def test_kill_loses_nothing_that_a_command_has_returned_from(start_server: StartServer) -> None:
     """Each time at once after the command."""
-    first = start_server()
+    ports = fixed_ports()
+    first = start_server(*ports)
     app = create_app(first)
     first.signal(signal.SIGKILL)
     first.wait()
 
-    second = start_server(*ports(first), data=first.data)
+    second = start_server(*ports, data=first.data)
     token = token_of(second, app)
     assert bearer(second, token).status == 403
     assign(second, app, "owner")
     second.signal(signal.SIGKILL)
     second.wait()
 
-    third = start_server(*ports(first), data=first.data)
+    third = start_server(*ports, data=first.data)
     assert bearer(third, token).status == 202
     more = third.cli("app", "secret", app.client_id, "--json")
     assert third.cli("app", "rotate-keys").returncode == 0
     third.signal(signal.SIGKILL)
     third.wait()
 
-    fourth = start_server(*ports(first), data=first.data)
+    fourth = start_server(*ports, data=first.data)
     again = app._replace(secret=json.loads(more.stdout)["clientSecret"])
     assert kid_of(token_of(fourth, again)) != kid_of(token)
     assert bearer(fourth, token).status == 202
@@ -186,7 +183,8 @@ def test_kill_loses_nothing_that_a_command_has_returned_from(start_server: Start
 
 def test_deleted_application_stays_deleted(start_server: StartServer) -> None:
     """Its tokens prove who it was, and allow nothing."""
-    first = start_server()
+    ports = fixed_ports()
+    first = start_server(*ports)
     app = create_app(first)
     assign(first, app, "owner")
     token = token_of(first, app)
@@ -194,7 +192,7 @@ def test_deleted_application_stays_deleted(start_server: StartServer) -> None:
     assert first.cli("app", "delete", app.client_id).returncode == 0
     statuses = [bearer(first, token).status]
     first.stop()
-    second = start_server(*ports(first), data=first.data)
+    second = start_server(*ports, data=first.data)
 
     assert [*statuses, bearer(second, token).status] == [403, 403]
     assert ask_token(second, secret_of(second, app)).json()["error_codes"] == [700016]

@@ -31,7 +31,7 @@ from acceptance.directory import (
     token_of,
     token_of_user,
 )
-from acceptance.servers import DEADLINE_S, Server, StartServer, run_command, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer, fixed_ports, run_command, wait_until
 from acceptance.wire import http_request
 
 ANSWERED_S = DEADLINE_S
@@ -169,11 +169,11 @@ def test_server_without_an_issuer_of_its_own_takes_the_trusted_one_alone(start_s
 
 
 def test_server_takes_no_token_of_its_own_issuer_once_that_is_off(start_server: StartServer) -> None:
-    first = start_server()
+    ports = fixed_ports()
+    first = start_server(*ports)
     token = token_of(first)
     first.stop()
-    again = ("--port", str(first.port), "--https-port", str(first.https_port))
-    second = start_server(*again, "--set", "local_issuer=false", data=first.data)
+    second = start_server(*ports, "--set", "local_issuer=false", data=first.data)
 
     assert bearer(second, token).status == 401
 

@@ -242,7 +242,7 @@ def test_floor_needs_no_server(load: Path) -> None:
 def test_floor_of_answers_reads_them(load: Path) -> None:
     """Each reader answers each send; what is answered last is perhaps not read any more."""
     shape = ["--connections", "5", "--answer", "10", "--rate", "100"]
-    result = run(load, "floor", *shape, "--sender-cpu", "0", "--reader-cpu", "0", *SHORT)
+    result = run(load, "floor", *shape, "--sender-cpu", "0", "--reader-cpu", "0", *SHORT, *LONGER)
 
     assert 0 < result["answered"] <= result["sent"]
 
@@ -390,8 +390,7 @@ def test_time_limit_ends_each_mode(load: Path, server: Server, mute: str, mode: 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_server_that_is_not_there_ends_each_mode(load: Path, server: Server, mode: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = "{}:{}".format(*listener.getsockname())
+    address = f"127.0.0.1:{free_port()}"
     where = ["--address", address, "--protocol", spoken(mode), "--pid", str(server.pid), *SHORT]
 
     assert refusal(load, mode, *where).endswith("Connection refused")
