@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -23,6 +24,7 @@ class _Pair:
     def __init__(self, client: socket.socket, upstream: socket.socket) -> None:
         self.client = client
         self.upstream = upstream
+        self.broken = False
         self.flows: list[asyncio.Task[None]] = []
 
 
@@ -99,7 +101,7 @@ class Proxy:
         while True:
             client, _ = await self._loop.sock_accept(self._listener)
             if self._refusing:
-                _close(client, reset=True)
+                _reset(client)
                 continue
             client.setblocking(False)
             upstream = socket.socket()
@@ -107,8 +109,8 @@ class Proxy:
             try:
                 await self._loop.sock_connect(upstream, self._upstream)
             except OSError:
-                _close(upstream, reset=True)
-                _close(client, reset=True)
+                _reset(upstream)
+                _reset(client)
                 continue
             pair = _Pair(client, upstream)
             pair.flows = [
@@ -125,8 +127,8 @@ class Proxy:
         except OSError:
             # One side was reset: so is the other.
             await self._stop(pair)
-            _close(pair.client, reset=True)
-            _close(pair.upstream, reset=True)
+            _reset(pair.client)
+            _reset(pair.upstream)
 
     async def _stop(self, pair: _Pair) -> None:
         """Pass nothing more. Afterwards no task of ours waits for the two sockets, so they may be closed."""
@@ -143,12 +145,17 @@ class Proxy:
         return len(flowing)
 
     async def _break(self, *, reset: bool, keep_upstream: bool) -> int:
-        broken = [pair for pair in self._pairs if pair.client.fileno() >= 0]
+        broken = [pair for pair in self._pairs if pair.client.fileno() >= 0 and not pair.broken]
         for pair in broken:
+            pair.broken = True
             await self._stop(pair)
-            _close(pair.client, reset=reset)
-            if not keep_upstream:
-                _close(pair.upstream, reset=reset)
+            for end in (pair.client,) if keep_upstream else (pair.client, pair.upstream):
+                if reset:
+                    _reset(end)
+                else:
+                    # Not closed: what somebody has sent and we have not read would make a reset of that.
+                    with suppress(OSError):
+                        end.shutdown(socket.SHUT_WR)
         return len(broken)
 
     async def _end(self) -> None:
@@ -157,13 +164,12 @@ class Proxy:
             await asyncio.gather(self._accepting, return_exceptions=True)
         for pair in self._pairs:
             await self._stop(pair)
-            _close(pair.client, reset=True)
-            _close(pair.upstream, reset=True)
+            _reset(pair.client)
+            _reset(pair.upstream)
         self._listener.close()
 
 
-def _close(end: socket.socket, *, reset: bool) -> None:
+def _reset(end: socket.socket) -> None:
     if end.fileno() >= 0:
-        if reset:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         end.close()
