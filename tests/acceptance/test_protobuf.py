@@ -363,11 +363,6 @@ def recovered(client: ProtobufClient) -> ProtobufClient:
     )
 
 
-def drop(client: JsonClient) -> None:
-    """Its socket ends without a close frame."""
-    client.socket.socket.close()
-
-
 def publish(server: Server, hub: str, text: str, *query: tuple[str, str]) -> None:
     headers = {"Content-Type": "text/plain"}
     answer = rest(server, "POST", f"{hub}/groups/g/:send", query=query, body=text.encode(), headers=headers)
@@ -386,7 +381,7 @@ def test_recovery_brings_what_was_not_acknowledged_and_what_came_meanwhile(serve
         client.send({"type": "sequenceAck", "sequenceId": 2})
         assert client.heard() == []
         assert client.request({"type": "joinGroup", "group": "other", "ackId": 7})["success"]
-        drop(client)
+        client.lose()
         publish(server, hub, "4")
 
         with recovered(client) as again:
@@ -411,7 +406,7 @@ def test_recovery_over_the_number_that_takes_another_byte(server: Server, hub: s
         assert numbered([client.receive() for _ in expected]) == expected
         client.send({"type": "sequenceAck", "sequenceId": 120})
         assert client.heard() == []
-        drop(client)
+        client.lose()
 
         with recovered(client) as again:
             assert numbered([again.receive() for _ in range(19)]) == expected[120:]
@@ -422,7 +417,7 @@ def test_message_that_expires_while_a_client_is_away_is_left_out(server: Server,
         ProtobufClient(server, hub, protocol=PROTOBUF_RELIABLE, groups=["g"]) as client,
         ProtobufClient(server, hub, groups=["g"]) as sender,
     ):
-        drop(client)
+        client.lose()
         assert sender.publish("g", "1", "text", ttlSeconds=1)["success"]
         publish(server, hub, "2", ("messageTtlSeconds", "300"))
         publish(server, hub, "3", ("messageTtlSeconds", "1"))
@@ -432,7 +427,7 @@ def test_message_that_expires_while_a_client_is_away_is_left_out(server: Server,
 def _expired(client: ProtobufClient) -> bool:
     with recovered(client) as again:
         found = numbered(again.heard())
-        drop(again)
+        again.lose()
         client.reconnection_token = again.reconnection_token
     assert (2, "2") in found
     return found == [(2, "2")]
