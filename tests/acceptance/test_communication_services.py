@@ -23,6 +23,7 @@ from azure.mgmt.resource.resources import ResourceManagementClient
 from acceptance.directory import assign, create_app
 from acceptance.sdk import Manager, Requests, Resource, manager
 from acceptance.servers import DEADLINE_S, Server, StartServer, running
+from acceptance.upstreams import await_line
 from acceptance.wire import Answer, connect_status, http_request, trusting
 
 GROUP: Final = "managed"
@@ -295,7 +296,7 @@ def test_address_of_a_service_serves_nothing_else(server: Server, client: Manage
     for target in ("/api/health", "/metrics", "/api/hubs/chat/users/x?api-version=2024-12-01", "/subscriptions"):
         answer = ask(server, endpoint, target)
         assert (answer.status, answer.json()["error"]["code"]) == (404, "NotFound")
-    line = next(line for line in server.log().splitlines() if f"communication service {name} listens on" in line)
+    line = await_line(server, f"communication service {name} listens on")
     plain = next(part for part in line.split() if part.startswith("http:"))
     assert connect_status(at(plain), "chat", None) == 404
 

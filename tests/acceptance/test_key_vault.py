@@ -17,6 +17,7 @@ from acceptance.directory import App, create_app, token_of
 from acceptance.sdk import KINDS, Kind, Resource, identity
 from acceptance.servers import CloudProxy, Server, StartServer, running, wait_until
 from acceptance.test_javascript import run_tests
+from acceptance.upstreams import await_line
 from acceptance.wire import Answer, connect_status, http_request, trusting
 
 VALUE: Final = "s3cret-that-stands-nowhere"
@@ -96,7 +97,7 @@ def signed_in(kind: Kind, server: Server, app: App) -> Any:
 
 def plain_url(server: Server, vault: Vault) -> str:
     """Where the vault is reached over plain HTTP, which the log says."""
-    line = next(line for line in server.log().splitlines() if f"Key Vault {vault.name} listens on" in line)
+    line = await_line(server, f"Key Vault {vault.name} listens on")
     url = next(part for part in line.split() if part.startswith("http:"))
     # Clients do not take the challenge of a host of one label.
     return url.replace("//localhost:", "//127.0.0.1:")

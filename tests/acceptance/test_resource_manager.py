@@ -22,8 +22,9 @@ from azure.mgmt.webpubsub.aio import WebPubSubManagementClient as AsyncWebPubSub
 
 from acceptance.directory import App, assign, create_app, minted, stored_keys, token_of
 from acceptance.sdk import MANAGEMENT, Manager, Requests, Resource, manager, resource_at, service_client
-from acceptance.servers import Server, StartServer, running
+from acceptance.servers import Server, StartServer, fixed_ports, running
 from acceptance.test_javascript import run_tests
+from acceptance.upstreams import await_line
 from acceptance.wire import Answer, JsonClient, client_token, connect_status, http_request, rest, signed, trusting
 
 VERSIONS: Final = (
@@ -1266,7 +1267,8 @@ def test_metadata_is_for_everybody(server: Server) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["restart", "kill -9"])
 def test_all_is_there_after_the_end_of_the_server(start_server: StartServer, number: signal.Signals, name: str) -> None:
-    first = start_server()
+    ports = fixed_ports()
+    first = start_server(*ports)
     with manager(WebPubSubManagementClient, first) as client:
         for at in range(2):
             made(client, f"{name}{at}", tags={"at": str(at)}, disable_aad_auth=True)
@@ -1280,7 +1282,7 @@ def test_all_is_there_after_the_end_of_the_server(start_server: StartServer, num
     first.signal(number)
     assert first.wait() == (0 if number is signal.SIGTERM else -signal.SIGKILL)
 
-    second = start_server("--port", str(first.port), "--https-port", str(first.https_port), data=first.data)
+    second = start_server(*ports, data=first.data)
     with manager(WebPubSubManagementClient, second) as client:
         assert tree(client, name) == before
         resource = resource_at(client, GROUP, f"{name}1")
@@ -1317,4 +1319,4 @@ def test_port_that_is_taken_after_a_restart_is_replaced_and_told(start_server: S
     assert after.port not in (before.port, blocker.port)
     assert after.access_key == before.access_key
     assert connect_status(after, "h", client_token(after, "h")) == 101
-    assert f"port {before.port} " in second.log()
+    await_line(second, f"port {before.port} ")
