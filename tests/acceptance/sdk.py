@@ -57,10 +57,11 @@ KINDS: Final[tuple[Kind, ...]] = ("sync", "aio")
 Service = Any
 """A service client: the library's own, or an asynchronous one behind `_Blocking`."""
 
-_ACK_TIMEOUT_S: Final = 2.0
+_PATIENCE_S: Final = 5.0
 """
 The synchronous client begins to wait for an ack only after it has sent, so that it may miss the notification of an
-early one, and then waits for the whole of this time before it sees that all is well.
+early one, and then waits for the whole of this time before it sees that all is well; so, too, when it connects. Not
+less: what it takes for lost it sends again as another message.
 """
 
 
@@ -415,8 +416,8 @@ class SdkClient:
         protocol = WebPubSubProtocolType.JSON_RELIABLE if reliable else WebPubSubProtocolType.JSON
         options = {
             "protocol_type": protocol,
-            "ack_timeout": _ACK_TIMEOUT_S,
-            "start_timeout": _ACK_TIMEOUT_S,
+            "ack_timeout": _PATIENCE_S,
+            "start_timeout": _PATIENCE_S,
             "message_retry_total": 1,
             "reconnect_retry_total": 20,
             "reconnect_retry_backoff_factor": 0.1,

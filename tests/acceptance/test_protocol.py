@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from acceptance.servers import Server, wait_until
+from acceptance.servers import DEADLINE_S, Server, wait_until
 from acceptance.wire import (
     JOIN,
     JSON,
@@ -418,7 +418,7 @@ def test_ping_is_answered_and_nobody_is_told_pong_unasked(server: Server, hub: s
 
 def test_websocket_ping_is_answered_with_its_payload(server: Server, hub: str) -> None:
     with JsonClient(server, hub) as client:
-        assert client.socket.ping(b"\x00payload").wait(10)
+        assert client.socket.ping(b"\x00payload").wait(DEADLINE_S)
 
 
 def test_metadata_travels_with_the_message(server: Server, hub: str) -> None:

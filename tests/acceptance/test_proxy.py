@@ -135,7 +135,7 @@ import queue
 from azure.messaging.webpubsubclient import WebPubSubClient
 from azure.messaging.webpubsubclient.models import CallbackType, WebPubSubDataType
 heard = queue.Queue()
-client = WebPubSubClient(url, ack_timeout=3, start_timeout=3)  # see sdk.py
+client = WebPubSubClient(url, ack_timeout=5, start_timeout=5)  # see sdk.py
 with client:
     client.subscribe(CallbackType.GROUP_MESSAGE, lambda message: heard.put(message.data))
     client.join_group("g")
@@ -254,6 +254,14 @@ def test_server_may_be_started_again(start_proxy: StartProxy, start_server: Star
     assert healthy(start_server("--https-port", port, data=first.data), proxy)
 
 
+def is_over(client: socket.socket) -> bool:
+    """Wait for a connection to end. A reset is an end, too: what it had said is perhaps not even read."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_signal_ends_it_with_all_of_its_tunnels(
     server: Server, proxy: CloudProxy, number: signal.Signals, code: int
@@ -267,5 +275,5 @@ def test_signal_ends_it_with_all_of_its_tunnels(
         assert b" 200 " in half_open.recv(1 << 16)
 
         assert proxy.stop(number) == code
-        assert [end.recv(1) for end in (client, half_open, undecided)] == [b"", b"", b""]
+        assert all(map(is_over, (client, half_open, undecided)))
     assert proxy.log() == ""

@@ -232,6 +232,7 @@ def test_closed_by_rest_a_client_comes_back_as_another_connection_in_its_groups(
 
         assert client.data(1) == ["hello"]
         assert len(set(client.connected)) == 2
+        wait_until(lambda: len(client.disconnected) > 0, "the disconnected callback")
         assert client.disconnected == ["Application server closed the connection. Reason: out"]
         assert not service.group_exists("left")
 
@@ -328,7 +329,7 @@ def test_clients_of_a_server_that_restarts_come_back_as_other_connections(
 
 
 def test_synchronous_client_works_as_a_context_manager(server: Server, hub: str) -> None:
-    client = WebPubSubClient(url(server, hub), ack_timeout=3, start_timeout=3)
+    client = WebPubSubClient(url(server, hub), ack_timeout=5, start_timeout=5)
     with client:
         client.join_group("g")
         assert client.is_connected()
