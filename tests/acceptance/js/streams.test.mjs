@@ -179,7 +179,7 @@ test("a permission that is revoked in the midst of a stream ends it for everybod
 
 test("a silent publisher's stream ends for everybody", async (t) => {
   const { publisher, streams } = await pair(t);
-  const stream = await publisher.client.openGroupStream("g", { idleTimeoutInMs: 300 });
+  const stream = await publisher.client.openGroupStream("g", { idleTimeoutInMs: 2000 });
   const errors = errorsOf(stream);
   await stream.write("1", "text");
   await until(() => streams[0]?.done && errors.length, "the end of the stream");
