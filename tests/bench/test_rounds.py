@@ -162,7 +162,9 @@ def test_server_that_dies_under_load_is_a_failure_and_is_started_again(
     servers: Servers, generator: Make, tmp_path: Path
 ) -> None:
     """Even where the generator found a result: it is not one of a server that works."""
-    behaviour = "os.kill(int(given['--pid']), 9); __import__('time').sleep(0.2)"
+    behaviour = (
+        "os.kill(int(given['--pid']), 9)\nwhile ') Z ' not in open('/proc/' + given['--pid'] + '/stat').read(): pass"
+    )
     measured = measure(workload(WS, rounds=2), {}, servers, generator(behaviour), random.Random(1), lambda _: None)
 
     assert [outcomes[WS] for outcomes in measured.rounds] == [Failed("the server ended during the run, with -9")] * 2
