@@ -38,6 +38,8 @@ _RETAINED: Final = "crash-retained"
 _BEGIN_S: Final = 60.0
 _QUIET_S: Final = 10.0
 """Without anything new, after which nobody waits any more for what is promised."""
+_WORTH: Final = 200
+"""Messages that are accepted before the first kill."""
 _ENTRIES: Final = ("session", "subscription", "message", "queued", "received")
 _ROOM: Final = ("mqtt_durable_queue_messages=1000000", "mqtt_durable_queue_bytes=1000000000")
 
@@ -179,6 +181,8 @@ class _Test:
                 load.create_task(self._publish(device, int(device.name.split("-")[1])))
             for work in (self._retain(), self._publish_json(), self._publish_rest(), self._disturb()):
                 load.create_task(work)
+            # However slow the machine is: there is something to lose.
+            await self._until(lambda: self.book.accepted > _WORTH and self.book.latest("retainer")[0] > 0)
             for number in range(1, self._plan.kills + 1):
                 await self._kill(number)
             self._publishing = False
