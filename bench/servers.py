@@ -8,10 +8,12 @@ the few settings that stand here, and the report names them.
 import http.client
 import json
 import os
+import random
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -448,6 +450,8 @@ def _listens(port: int) -> bool:
 
 
 def _free_port() -> int:
-    with socket.create_server((_HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """None of those that the system gives to whoever asks for any: the server takes it a while later."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server((_HOST, port)):
+            return port

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from acceptance.servers import free_port
 from hubwire.auth.principals import Principals
 from hubwire.edge.server import Listeners, bind
 from hubwire.hosting import Hosts, OwnPorts, Places
@@ -291,11 +292,6 @@ def resource(name: str = "wps-one") -> StoredResource:
     return StoredResource(name, AccessKeys("p" * 32, "s" * 32))
 
 
-def free_port() -> int:
-    with closing(bind(LOOPBACK, 0)[0][0]) as one:
-        return int(one.getsockname()[1])
-
-
 async def test_resource_is_reached_on_its_own_ports_until_they_are_closed(world: World) -> None:
     ports = world.ports()
     plain, secure = await ports.open("wps-one", (0, 0))
@@ -359,7 +355,8 @@ async def test_port_that_somebody_else_has_is_replaced(world: World, caplog: pyt
 
 
 async def test_search_for_ports_begins_behind_the_main_ones_and_each_gets_another(world: World) -> None:
-    main = (free_port(), free_port())
+    first = free_port()
+    main = (first, first + 500)
     ports = world.ports(main=main)
     one = await ports.open("wps-one", (0, 0))
     world.reserved.update(one)

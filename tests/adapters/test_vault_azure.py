@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from acceptance.servers import free_port
 from hubwire.adapters import vault_azure
 from hubwire.adapters.authorities import trusting
 from hubwire.adapters.vault_azure import AzureVaults
@@ -283,8 +283,7 @@ async def test_vault_that_does_not_answer_in_time_is_given_up(world: World, monk
 
 
 async def test_vault_that_is_not_there_is_said(world: World) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        host = f"localhost:{free.getsockname()[1]}"
+    host = f"localhost:{free_port()}"
     world.vaults = world.open(host)
 
     assert "cannot be reached" in await world.refused(f"https://{host}/secrets/code")

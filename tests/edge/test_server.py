@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from acceptance.servers import free_port
 from hubwire.edge.server import authorities, bind, connectable
 from hubwire.model.errors import StartFailed
 
@@ -30,8 +31,8 @@ def test_free_port_is_the_same_on_all_addresses() -> None:
 
 
 def test_port_in_use_is_named_and_nothing_stays_bound() -> None:
-    with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
+    with closing(socket.create_server(("::1", port), family=socket.AF_INET6)):
         with pytest.raises(StartFailed, match=f"port {port} is already in use on ::1; choose another with --port"):
             bind(BOTH, port)
 
