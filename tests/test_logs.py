@@ -338,8 +338,14 @@ class Pipe:
         while not self.text.endswith(f"{end}\n"):
             assert time.monotonic() < until, f"waited in vain for {end!r}"
             self.text += os.read(self.reader, 1 << 16).decode()
-        self.handler.flush()
+        while self.handler._in_flight:
+            assert time.monotonic() < until, f"{end!r} was read, and is still being written"
+            self.handler.flush()
         return self.text.splitlines()
+
+    def read_of_first(self) -> None:
+        """The beginning of a line that fills the pipe: it is being written then, and waits for a reader."""
+        self.text += os.read(self.reader, 1).decode()
 
     def go(self) -> None:
         """Read no more, ever."""
@@ -369,6 +375,7 @@ FILL = "x" * (1 << 20)
 def test_who_logs_does_not_wait_for_a_reader_and_is_told_later_what_was_dropped(pipe: Pipe) -> None:
     """In order: what waited (a hundred, with the one that is being written), how many were dropped, what came later."""
     pipe.log(FILL)
+    pipe.read_of_first()
     for number in range(150):
         pipe.log(str(number))
 
