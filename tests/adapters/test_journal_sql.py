@@ -403,60 +403,90 @@ async def test_each_group_is_synced_before_anybody_is_told(journal: SqlJournal) 
     assert synchronous(journal) == ["wal", 2]
 
 
-@contextmanager
-def synced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Files that are synced by us, not by SQLite; fails with the reason in `failing`."""
-    real = os.fdatasync
-    seen: list[str] = []
+class Syncs:
+    """
+    What is synced by us, not by SQLite.
 
-    def sync(descriptor: int) -> None:
-        if FAILING:
-            raise OSError(5, FAILING[0])
-        seen.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
-        real(descriptor)
+    Attributes:
+        files: names, one for each sync.
+        fault: with which syncs fail; empty while they do not.
+        failed: how many have.
+    """
 
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fdatasync", sync)
-        yield seen
-    FAILING.clear()
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self.fault = ""
+        self.failed = 0
+        self._real = os.fdatasync
+
+    def __call__(self, descriptor: int) -> None:
+        if self.fault:
+            self.failed += 1
+            raise OSError(5, self.fault)
+        self.files.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        self._real(descriptor)
 
 
-FAILING: Final[list[str]] = []
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> Syncs:
+    syncs = Syncs()
+    monkeypatch.setattr(os, "fdatasync", syncs)
+    return syncs
+
+
+INTERVAL_S: Final = 3600.0
+
+
+@pytest.fixture
+def intervals(monkeypatch: pytest.MonkeyPatch) -> asyncio.Semaphore:
+    """Intervals between two syncs: each passes when it is released."""
+    passed, sleep = asyncio.Semaphore(0), asyncio.sleep
+
+    async def wait(seconds: float) -> None:
+        await (passed.acquire() if seconds == INTERVAL_S else sleep(seconds))
+
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    return passed
 
 
 async def test_with_an_interval_what_was_written_is_synced_once_in_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, syncs: Syncs, intervals: asyncio.Semaphore
 ) -> None:
-    journal = await open_journal(url(tmp_path), 0.5)
+    journal = await open_journal(url(tmp_path), INTERVAL_S)
     assert synchronous(journal) == ["wal", 1]
-    with synced(monkeypatch) as syncs:
-        for number in range(5):
-            await journal.put("k", f"{number}", b"")
-        assert syncs == []
-        await until(lambda: syncs, "it is synced")
-        await until(lambda: journal._syncer is None, "that is all")
-        assert syncs == ["journal.db-wal"]
+    for number in range(5):
+        await journal.put("k", f"{number}", b"")
+    assert syncs.files == []
+    intervals.release()
+    await until(lambda: journal._syncer is None, "that is all")
+    assert syncs.files == ["journal.db-wal"]
 
-        await journal.put("k", "later", b"")
-        await until(lambda: len(syncs) == 2, "and what is written later, too")
-        await journal.put("k", "last", b"")
-        await journal.close()
+    await journal.put("k", "later", b"")
+    assert len(syncs.files) == 1
+    intervals.release()
+    await until(lambda: len(syncs.files) == 2, "and what is written later, too")
+    await journal.put("k", "last", b"")
+    await journal.close()
 
     assert len(stored(tmp_path)) == 7
 
 
 async def test_sync_that_fails_is_told_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, syncs: Syncs, intervals: asyncio.Semaphore, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """In each interval, and once it is told."""
     caplog.set_level(logging.INFO, "hubwire.journal")
-    journal = await open_journal(url(tmp_path), 0.01)
-    with synced(monkeypatch) as syncs:
-        FAILING.append("Input/output error")
-        await journal.put("k", "a", b"")
-        await until(lambda: said(caplog), "it is told")
-        await asyncio.sleep(0.05)
-        FAILING.clear()
-        await until(lambda: syncs and journal._syncer is None, "it is synced")
+    journal = await open_journal(url(tmp_path), INTERVAL_S)
+    syncs.fault = "Input/output error"
+    await journal.put("k", "a", b"")
+    for count in range(1, 4):
+        intervals.release()
+        await until(lambda count=count: syncs.failed == count, "it is tried")  # type: ignore[misc]
+    assert journal._syncer is not None
+    syncs.fault = ""
+    intervals.release()
+    await until(lambda: journal._syncer is None, "it is synced")
+    assert syncs.files == ["journal.db-wal"]
     await journal.close()
 
     assert said(caplog) == [
