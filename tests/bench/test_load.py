@@ -313,7 +313,8 @@ def test_port_of_the_handler_must_be_free(load: Path, mute: str) -> None:
 def disturbed(load: Path, fault: Fault) -> Any:
     """A run of two members against a server that does wrong."""
     with room("plain", fault) as there:
-        return run(load, "fanout", "--address", there.address, "--protocol", "plain", "--members", "2", *SHORT)
+        where = ["--address", there.address, "--protocol", "plain"]
+        return run(load, "fanout", *where, "--members", "2", *SHORT, *LONGER)
 
 
 def test_messages_that_never_come_are_lost(load: Path) -> None:

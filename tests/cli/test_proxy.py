@@ -151,6 +151,7 @@ def test_what_cannot_be_used_is_told_before_anything_is_asked(run: Run, options:
 def test_vaults_are_those_that_the_server_has_now(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked again after a moment: one that is made while the proxy runs leads to it, too."""
     vaults = _Vaults(Path("data"))
+    monkeypatch.setattr(proxy_module, "_ASKED_S", 3600.0)
     server.on("GET", "/control/vaults", 200, {"value": [{"name": "Ours"}]})
 
     async def ask() -> list[bool]:

@@ -255,11 +255,8 @@ async def serve(
     yield Served(context, path or server.sockets[0].getsockname(), fronts, refused)
     server.close()
     await context.drain(_DEADLINE_S)
-    for _ in range(5):  # transports that are told of their end in the next turns
-        await asyncio.sleep(0)
-    assert not context.fronts
-    assert not context.server_state.connections
-    assert not context.server_state.tasks
+    left = (context.fronts, context.server_state.connections, context.server_state.tasks)
+    await eventually(lambda: not any(left))  # transports are told of their end in a later turn
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:

@@ -196,6 +196,7 @@ def test_full_disk_lets_acknowledgements_wait_and_loses_no_message(
         assert publisher.publish("t", b"before") == 0
         disk.fill(server)
         publisher.send(Publish("t", b"waits", 1, packet_id=100))
+        wait_until(lambda: metric(server, "hubwire_journal_unwritten") > 0, "the first that waits")
         other.send({"type": "sendToGroup", "group": "t", "dataType": "text", "data": "too", "ackId": 7})
         with JsonClient(server, hub) as third:
             for number in range(200):

@@ -159,7 +159,7 @@ def test_handler_that_hangs_does_not_hold_up_the_exit_and_is_told_later(
     start_server: StartServer, hub: str, upstream: Upstream
 ) -> None:
     """A call may take half a minute, which is longer than the test waits for the exit."""
-    server = start_server("--set", "shutdown_events_s=0.5")
+    server = start_server("--set", "shutdown_events_s=3")
     with Upstream() as quick:
         configure(server, hub, upstream.handler())
         configure(server, f"{hub}2", quick.handler())
@@ -169,6 +169,7 @@ def test_handler_that_hangs_does_not_hold_up_the_exit_and_is_told_later(
             JsonClient(server, f"{hub}2", user="other") as other,
         ):
             upstream.await_events(2, "connected")
+            quick.await_events(1, "connected")
             upstream.answer = upstream.never
             server.signal(signal.SIGTERM)
             assert server.wait() == 0

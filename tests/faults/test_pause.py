@@ -24,7 +24,7 @@ from faults.answering import Answering
 
 PAUSE_S: Final = 10.0
 """Longer than three keep-alive intervals, a request's time and a recovery's, as they are set here."""
-SHORT: Final = ("head_timeout_s=4", "idle_timeout_s=6", "recovery_s=4")
+SHORT: Final = ("head_timeout_s=8", "idle_timeout_s=9", "recovery_s=8")
 MESSAGES: Final = 200
 
 
