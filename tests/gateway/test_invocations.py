@@ -19,6 +19,7 @@ from hubwire.model.messages import FromServer
 from hubwire.model.telemetry import CloseCategory
 from hubwire.model.webhooks import IncomingResponse, OutgoingRequest, WebhookFailed
 from hubwire.upstream import records
+from raw_handlers import until
 
 FAILED = {"name": "InternalServerError", "message": "The event handler failed."}
 NOBODY = {"name": "InternalServerError", "message": "No event handler is configured for this event."}
@@ -241,12 +242,11 @@ async def test_handler_behind_a_tunnel_answers_as_well() -> None:
 async def test_handler_that_does_not_answer_in_time_is_a_response() -> None:
     house = house_of()
     client = await somebody(house)
-    house.upstream.dispatcher._limits = type(house.upstream.limits)(invocation_s=0.01)
+    house.upstream.dispatcher._limits = type(house.upstream.limits)(invocation_s=0.25)
     held = Held(house)
 
     await client.say(invoke())
-    (tasks,) = house.gateway._invocations._pending.values()
-    await asyncio.wait(list(tasks.values()))
+    await until(lambda: pending(house) == (0, 0))
     await settle()
 
     assert client.heard() == [failure(FAILED)]
