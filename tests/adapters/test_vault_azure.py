@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from azure.keyvault.secrets._shared import http_challenge_cache
 
 from acceptance.servers import free_port
 from hubwire.adapters import vault_azure
@@ -135,6 +136,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
+    # The package remembers by host and port what it was challenged with, and the port may have been another test's.
+    http_challenge_cache.clear()
     authority = new_authority(time.time())
     (tmp_path / "ca.pem").write_bytes(authority.certificate)
     vault = Vault(authority)
