@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, free_port, wait_until
+from acceptance.servers import DEADLINE_S, PROCESS_S, free_port, wait_until
 
 __all__ = ["PostgresqlServer", "running_postgresql"]
 
@@ -71,7 +71,7 @@ class PostgresqlServer:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the tests, which then end it
             )
-        wait_until(self._is_up, "the database server")
+        wait_until(self._is_up, "the database server", PROCESS_S)
 
     def _is_up(self) -> bool:
         assert self._process is not None
@@ -108,7 +108,7 @@ class PostgresqlServer:
             env=self.psql_environment(database),
             capture_output=True,
             text=True,
-            timeout=DEADLINE_S,
+            timeout=PROCESS_S,
             check=False,
         )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from acceptance.servers import DEADLINE_S, Server, wait_until
+from acceptance.servers import DEADLINE_S, PROCESS_S, Server, wait_until
 
 __all__ = ["EXAMPLES", "JS", "Program", "example", "trust"]
 
@@ -50,7 +50,9 @@ class Program:
                 command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
         try:
-            wait_until(lambda: self._process.poll() is not None or _AT.search(self.output()) is not None, command[0])
+            wait_until(
+                lambda: self._process.poll() is not None or _AT.search(self.output()) is not None, command[0], PROCESS_S
+            )
             found = _AT.search(self.output())
             assert found is not None, self.output()
         except BaseException:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 __all__ = [
     "DEADLINE_S",
+    "PROCESS_S",
     "PROGRAM",
     "CloudProxy",
     "Server",
@@ -31,6 +32,9 @@ __all__ = [
 
 DEADLINE_S: Final = 20.0
 """How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right."""
+
+PROCESS_S: Final = 90.0
+"""How long a process may take to start, or from there to its end: most of that is work, for which others compete."""
 
 PROGRAM: Final = ("-m", "hubwire")
 """Our command line, as Python is told to run it."""
@@ -119,7 +123,7 @@ class Server:
         with self._output.open("ab") as output, self._log.open("ab") as log:
             variables = {**os.environ, **(environment or {})}
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=variables)
-        wait_until(lambda: self.process.poll() is not None or self.ready_file.exists(), "the ready file")
+        wait_until(lambda: self.process.poll() is not None or self.ready_file.exists(), "the ready file", PROCESS_S)
         assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
         ready = json.loads(self.ready_file.read_text(encoding="utf-8"))
         self.endpoint: str = ready["endpoint"]
@@ -222,7 +226,11 @@ class CloudProxy:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, preexec_fn=_heed_interrupts
             )
-        wait_until(lambda: self.process.poll() is not None or "Ctrl-C" in self.output(), "what it prints at the start")
+        wait_until(
+            lambda: self.process.poll() is not None or "Ctrl-C" in self.output(),
+            "what it prints at the start",
+            PROCESS_S,
+        )
         assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
         exports = dict(re.findall(r"export (\w+)=(\S+)", self.output() + server.cli("ca", "env").stdout))
         self.url: str = exports["HTTPS_PROXY"]
@@ -247,7 +255,7 @@ class CloudProxy:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=2 * DEADLINE_S,
+            timeout=PROCESS_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -290,6 +298,6 @@ def run_command(*arguments: str, said: str = "") -> subprocess.CompletedProcess[
         input=said,
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=PROCESS_S,
         check=False,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, Server, StartServer, run_command
+from acceptance.servers import PROCESS_S, Server, StartServer, run_command
 from acceptance.wire import http_request
 
 JSON = """{
@@ -283,7 +283,7 @@ def test_program_for_az_compiles_to_what_is_deployed(start_server: StartServer, 
     program = "from hubwire.cli.bicep import main; main()"
     command = [sys.executable, "-c", program, "build", "--stdout", str(files / "main.bicep")]
     done = subprocess.run(
-        command, cwd=files, env=dict(os.environ), capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        command, cwd=files, env=dict(os.environ), capture_output=True, text=True, timeout=PROCESS_S, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     (files / "compiled.json").write_text(done.stdout)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, Server, StartServer, free_port, run_command, wait_until
+from acceptance.servers import DEADLINE_S, PROCESS_S, Server, StartServer, free_port, run_command, wait_until
 from acceptance.wire import (
     JOIN,
     JSON,
@@ -402,7 +402,7 @@ def test_certificate_that_cannot_be_used_ends_the_start_in_a_line(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=PROCESS_S,
         check=False,
     )
 
@@ -452,7 +452,7 @@ service = WebPubSubServiceClient.from_connection_string(text, hub)
 url = service.get_client_access_token(roles=roles)["url"]
 assert url.startswith("wss://"), url
 heard, got = [], threading.Event()
-client = WebPubSubClient(url, ack_timeout=3, start_timeout=3)  # see sdk.py
+client = WebPubSubClient(url, ack_timeout=5, start_timeout=5)  # see sdk.py
 with client:
     client.subscribe(CallbackType.GROUP_MESSAGE, lambda message: (heard.append(message.data), got.set()))
     client.join_group("g")

@@ -35,7 +35,7 @@ from acceptance.wire import JsonClient
 
 FOLDER = Path(__file__).parent / "js"
 FILES = sorted(path.name for path in FOLDER.glob("*.test.mjs"))
-TIMEOUT_S = 110
+TIMEOUT_S = 240
 EXTENSION = "https://auth.msft.communication.azure.com"
 
 

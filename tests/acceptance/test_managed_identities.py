@@ -22,7 +22,7 @@ from azure.mgmt.webpubsub import models as m
 
 from acceptance.directory import App, claims_of, client_pem, create_app
 from acceptance.sdk import Manager, manager
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, running, wait_until
+from acceptance.servers import PROCESS_S, PROGRAM, Server, StartServer, running, wait_until
 from acceptance.upstreams import Heard, Upstream, await_line, configure
 from acceptance.wire import JsonClient, client_token, connect_status, http_request, trusting
 
@@ -454,7 +454,7 @@ def test_settings_that_give_no_token_end_the_start(tmp_path: Path, settings: lis
         [sys.executable, *PROGRAM, "serve", "--port", "0", "--data", str(tmp_path / "data"), *options],
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=PROCESS_S,
         check=False,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, StartServer, run_command, wait_until
+from acceptance.servers import PROCESS_S, PROGRAM, Server, StartServer, run_command, wait_until
 from acceptance.wire import JsonClient, rest
 from postgresql import PostgresqlServer, running_postgresql
 
@@ -76,7 +76,7 @@ def offline_keys(url: str, data: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "HUBWIRE_STORE": url},
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=PROCESS_S,
         check=False,
     )
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from acceptance.examples import JS
-from acceptance.servers import DEADLINE_S, PROGRAM, Server
+from acceptance.servers import PROCESS_S, PROGRAM, Server
 
 README: Final = Path(__file__).parent.parent.parent / "README.md"
 KINDS: Final = {"py": "python", "mjs": "js"}
@@ -62,7 +62,7 @@ def printed(folder: Path, server: Server, shell: str, command: Sequence[str]) ->
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=2 * DEADLINE_S,
+        timeout=PROCESS_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from acceptance.directory import assign, create_app, token_of
 from acceptance.examples import JS, Program
-from acceptance.servers import Server, StartServer, running, wait_until
+from acceptance.servers import DEADLINE_S, Server, StartServer, running, wait_until
 from acceptance.tunnels import Asked, Said, Tool, TunnelCommand, tunnel_target, tunnel_token
 from acceptance.upstreams import EVERYTHING, Upstream, await_line, configure, says
 from acceptance.wire import JSON, JsonClient, RawClient, client_target, client_token, http_request
@@ -137,10 +137,10 @@ def test_event_of_a_tunnel_that_vanishes_goes_to_another_one(server: Server, tun
         answered: list[int] = []
         client = threading.Thread(target=lambda: answered.append(status(server, tunnelled)))
         client.start()
-        assert begun.wait(20)
+        assert begun.wait(DEADLINE_S)
         with Tool(server, tunnelled) as other:
             silent.vanish()
-            client.join(20)
+            client.join(DEADLINE_S)
 
             assert answered == [101]
             assert (len(silent.asked), other.asked[0].get("ce-id")) == (1, "0")

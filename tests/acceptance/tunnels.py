@@ -19,7 +19,7 @@ from uuid import uuid4
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from acceptance.servers import DEADLINE_S, PROGRAM, Server, wait_until, whole_lines
+from acceptance.servers import DEADLINE_S, PROCESS_S, PROGRAM, Server, wait_until, whole_lines
 from acceptance.wire import Target, signed
 from vectors.tunnel_frames import message_bytes, unpacked
 
@@ -187,7 +187,11 @@ class TunnelCommand:
         with self._output.open("wb") as output, self._log.open("wb") as log:
             variables = {**os.environ, **environment}
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=variables)
-        wait_until(lambda: self.process.poll() is not None or "Ctrl-C" in self.output(), "what it prints at the start")
+        wait_until(
+            lambda: self.process.poll() is not None or "Ctrl-C" in self.output(),
+            "what it prints at the start",
+            PROCESS_S,
+        )
         assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
 
     def output(self) -> str:

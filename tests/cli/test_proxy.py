@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from acceptance.servers import free_port
+from acceptance.servers import PROCESS_S, free_port
 from cli.conftest import Run
 from cli.standin import DEADLINE_S, StandIn
 from hubwire.auth.certificates import issue, new_authority
@@ -174,6 +174,6 @@ def test_server_that_cannot_tell_its_vaults_is_told() -> None:
 
 def test_other_commands_load_nothing_that_issues_certificates() -> None:
     program = "import sys; import hubwire.cli.commands; print('hubwire.auth.certificates' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_S)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PROCESS_S)
 
     assert (done.stdout, done.stderr) == ("False\n", "")
