@@ -2,15 +2,16 @@
 
 import json
 import os
-import random
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -40,12 +41,22 @@ PROGRAM: Final = ("-m", "hubwire")
 """Our command line, as Python is told to run it."""
 
 _POLL_S: Final = 0.01
-_PORTS: Final = range(20_000, 32_000)
-"""Below those that systems give to whoever asks for any port, and to clients for their ends of connections."""
-_CHANCE: Final = random.SystemRandom()
-"""Of its own: what draws random inputs for tests sets the common one to the same state again and again."""
+_FIRST_PORT: Final = 20_000
+"""From here up to 31 199 we take ours: below those that systems give to whoever asks for any port, and to clients."""
+_PORTS_EACH: Final = 700
+_WORKERS: Final = 16
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.")
 _FAULT: Final = re.compile(r'^\S+ (error|critical) |"level":"Error"|Traceback \(most recent call last\)')
+
+
+def _own_ports() -> Iterator[int]:
+    """Those of this process, round and round, so that none comes twice soon. Workers of one run have different ones."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    first, begin = _FIRST_PORT + worker * _PORTS_EACH, secrets.randbelow(_PORTS_EACH)
+    return cycle([first + (begin + at) % _PORTS_EACH for at in range(_PORTS_EACH)])
+
+
+_ports: Final = _own_ports()
 
 
 def free_port() -> int:
@@ -54,14 +65,18 @@ def free_port() -> int:
 
     It stays free until it is asked for by its number, however many servers and clients come and go meanwhile.
     """
-    while True:
-        port = _CHANCE.choice(_PORTS)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+    for _ in range(_PORTS_EACH):
+        port = next(_ports)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise AssertionError("none of our ports is free")
 
 
 def fixed_ports() -> tuple[str, ...]:
-    """Options for a server that is to be started again at the same ports."""
+    """Options for a server that is to be started again at the same ports; those of its resources stay the same, too."""
     return ("--port", str(free_port()), "--https-port", str(free_port()))
 
 

@@ -22,7 +22,7 @@ from azure.mgmt.resource.resources import ResourceManagementClient
 
 from acceptance.directory import assign, create_app
 from acceptance.sdk import Manager, Requests, Resource, manager
-from acceptance.servers import DEADLINE_S, Server, StartServer, running
+from acceptance.servers import DEADLINE_S, Server, StartServer, fixed_ports, running
 from acceptance.upstreams import await_line
 from acceptance.wire import Answer, connect_status, http_request, trusting
 
@@ -327,7 +327,8 @@ def test_certificate_is_good_for_the_name_of_a_service(server: Server, client: M
 
 
 def test_services_keep_keys_ids_and_ports_over_a_new_start(start_server: StartServer) -> None:
-    server = start_server()
+    ports = fixed_ports()
+    server = start_server(*ports)
     said(server, "communication", "create", "acs-one")
     names = ("default", "acs-one")
     before = {
@@ -336,7 +337,7 @@ def test_services_keep_keys_ids_and_ports_over_a_new_start(start_server: StartSe
     }
     server.stop()
 
-    again = start_server(data=server.data)
+    again = start_server(*ports, data=server.data)
 
     after = {
         name: (said(again, "communication", "show", name), said(again, "communication", "keys", name)) for name in names

@@ -15,7 +15,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 
 from acceptance.directory import App, create_app, token_of
 from acceptance.sdk import KINDS, Kind, Resource, identity
-from acceptance.servers import CloudProxy, Server, StartServer, running, wait_until
+from acceptance.servers import CloudProxy, Server, StartServer, fixed_ports, running, wait_until
 from acceptance.test_javascript import run_tests
 from acceptance.upstreams import await_line
 from acceptance.wire import Answer, connect_status, http_request, trusting
@@ -423,21 +423,22 @@ def test_template_makes_a_vault_with_policies_and_secrets(
 
 def test_vaults_and_secrets_are_there_after_a_new_start(start_server: StartServer) -> None:
     """At the same address, with the key in a file that its owner alone may read."""
-    server = start_server()
+    ports = fixed_ports()
+    server = start_server(*ports)
     vault = make(server, (create_app(server),) * 2)
     server.stop()
     assert_hidden(server)
     key = server.data / "vault.key"
     assert key.stat().st_mode & 0o777 == 0o600
 
-    again = start_server(data=server.data)
+    again = start_server(*ports, data=server.data)
     assert url_of(again, vault.name) == vault.url
     with signed_in("sync", again, vault.reader) as who, who.secrets(again, vault.url) as client:
         assert client.get_secret("code").value == VALUE
     again.stop()
     key.unlink()
 
-    lost = start_server(data=server.data)
+    lost = start_server(*ports, data=server.data)
     lost.provoked = ("/secrets/",)
     refused = lost.cli("secret", "show", "code", "--vault", vault.name, "--value")
     assert (refused.returncode, "vault.key is missing" in refused.stderr) == (1, True)

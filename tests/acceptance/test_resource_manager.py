@@ -1307,7 +1307,7 @@ def tree(client: Manager, name: str) -> list[Any]:
 
 def test_port_that_is_taken_after_a_restart_is_replaced_and_told(start_server: StartServer, name: str) -> None:
     """By another one, rather than not to start at all."""
-    first = start_server()
+    first = start_server(*fixed_ports())
     with manager(WebPubSubManagementClient, first) as client:
         before = made(client, name)
     first.stop()
