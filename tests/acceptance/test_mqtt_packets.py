@@ -30,7 +30,7 @@ from vectors.mqtt_wire import PINGREQ, connect, publish, subscribe, unsubscribe
 HUB: Final = "packets"
 NORMAL: Final = 1000
 
-ROW_DEADLINE_S: Final = 5.0
+ROW_DEADLINE_S: Final = 12.0
 """For a packet that does not come; there are too many rows to wait longer for each."""
 
 ENOUGH: Final = 20
