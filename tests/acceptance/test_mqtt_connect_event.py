@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from acceptance.mqtt import VERSIONS, MqttClient, close_all, mqtt_target, mqtt_token, refused
-from acceptance.servers import Server, free_port, running
+from acceptance.servers import Server, StartServer, free_port, running
 from acceptance.upstreams import Answer, Heard, Reply, Upstream, await_line, configure, says
 from acceptance.wire import JOIN, SEND, RawClient, client_token, rest
 from hubwire.protocols.mqtt.packets import (
@@ -41,7 +41,7 @@ NOT_AUTHORIZED: Final = {4: 5, 5: 0x87}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, which does not wait long before it tries again. Each test has a hub of its own."""
     folder = tmp_path_factory.mktemp("connect")
-    with running(folder, "--set", "handler_retries_s=0.01,0.01", "--set", "handler_timeout_s=1") as server:
+    with running(folder, "--set", "handler_retries_s=0.01,0.01") as server:
         yield server
 
 
@@ -385,7 +385,10 @@ def test_handler_that_cannot_be_reached_keeps_clients_out(server: Server, hub: s
     assert "event handler" in await_line(server, client_id, "ConnectionRefused")
 
 
-def test_handler_that_does_not_answer_in_time_keeps_clients_out(server: Server, hub: str, upstream: Upstream) -> None:
+def test_handler_that_does_not_answer_in_time_keeps_clients_out(
+    start_server: StartServer, hub: str, upstream: Upstream
+) -> None:
+    server = start_server("--set", "handler_timeout_s=0.5")
     upstream.answer = upstream.never
     about(server, hub, upstream)
     refused(server, hub, UNAVAILABLE[5])

@@ -19,7 +19,7 @@ Record = dict[str, Any]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for this module, whose log is held to have no token in it at its end. Each test has a hub of its own."""
     folder = tmp_path_factory.mktemp("log")
-    options = ("mqtt_compatibility=azure", "mqtt_connect_timeout_s=1")
+    options = ("mqtt_compatibility=azure", "mqtt_connect_timeout_s=5")
     with running(folder, "--log-format", "json", *(word for text in options for word in ("--set", text))) as server:
         yield server
 

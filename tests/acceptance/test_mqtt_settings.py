@@ -30,7 +30,7 @@ TIGHT: Final = settings(
     mqtt_client_ids="azure",
     mqtt_session_expiry_s=1,
     mqtt_receive_maximum=2,
-    mqtt_connect_timeout_s=1,
+    mqtt_connect_timeout_s=5,
     reliable_queue_messages=10,
     reliable_queue_bytes=1 << 16,
 )
