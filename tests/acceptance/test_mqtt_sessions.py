@@ -340,6 +340,7 @@ def test_events_tell_of_sessions_and_of_their_connections(server: Server, hub: s
     with Upstream() as upstream:
         configure(server, hub, upstream.handler())
         with lasting(server, hub, version, user="u") as first:
+            upstream.await_events(1, "connected")  # of different sessions there is no order
             first.drop()
         await_offline(server)
         with first.again(user="u") as second:
