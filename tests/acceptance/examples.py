@@ -23,7 +23,7 @@ EXAMPLES: Final = Path(__file__).parent.parent.parent / "examples"
 JS: Final = Path(__file__).parent / "js"
 """Where the packages of npm are."""
 
-_AT: Final = re.compile(r"(?:listening at|running on) (http://\S+)")
+_AT: Final = re.compile(r"(?:listening at|running on) (http://\S+)\s")
 
 
 class Program:

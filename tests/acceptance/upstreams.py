@@ -310,17 +310,20 @@ class Upstream:
 
 
 def _read(reader: Any, number: int) -> Heard | None:
-    """The next request of a connection; None if there is none any more."""
+    """The next request of a connection; None if none comes whole any more."""
     first = reader.readline()
     if not first.endswith(b"\r\n"):
         return None
     method, target, _ = first.decode().split()
     headers: list[tuple[str, str]] = []
-    while (line := reader.readline()) not in (b"\r\n", b""):
+    while (line := reader.readline()) != b"\r\n":
+        if not line.endswith(b"\r\n"):
+            return None
         name, _, value = line.decode().rstrip("\r\n").partition(":")
         headers.append((name, value.strip(" ")))
     length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
-    return Heard(method, target, tuple(headers), reader.read(length), number)
+    body = reader.read(length)
+    return Heard(method, target, tuple(headers), body, number) if len(body) == length else None
 
 
 def configure(server: Server, hub: str, *handlers: Mapping[str, Any], **properties: Any) -> None:
