@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
+from uuid import uuid4
 
 from acceptance.mqtt import EVENTS, SERVER_MESSAGES, MqttClient
 from acceptance.protobuf import PROTOBUF, PROTOBUF_RELIABLE, ProtobufClient
@@ -207,7 +208,7 @@ class _Simple(Speaker):
         self._code = 0
         query = [("webpubsub_mode", "sendToGroup"), ("group", group), ("noEcho", str(not own))] if group else []
         # Nobody tells it its id, but whoever lists a group that only this client is in.
-        mark = f"only{id(self)}"
+        mark = f"only{uuid4().hex}"
         groups = [*claims.pop("groups", ()), mark]
         target = client_target(hub, client_token(server, hub, groups=groups, **claims), query)
         self.raw = RawClient(server, target)
