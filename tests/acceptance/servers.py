@@ -138,7 +138,11 @@ class Server:
         with self._output.open("ab") as output, self._log.open("ab") as log:
             variables = {**os.environ, **(environment or {})}
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=variables)
-        wait_until(lambda: self.process.poll() is not None or self.ready_file.exists(), "the ready file", PROCESS_S)
+        try:
+            wait_until(lambda: self.process.poll() is not None or self.ready_file.exists(), "the ready file", PROCESS_S)
+        except BaseException:
+            self.end()  # nobody else knows of it yet
+            raise
         assert self.process.poll() is None, f"ended with {self.process.returncode} at start:\n{self.log()}"
         ready = json.loads(self.ready_file.read_text(encoding="utf-8"))
         self.endpoint: str = ready["endpoint"]
