@@ -31,8 +31,11 @@ __all__ = [
     "whole_lines",
 ]
 
-DEADLINE_S: Final = 60.0
-"""How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right."""
+DEADLINE_S: Final = 25.0
+"""
+How long a test waits for what must happen; generous, because nothing is slower on a busy machine for being right. Yet
+less than the 30 s after which the server gives up an attempt of an event handler: that is not what a test waits for.
+"""
 
 PROCESS_S: Final = 90.0
 """How long a process may take to start, or from there to its end: most of that is work, for which others compete."""
@@ -182,7 +185,7 @@ class Server:
 
     def wait(self) -> int:
         """Its exit code, once it has ended."""
-        return self.process.wait(DEADLINE_S)
+        return self.process.wait(PROCESS_S)
 
     def stop(self) -> None:
         """End it as a supervisor would and hold it to a clean end; nothing to do if it ended already."""
@@ -284,7 +287,7 @@ class CloudProxy:
         """Its exit code after a signal; nothing is done if it ended already."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(DEADLINE_S)
+        return self.process.wait(PROCESS_S)
 
     def end(self) -> None:
         """Leave no process behind, whatever happened before."""

@@ -11,7 +11,7 @@ if (!connectionString) throw new Error("HUBWIRE_CONNECTION_STRING names the serv
 
 export const endpoint = /Endpoint=([^;]+)/.exec(connectionString)[1];
 export const accessKey = /AccessKey=([^;]+)/.exec(connectionString)[1];
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 25_000;
 const ROLES = ["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup"];
 
 /** A service client for a hub that no other test uses. */
