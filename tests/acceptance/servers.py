@@ -38,7 +38,7 @@ less than the 30 s after which the server gives up an attempt of an event handle
 """
 
 PROCESS_S: Final = 90.0
-"""How long a process may take to start, or from there to its end: most of that is work, for which others compete."""
+"""How long a process may take to start, or a command from there to its end: that is work, for which others compete."""
 
 PROGRAM: Final = ("-m", "hubwire")
 """Our command line, as Python is told to run it."""
@@ -184,8 +184,8 @@ class Server:
         os.kill(self.pid, number)
 
     def wait(self) -> int:
-        """Its exit code, once it has ended."""
-        return self.process.wait(PROCESS_S)
+        """Its exit code, once it has ended, which takes less than an attempt of an event handler may."""
+        return self.process.wait(DEADLINE_S)
 
     def stop(self) -> None:
         """End it as a supervisor would and hold it to a clean end; nothing to do if it ended already."""
