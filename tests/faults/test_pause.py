@@ -23,8 +23,11 @@ from acceptance.wire import (
 from faults.answering import Answering
 
 PAUSE_S: Final = 10.0
-"""Longer than three keep-alive intervals, a request's time and a recovery's, as they are set here."""
-SHORT: Final = ("head_timeout_s=8", "idle_timeout_s=9", "recovery_s=8")
+"""
+Longer than three keep-alive intervals, and by more than two seconds, which a timer may be late without anything to be
+seen in it, than a request's time and a recovery's, as they are set here.
+"""
+SHORT: Final = ("head_timeout_s=7", "idle_timeout_s=7", "recovery_s=7")
 MESSAGES: Final = 200
 
 
