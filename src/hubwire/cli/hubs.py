@@ -109,6 +109,7 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
 )
 @click.option("--identity-scopes", metavar="LIST", help="That such a token needs, all of them. [chat]")
 @click.option("--identity-roles", metavar="LIST", help="That its connection has. [none]")
+@click.option("--no-identities", is_flag=True, help="No tokens of communication services.")
 @click.option(
     "--reliable-retention",
     "retention_s",
@@ -116,7 +117,6 @@ def show_hub(name: str, resource: str | None, data: Path, as_json: bool) -> None
     metavar="SECONDS",
     help="How long reliable clients may be away, restarts of the server included; 0 for as without this.",
 )
-@click.option("--no-identities", is_flag=True, help="No tokens of communication services.")
 @resource_option
 @as_json
 @data_folder
@@ -135,8 +135,8 @@ def set_hub(
     identities: str | None,
     identity_scopes: str | None,
     identity_roles: str | None,
-    retention_s: int | None,
     no_identities: bool,
+    retention_s: int | None,
     resource: str | None,
     data: Path,
     as_json: bool,
@@ -161,13 +161,11 @@ def set_hub(
         "webSocketKeepAliveIntervalInSeconds": keep_alive_s,
         "eventHandlers": handlers,
         "communicationIdentity": login,
-        "reliableRetentionInSeconds": retention_s or None,
+        "reliableRetentionInSeconds": retention_s,
     }
     properties: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if no_identities:
-        properties["communicationIdentity"] = None  # takes it away
-    if retention_s == 0:
-        properties["reliableRetentionInSeconds"] = None
+    taken_away = {"communicationIdentity": no_identities, "reliableRetentionInSeconds": retention_s == 0}
+    properties.update({key: None for key, is_taken in taken_away.items() if is_taken})
     _print_hub(_Hubs(data, resource).change(name, properties), as_json)
 
 
