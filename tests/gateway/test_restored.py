@@ -1,4 +1,4 @@
-"""Sessions of MQTT clients that outlive the process: a second house goes on where the journal of the first one ends."""
+"""Sessions that outlive the process: a second house goes on where the journal of the first one ends."""
 
 import asyncio
 from typing import Any
@@ -882,6 +882,25 @@ async def test_handlers_are_told_once_of_a_reliable_client_that_lives_twice() ->
     assert events(house, "sys.connected") == []
     [ended] = events(house, "sys.disconnected")
     assert ended.attributes["connectionid"] == client.connection.id
+
+
+@pytest.mark.parametrize("asked", [{"type": "event"}, {"type": "invoke", "invocationId": "i", "target": "event"}])
+async def test_state_that_a_handler_gave_a_reliable_client_is_kept(asked: dict[str, Any]) -> None:
+    houses = Houses(HubSettings(event_handlers=(handler(systemEvents=[]),), reliable_retention_in_seconds=1000))
+    houses.now.upstream.webhook.answers = lambda _: answer(ce_connectionState="c3RhdGU=")
+    client = await reliable(houses.now)
+    request = {**asked, "event": "e", "dataType": "text", "data": "x"}
+    await client.say(request)
+    await settle()
+    [first] = events(houses.now, "user.e")
+    assert "connectionstate" not in first.attributes
+
+    house = await houses.next()
+    await (await recovered(house, client)).say(request)
+    await settle()
+
+    [event] = events(house, "user.e")
+    assert event.attributes["connectionstate"] == "c3RhdGU="
 
 
 async def test_reliable_client_beyond_the_room_for_durable_ones_lives_as_long_as_others() -> None:

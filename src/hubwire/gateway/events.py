@@ -109,7 +109,6 @@ class ConnectionEvents:
 
     Attributes:
         watch: waits for a task before all is told at the end of the server.
-        on_state: told of each client to which a handler gave another state.
     """
 
     def __init__(self, dispatcher: Dispatcher, shown: Shown) -> None:
@@ -117,7 +116,10 @@ class ConnectionEvents:
         self._shown = shown
         self._names: dict[str, str] = {}
         self.watch = dispatcher.watch
-        self.on_state: Callable[[Connection], None] = lambda _connection: None
+
+    def tell_of_states(self, told: Callable[[HubKey, str], None]) -> None:
+        """Let this be told, by hub and connection id, to whom the answer to an event gave another state."""
+        self._dispatcher.on_state = lambda source: told(source.hub, source.connection_id)
 
     # Before a client is in.
 
@@ -298,9 +300,8 @@ class ConnectionEvents:
         source = self._source(connection)
         if source.given_up:
             raise EventUndelivered("The client is gone, and the handler fails.")
-        state = source.state
         try:
-            answer = await self._dispatcher.user_event(
+            return await self._dispatcher.user_event(
                 source,
                 event.event,
                 event.data,
@@ -311,9 +312,6 @@ class ConnectionEvents:
             # More that it has sent may wait behind this; each would have to fail by itself.
             source.given_up = source.client_gone
             raise
-        if source.state != state:
-            self.on_state(connection)
-        return answer
 
     async def invoke(self, connection: Connection, invocation: Invoke) -> FromServer | None:
         """
@@ -325,14 +323,9 @@ class ConnectionEvents:
         Raises:
             EventUndelivered: it did not take it.
         """
-        source = self._source(connection)
-        state = source.state
-        answer = await self._dispatcher.user_event(
-            source, invocation.event, invocation.data, invocation.metadata, invoked=True
+        return await self._dispatcher.user_event(
+            self._source(connection), invocation.event, invocation.data, invocation.metadata, invoked=True
         )
-        if source.state != state:
-            self.on_state(connection)
-        return answer
 
     async def answer(self, connection: Connection, event: SendEvent) -> EventAnswer:
         """
@@ -346,7 +339,6 @@ class ConnectionEvents:
         source = self._source(connection)
         if source.given_up:
             return EventAnswer(event, 500)
-        state = source.state
         try:
             response = await self._dispatcher.mqtt_event(
                 source,
@@ -363,8 +355,6 @@ class ConnectionEvents:
             return EventAnswer(event, 500)
         if not response.succeeded:
             source.given_up = source.client_gone
-        if source.state != state:
-            self.on_state(connection)
         return EventAnswer(
             event, response.status, response.last("content-type"), response.body, answer_properties(response)
         )

@@ -39,6 +39,7 @@ from hubwire.model.errors import BadRequest, ProtocolViolation, Unauthorized, Un
 from hubwire.model.http import RequestHead
 from hubwire.model.hubs import CommunicationLogin
 from hubwire.model.messages import ClientRequest, Connected, Goodbye
+from hubwire.model.names import HubKey
 from hubwire.model.permissions import Permissions, parse_roles
 from hubwire.model.ports import HubDirectory, Sink
 from hubwire.model.resources import ResourcePolicy
@@ -130,7 +131,8 @@ class Gateway:
         node.on_membership = events.membership if durable is None else self._membership
         node.on_left_out = records.bulk_left_out
         if durable is not None:
-            events.on_state = node.on_permission = durable.changed
+            node.on_permission = durable.changed
+            events.tell_of_states(self._has_another_state)
             self._requests.on_done = durable.done
         node.on_end.append(self._ended)
         node.on_end.append(records.ended)
@@ -360,6 +362,11 @@ class Gateway:
             return self._started_after(waiting, connection, opening)
         self._started(connection, opening)
         return None
+
+    def _has_another_state(self, hub: HubKey, connection_id: str) -> None:
+        connection = self._node.connection(hub, connection_id)
+        if connection is not None and self._durable is not None:
+            self._durable.changed(connection)
 
     def _keep(self, connection: Connection, opening: Opening) -> None:
         """Let a reliable client outlive the process where its hub wants that, as long as there is room for it."""

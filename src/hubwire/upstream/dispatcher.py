@@ -81,6 +81,9 @@ class Dispatcher:
         keys: that sign events.
         new_cookies: a connection's, once a handler sets one.
         clock: seconds since 1970.
+
+    Attributes:
+        on_state: told of each connection to which the answer to an event gave another state.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Dispatcher:
         self._draining = False
         self._adopted: set[str] = set()
         self.handlers_of = HandlersOf(directory)
+        self.on_state: Callable[[EventSource], None] = lambda _source: None
 
     # What clients wait for.
 
@@ -272,6 +276,7 @@ class Dispatcher:
             source.state = state
             if source.journalled:
                 self._note(source)
+            self.on_state(source)
         self.lane(source.hub, handler).counters.count("user", "succeeded")
         return answer
 
