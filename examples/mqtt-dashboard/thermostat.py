@@ -9,7 +9,7 @@ from azure.messaging.webpubsubclient.models import CallbackType, OnGroupDataMess
 target = 20.0
 messages: queue.SimpleQueue[OnGroupDataMessageArgs] = queue.SimpleQueue()
 
-client = WebPubSubClient(os.environ["JSON_URL"], ack_timeout=1)
+client = WebPubSubClient(os.environ["JSON_URL"], ack_timeout=1, start_timeout=5)
 with client:
     client.subscribe(CallbackType.GROUP_MESSAGE, messages.put)
     for group in ("greenhouse/reading", "greenhouse/target"):
